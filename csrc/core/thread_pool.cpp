@@ -1,0 +1,108 @@
+#include "core/thread_pool.hpp"
+
+#include <unistd.h>
+
+#include <chrono>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace jadce {
+
+namespace {
+
+// A worker looks for the next job this long before it sleeps: a detection is a row of short jobs.
+constexpr auto kSpin = std::chrono::microseconds(100);
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#else
+  std::this_thread::yield();
+#endif
+}
+
+}  // namespace
+
+struct ThreadPool::State {
+  std::mutex mutex;
+  std::condition_variable wake;
+  std::atomic<std::uint64_t> generation{0};
+  bool stop = false;
+  // The job; changed only under the mutex while no worker is inside it.
+  Task task = nullptr;
+  void* context = nullptr;
+  std::int64_t count = 0;
+  std::atomic<std::int64_t> next{0};
+  std::atomic<int> inside{0};
+
+  void drain(int thread) {
+    for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) task(context, i, thread);
+  }
+};
+
+ThreadPool::ThreadPool(int threads) : size_(threads), pid_(getpid()), state_(new State) {
+  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+}
+
+ThreadPool::~ThreadPool() {
+  if (pid_ != getpid()) {  // in a forked child the workers do not exist: nothing to join, leave the state behind
+    for (auto& worker : workers_) worker.detach();
+    return;
+  }
+  {
+    std::lock_guard lock(state_->mutex);
+    state_->stop = true;
+    state_->generation.fetch_add(1);
+  }
+  state_->wake.notify_all();
+  for (auto& worker : workers_) worker.join();
+  delete state_;
+}
+
+void ThreadPool::run(Task task, void* context, std::int64_t count) {
+  State& s = *state_;
+  // In a forked child the caller does all the work: workers that do not exist never enter the job.
+  if (size_ == 1 || count <= 1 || pid_ != getpid()) {
+    for (std::int64_t i = 0; i < count; ++i) task(context, i, 0);
+    return;
+  }
+  {
+    std::lock_guard lock(s.mutex);
+    s.task = task;
+    s.context = context;
+    s.count = count;
+    s.next.store(0, std::memory_order_relaxed);
+    s.generation.fetch_add(1);
+  }
+  s.wake.notify_all();
+  s.drain(0);
+  {
+    std::lock_guard lock(s.mutex);
+    s.task = nullptr;  // a worker that wakes from now on finds no job
+  }
+  while (s.inside.load(std::memory_order_acquire) != 0) relax();
+}
+
+void ThreadPool::work(int thread) {
+  State& s = *state_;
+  std::uint64_t seen = 0;
+  for (;;) {
+    const auto start = std::chrono::steady_clock::now();
+    while (s.generation.load(std::memory_order_acquire) == seen && std::chrono::steady_clock::now() - start < kSpin)
+      relax();
+    {
+      std::unique_lock lock(s.mutex);
+      s.wake.wait(lock, [&] { return s.generation.load() != seen; });
+      seen = s.generation.load();
+      if (s.stop) return;
+      if (s.task == nullptr) continue;
+      s.inside.fetch_add(1, std::memory_order_relaxed);
+    }
+    s.drain(thread);
+    s.inside.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+}  // namespace jadce

@@ -1,0 +1,114 @@
+#include "kernels/beam_network.hpp"
+
+#include "kernels/families.hpp"
+
+namespace jadce::JADCE_ISA {
+
+namespace {
+
+enum class Then { kStore, kSilu, kAdd };
+
+// B vectors of beams by kOutputs channels in registers.
+template <int B, Then then>
+void convolve_block(const float* x, index_t row, index_t inputs, index_t taps, const float* bias, const float* weight,
+                    float* out) {
+  vec acc[kOutputs][B];
+  for (index_t o = 0; o < kOutputs; ++o)
+    for (int i = 0; i < B; ++i) acc[o][i] = splat(bias[o]);
+  for (index_t c = 0; c < inputs; ++c) {
+    const float* in = x + c * row - taps / 2;
+    for (index_t t = 0; t < taps; ++t, weight += kOutputs) {
+      vec beams[B];
+      for (int i = 0; i < B; ++i) beams[i] = load(in + t + i * W);
+      for (index_t o = 0; o < kOutputs; ++o)
+        for (int i = 0; i < B; ++i) acc[o][i] += weight[o] * beams[i];
+    }
+  }
+  for (index_t o = 0; o < kOutputs; ++o) {
+    for (int i = 0; i < B; ++i) {
+      float* to = out + o * row + i * W;
+      vec value = acc[o][i];
+      if constexpr (then == Then::kSilu) value = value * sigmoid(value);
+      if constexpr (then == Then::kAdd) value += load(to);
+      store(to, value);
+    }
+  }
+}
+
+// One layer; x and out point at beam 0 of their first row. Returns the next layer's weights.
+template <Then then>
+const float* convolve(const BeamNetworkView& v, const float* x, index_t inputs, index_t outputs, index_t taps,
+                      const float* layer, float* out) {
+  const index_t blocks = (outputs + kOutputs - 1) / kOutputs;
+  const float* weight = layer + blocks * kOutputs;
+  const index_t size = inputs * taps * kOutputs;
+  for (index_t block = 0; block < blocks; ++block, weight += size) {
+    const float* bias = layer + block * kOutputs;
+    float* to = out + block * kOutputs * v.row();
+    constexpr int kTogether = W == 16 ? 2 : 1;  // as many as the registers of this instruction set hold
+    index_t b = 0;
+    for (; b + kTogether * W <= v.lanes; b += kTogether * W)
+      convolve_block<kTogether, then>(x + b, v.row(), inputs, taps, bias, weight, to + b);
+    for (; b < v.lanes; b += W) convolve_block<1, then>(x + b, v.row(), inputs, taps, bias, weight, to + b);
+  }
+  return weight;
+}
+
+// Beams are periodic: repeats the ends of every row beyond it.
+void wrap(const BeamNetworkView& v, index_t rows, float* x) {
+  const index_t reach = v.taps / 2, m = v.antennas;
+  for (index_t c = 0; c < rows; ++c, x += v.row()) {
+    for (index_t i = 0; i < reach; ++i) {
+      x[-1 - i] = x[m - 1 - i % m];
+      x[m + i] = x[i % m];
+    }
+  }
+}
+
+void network(const BeamNetworkView& v, const float* z, const float* noise, float* scratch, float* h, float* var) {
+  const index_t p = v.coefficients, lanes = v.lanes, row = v.row();
+  float* const features = scratch + kHalo;
+  float* const trunk = features + (v.features() + kOutputs) * row;
+  float* const hidden = trunk + (v.width + kOutputs) * row;
+  for (index_t b = 0; b < lanes; b += W) {
+    const vec level = max(load(noise + b), splat(1e-20f));
+    for (index_t i = 0; i < p; ++i) {
+      const vec scale = 1.0f / sqrt(v.eigenvalue[i] + level);
+      const vec re = load(z + i * lanes + b) * scale, im = load(z + (p + i) * lanes + b) * scale;
+      store(features + i * row + b, 1.4f * re);
+      store(features + (p + i) * row + b, 1.4f * im);
+      store(features + (2 * p + i) * row + b, 0.5f * log(re * re + im * im + 1e-3f));
+    }
+    store(features + 3 * p * row + b, 0.25f * log(min(max(level, splat(1e-5f)), splat(1e3f))));
+  }
+  wrap(v, v.features(), features);
+  const float* layer = convolve<Then::kStore>(v, features, v.features(), v.width, v.taps, v.weights, trunk);
+  for (index_t i = 0; i < v.blocks; ++i) {
+    wrap(v, v.width, trunk);
+    layer = convolve<Then::kSilu>(v, trunk, v.width, v.hidden, v.taps, layer, hidden);
+    layer = convolve<Then::kAdd>(v, hidden, v.hidden, v.width, 1, layer, trunk);
+  }
+  float* const f = features;
+  convolve<Then::kStore>(v, trunk, v.width, v.outputs(), 1, layer, f);
+  for (index_t b = 0; b < lanes; b += W) {
+    const vec level = max(load(noise + b), splat(1e-20f));
+    vec total{};
+    for (index_t i = 0; i < p; ++i) {
+      const vec gain = v.eigenvalue[i] / (v.eigenvalue[i] + level), error = gain * level;
+      const vec step = 0.7f * sqrt(error / (1.0f + level * 1e-3f));
+      total += error;
+      for (index_t half = 0; half < 2; ++half) {
+        const index_t c = half * p + i;
+        store(h + c * lanes + b, gain * load(z + c * lanes + b) + step * load(f + c * row + b));
+      }
+    }
+    const vec spread = exp(min(max(load(f + 2 * p * row + b), splat(-12.0f)), splat(4.0f)));
+    store(var + b, total * spread / static_cast<float>(v.subcarriers));
+  }
+}
+
+}  // namespace
+
+void fill_beam_network(KernelTable& table) { table.network = network; }
+
+}  // namespace jadce::JADCE_ISA

@@ -1,0 +1,16 @@
+// The kernel families of one instruction set: each fills its entries of the table.
+#pragma once
+
+#include "core/simd.hpp"
+#include "kernels/table.hpp"
+
+namespace jadce::JADCE_ISA {
+
+void fill_pilot_transform(KernelTable& table);
+void fill_activity(KernelTable& table);
+void fill_posterior(KernelTable& table);
+void fill_beam_network(KernelTable& table);
+
+KernelTable make_table();
+
+}  // namespace jadce::JADCE_ISA

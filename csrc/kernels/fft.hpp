@@ -1,0 +1,37 @@
+// Inverse DFT of any length over rows of W beams: X[k] = sum_f x[f] exp(+2 pi i f k / K).
+#pragma once
+
+#include <vector>
+
+#include "kernels/shapes.hpp"
+
+namespace jadce {
+
+// What the passes read: plain pointers, since kernel files must not instantiate the standard library.
+struct FftView {
+  index_t length;          // K
+  index_t padded;          // length of the passes: K, or the chirp's convolution length
+  int passes;
+  const int* radices;      // [passes], product is `padded`
+  const float* twiddle;    // per pass: [m, radix - 1, 2]
+  const float* root;       // per pass: [radix, 2]
+  const float* chirp;      // [K, 2] exp(i pi n^2 / K), null unless Bluestein
+  const float* chirp_dft;  // [padded, 2] transform of the conjugate chirp / padded
+};
+
+inline constexpr int kLargestRadix = 31;
+
+// Radices and twiddles, planned once. Lengths with a prime factor above kLargestRadix go through Bluestein's chirp.
+struct FftPlan {
+  explicit FftPlan(index_t length);
+
+  FftView view() const;
+  index_t padded() const { return padded_; }
+
+ private:
+  index_t length_, padded_;
+  std::vector<int> radices_;
+  std::vector<cfloat> twiddle_, root_, chirp_, chirp_dft_;
+};
+
+}  // namespace jadce

@@ -1,0 +1,32 @@
+// Sizes and layouts shared by the kernels.
+//
+// Inside the library complex arrays are split, and beams are padded with zero lanes to a multiple of kLanes:
+//   measurement space  [N, T, 2, Mp]   real row, imaginary row
+//   KLT coefficients   [A, 2 P, Mp]    P real rows, then P imaginary rows
+#pragma once
+
+#include <complex>
+#include <cstdint>
+
+namespace jadce {
+
+using cfloat = std::complex<float>;
+using index_t = std::int64_t;
+
+inline constexpr index_t kLanes = 16;  // beams are padded to a multiple of this
+
+struct Shape {
+  index_t devices;       // K
+  index_t subcarriers;   // N
+  index_t symbols;       // T
+  index_t antennas;      // M
+  index_t coefficients;  // P
+  index_t lanes;         // Mp
+
+  index_t point() const { return 2 * lanes; }                // floats of one (n, t)
+  index_t measurements() const { return subcarriers * symbols; }
+  index_t channel() const { return 2 * coefficients * lanes; }  // floats of one device
+};
+
+
+}  // namespace jadce

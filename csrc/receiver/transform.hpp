@@ -1,0 +1,48 @@
+// Pilots, KLT basis, transform plan, threads and scratch of one receiver or one call of an operation: planned once.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "core/aligned.hpp"
+#include "core/thread_pool.hpp"
+#include "kernels/table.hpp"
+
+namespace jadce {
+
+class Transform {
+ public:
+  // rows [N, T] or array [N, K, T] (one of the two is null); basis [N, P]. `isa` null: the best of this processor.
+  Transform(Shape shape, const std::int32_t* rows, float amplitude, const cfloat* array, const cfloat* basis,
+            index_t groups, int threads, const char* isa);
+
+  const Shape& shape() const { return shape_; }
+  const TransformView& view() const { return view_; }
+  const KernelTable& kernels() const { return kernels_; }
+  ThreadPool& pool() { return pool_; }
+  float* scratch(int thread) { return scratch_[static_cast<std::size_t>(thread)].get(); }
+  const float* dft() const { return dft_.get(); }
+  index_t energy_size() const { return view_.groups * shape_.lanes * shape_.devices; }
+
+  // y [T, N, M] -> out [N, T, 2, Mp]; rotation [N, T, T] or null.
+  void beamspace(const cfloat* y, const cfloat* rotation, float* out);
+  // Energies of all devices for r [N, T, 2, Mp]; kernels().spectral_energy documents the layout.
+  void energy(const float* r, const Support& support, const std::int32_t* slot, float* energy);
+  // Statistics of all devices by the spectral method (partial-DFT pilots) -> z [K, 2 P, Mp].
+  void statistics(const float* r, float* z);
+  // r = y - gram R - Q S; power [N, Mp].
+  void residual(const float* y, const float* gram, const float* big, const Support& support, float* r, float* power);
+
+ private:
+  Shape shape_;
+  const KernelTable& kernels_;
+  ThreadPool pool_;
+  FftPlan fft_;
+  std::vector<std::int32_t> rows_;
+  std::vector<cfloat> twiddle_, array_, basis_;
+  Floats dft_;
+  std::vector<Floats> scratch_;
+  TransformView view_;
+};
+
+}  // namespace jadce

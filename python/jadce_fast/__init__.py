@@ -1,0 +1,57 @@
+"""jadce-fast: joint activity detection and channel estimation for massive random access."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import channels, ops, reference
+    from .capture import Capture, load_capture, save_capture, save_result
+    from .detection import Detection
+    from .pilots import Pilots, dft_pilots
+    from .prior import Prior, load_prior
+    from .receiver import Receiver
+
+__version__ = "0.1.0"
+__all__ = [
+    "Capture",
+    "Detection",
+    "Pilots",
+    "Prior",
+    "Receiver",
+    "channels",
+    "dft_pilots",
+    "load_capture",
+    "load_prior",
+    "ops",
+    "reference",
+    "save_capture",
+    "save_result",
+]
+
+_HOME = {
+    "Capture": "capture",
+    "Detection": "detection",
+    "Pilots": "pilots",
+    "Prior": "prior",
+    "Receiver": "receiver",
+    "dft_pilots": "pilots",
+    "load_capture": "capture",
+    "load_prior": "prior",
+    "save_capture": "capture",
+    "save_result": "capture",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: torch takes seconds to import, and pilots or captures do not need it.
+    if name in _HOME:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    if name in ("channels", "ops", "reference"):
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

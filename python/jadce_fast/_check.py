@@ -1,0 +1,75 @@
+"""Checks at the boundary: every message names the argument, what was expected and what was found."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+def integer(name: str, value: object, low: int, high: int | None = None) -> int:
+    """Return `value` as an int in [low, high] or raise."""
+    if isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: expected an integer, found bool {value!r}")
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, found {type(value).__name__} {value!r}") from None
+    if number < low or (high is not None and number > high):
+        bounds = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ValueError(f"{name}: expected {bounds}, found {number}")
+    return number
+
+
+def real(
+    name: str, value: object, low: float = 0.0, high: float = np.inf, *, closed: bool = False
+) -> float:
+    """Return `value` as a finite float in (low, high), or [low, high] if `closed`, or raise."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a real number, found {type(value).__name__}") from None
+    inside = low <= number <= high if closed else low < number < high
+    if not (np.isfinite(number) and inside):
+        left, right = "[]" if closed else "()"
+        raise ValueError(f"{name}: expected a finite number in {left}{low:g}, {high:g}{right}, found {number:g}")
+    return number
+
+
+def array(
+    name: str, value: object, shape: tuple[int | None | str, ...], dtype: npt.DTypeLike, *, finite: bool = True
+) -> npt.NDArray[Any]:
+    """Return `value` as a C-contiguous native array of `dtype` and `shape` or raise.
+
+    `shape` holds a number where a size is fixed and a name (or None) where it is free. Real input is accepted where
+    complex is wanted; complex where real is wanted is an error, as is anything that is not numeric. A torch tensor or
+    another array on another device is refused, never copied silently.
+    """
+    device = getattr(value, "device", "cpu")
+    if str(device) != "cpu":
+        raise TypeError(f"{name}: expected an array on the CPU, found one on {device}")
+    if getattr(value, "requires_grad", False):
+        raise TypeError(f"{name}: expected an array without gradients, found a tensor that requires grad")
+    found = np.asarray(value)
+    want = np.dtype(dtype)
+    if found.dtype.kind not in "biufc":
+        raise TypeError(f"{name}: expected {want.name}, found dtype {found.dtype}")
+    if want.kind in "iu" and found.dtype.kind not in "iu":
+        raise TypeError(f"{name}: expected integers, found dtype {found.dtype}")
+    if want.kind == "f" and found.dtype.kind == "c":
+        raise TypeError(f"{name}: expected real numbers, found dtype {found.dtype}")
+    wanted = "(" + ", ".join("?" if s is None else str(s) for s in shape) + ("," if len(shape) == 1 else "") + ")"
+    if found.ndim != len(shape):
+        raise ValueError(f"{name}: expected shape {wanted}, found {found.shape}")
+    if any(isinstance(s, int) and s != d for s, d in zip(shape, found.shape, strict=True)):
+        raise ValueError(f"{name}: expected shape {wanted}, found {found.shape}")
+    if finite and found.dtype.kind in "fc" and not np.isfinite(found).all():
+        bad = int(np.count_nonzero(~np.isfinite(found)))
+        raise ValueError(f"{name}: expected finite numbers, found {bad} NaN or infinite of {found.size}")
+    with np.errstate(over="ignore"):
+        result = np.ascontiguousarray(found, dtype=want.newbyteorder("="))
+    if finite and result.dtype.kind in "fc" and not np.isfinite(result).all():
+        raise ValueError(f"{name}: expected numbers that fit {want.name}, found larger ones")
+    return result

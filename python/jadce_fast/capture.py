@@ -1,0 +1,293 @@
+"""Capture and result files: NumPy ``.npz``, and MATLAB ``.mat`` of version 5 (read, written) and 7.3 (read).
+
+Keys of a capture, indices 0-based in both formats:
+
+================  ==========================  ==========================================================
+``y``             (T, N, M) complex           received pilots
+``pilot_rows``    (T, N) integer              DFT rows of partial-DFT pilots, Cai (66), with ...
+``devices``       integer                     ... K
+``pilot_power``   real, optional, 1           ... and their power P
+``pilots``        (T, N, K) complex           any pilots, in place of the three above
+``noise_var``     real                        complex noise variance per entry of y
+``activity_rate`` real, optional              prior probability that a device is active
+``true_active``   (A,) integer, optional      active devices, for scoring
+``true_channels`` (A, N, M) complex, opt.     their channels
+================  ==========================  ==========================================================
+
+A result has ``activity`` (K,), ``active`` (A,), ``channels`` (A, N, M) and ``channel_var`` (A,).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _check
+from ._mat import read_mat
+from .detection import Detection
+from .metrics import active_indices
+from .pilots import Pilots
+
+_KEYS = (
+    "y",
+    "pilot_rows",
+    "devices",
+    "pilot_power",
+    "pilots",
+    "noise_var",
+    "activity_rate",
+    "true_active",
+    "true_channels",
+)
+
+
+@dataclass(frozen=True)
+class Capture:
+    """A received block, the pilots that were sent, and, for scoring, the truth.
+
+    Attributes
+    ----------
+    y : ndarray of complex64, shape (T, N, M)
+    pilots : Pilots
+        Of T symbols and N subcarriers.
+    noise_var : float
+        Complex noise variance per entry of `y`, positive.
+    activity_rate : float or None
+        In (0, 1).
+    true_active : ndarray of int64, shape (A,), or None
+        0-based, distinct.
+    true_channels : ndarray of complex64, shape (A, N, M), or None
+        Only with `true_active`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If anything does not fit: the message names the attribute, what was expected and what was found.
+    """
+
+    y: npt.NDArray[np.complex64]
+    pilots: Pilots
+    noise_var: float
+    activity_rate: float | None = None
+    true_active: npt.NDArray[np.int64] | None = None
+    true_channels: npt.NDArray[np.complex64] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.pilots, Pilots):
+            raise TypeError(f"pilots: expected jadce_fast.Pilots, found {type(self.pilots).__name__}")
+        symbols, subcarriers = self.pilots.symbols, self.pilots.subcarriers
+        y = _check.array("y", self.y, (symbols, subcarriers, "M"), np.complex64)
+        if y.shape[2] == 0:
+            raise ValueError(f"y: expected at least one antenna, found shape {y.shape}")
+        checked: dict[str, Any] = {"y": y, "noise_var": _check.real("noise_var", self.noise_var)}
+        if self.activity_rate is not None:
+            checked["activity_rate"] = _check.real("activity_rate", self.activity_rate, 0, 1)
+        if self.true_active is not None:
+            truth = active_indices("true_active", self.true_active, self.pilots.devices)
+            checked["true_active"] = truth
+        if self.true_channels is not None:
+            if self.true_active is None:
+                raise ValueError("true_channels: expected true_active beside them, found none")
+            checked["true_channels"] = _check.array(
+                "true_channels", self.true_channels, (len(truth), *y.shape[1:]), np.complex64
+            )
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+
+def load_capture(path: str | os.PathLike[str]) -> Capture:
+    """Read and check a capture; see the module for its keys.
+
+    MATLAB's habits are undone: vectors and scalars of two dimensions, whole numbers of type double, dropped
+    trailing dimensions of size one, and the reversed axes and {real, imag} pairs of version 7.3.
+
+    Parameters
+    ----------
+    path : path-like
+        ``.npz`` or ``.mat``.
+
+    Returns
+    -------
+    Capture
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file cannot be read as what its name says (empty, truncated, foreign), holds pickled objects
+        (they are never loaded), lacks a key, or holds what does not fit. The message names the file, the key,
+        what was expected and what was found.
+    """
+    path = Path(path)
+    suffix = _suffix(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: expected a capture, found no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: expected a file, found a directory or device")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path}: expected a {suffix} capture, found an empty file")
+    try:
+        values = read_mat(path, _KEYS) if suffix == ".mat" else _read_npz(path)
+        return _build(values, matlab=suffix == ".mat")
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def save_capture(path: str | os.PathLike[str], capture: Capture) -> None:
+    """Write a capture to ``.npz`` (compressed) or ``.mat`` (version 5), atomically.
+
+    Raises
+    ------
+    ValueError
+        If the extension is neither.
+    OSError
+        If the file cannot be written; a file that was there before stays as it was.
+    """
+    pilots = capture.pilots
+    values: dict[str, Any] = {"y": capture.y, "noise_var": capture.noise_var}
+    if pilots.rows is None:
+        values["pilots"] = pilots.select()
+    else:
+        values |= {"pilot_rows": pilots.rows, "devices": pilots.devices, "pilot_power": pilots.power}
+    for name in ("activity_rate", "true_active", "true_channels"):
+        if getattr(capture, name) is not None:
+            values[name] = getattr(capture, name)
+    _write(Path(path), values)
+
+
+def save_result(path: str | os.PathLike[str], detection: Detection) -> None:
+    """Write ``activity``, ``active``, ``channels`` and ``channel_var`` to ``.npz`` or ``.mat``, atomically.
+
+    Raises
+    ------
+    ValueError, OSError
+        As of ``save_capture``.
+    """
+    _write(Path(path), {k: getattr(detection, k) for k in ("activity", "active", "channels", "channel_var")})
+
+
+def _build(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Capture:
+    """Capture of the arrays of a file."""
+    found = ", ".join(sorted(values)) or "none of a capture's keys"
+    for name in ("y", "noise_var"):
+        if name not in values:
+            raise ValueError(f"{name}: expected this key, found only {found}")
+    if "pilots" in values and "pilot_rows" in values:
+        raise ValueError("pilots: expected either pilots or pilot_rows, found both")
+    if "pilots" in values:
+        pilots = Pilots(_rank("pilots", values, 3, matlab))
+    elif "pilot_rows" in values and "devices" in values:
+        pilots = Pilots.from_rows(
+            _whole(_rank("pilot_rows", values, 2, matlab), matlab),
+            _whole(_scalar("devices", values), matlab).item(),
+            _scalar("pilot_power", values).item() if "pilot_power" in values else 1.0,
+        )
+    else:
+        raise ValueError(f"pilots: expected the key pilots, or pilot_rows and devices, found only {found}")
+    truth = values.get("true_active")
+    if truth is not None and (matlab or truth.size == 0):
+        truth = _whole(truth.reshape(-1), matlab)  # a MATLAB vector is a matrix of one row or column
+    return Capture(
+        y=_rank("y", values, 3, matlab),
+        pilots=pilots,
+        noise_var=_scalar("noise_var", values).item(),
+        activity_rate=_scalar("activity_rate", values).item() if "activity_rate" in values else None,
+        true_active=truth,
+        true_channels=_true_channels(values, matlab),
+    )
+
+
+def _true_channels(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> npt.NDArray[Any] | None:
+    if "true_channels" not in values:
+        return None
+    channels = _rank("true_channels", values, 3, matlab)
+    if channels.size == 0 and matlab:
+        return np.zeros((0, *_rank("y", values, 3, matlab).shape[1:]), np.complex64)  # [] of MATLAB is 0 x 0
+    return channels
+
+
+def _rank(name: str, values: Mapping[str, npt.NDArray[Any]], rank: int, matlab: bool) -> npt.NDArray[Any]:
+    """Restore the trailing dimensions of size one that MATLAB drops beyond the second."""
+    value = values[name]
+    if matlab and 2 <= value.ndim < rank:
+        value = value.reshape(value.shape + (1,) * (rank - value.ndim))
+    return value
+
+
+def _scalar(name: str, values: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    value = values[name]
+    if value.size != 1:
+        raise ValueError(f"{name}: expected one number, found an array of shape {value.shape}")
+    if value.dtype.kind not in "iuf":
+        raise ValueError(f"{name}: expected a real number, found dtype {value.dtype}")
+    return value.reshape(())
+
+
+def _whole(value: npt.NDArray[Any], matlab: bool) -> npt.NDArray[Any]:
+    """Whole numbers as int64 where MATLAB stored doubles; the rest is left for the checks to refuse."""
+    if not matlab or value.dtype.kind != "f" or not (np.abs(value) < 2**53).all():
+        return value
+    return value.astype(np.int64) if (value == np.floor(value)).all() else value
+
+
+def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("expected an .npz archive, found a single array")
+            return {key: _member(archive, key) for key in _KEYS if key in archive}
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        raise ValueError(f"expected an .npz archive, found a damaged or truncated one ({error})") from error
+    except ValueError as error:
+        if "pickle" not in str(error).lower():
+            raise
+        # NumPy takes whatever is neither .npz nor .npy for a pickle.
+        raise ValueError(
+            "expected an .npz archive, found another file or pickled objects (refused)"
+        ) from None
+
+
+def _member(archive: Any, key: str) -> npt.NDArray[Any]:
+    try:
+        value: npt.NDArray[Any] = archive[key]
+    except ValueError as error:
+        if "Object arrays" in str(error):
+            raise ValueError(f"{key}: expected numbers, found pickled Python objects (refused)") from None
+        raise ValueError(f"{key}: expected an array, found a damaged one ({error})") from error
+    except MemoryError as error:
+        raise ValueError(f"{key}: expected an array that fits into memory, found a larger one") from error
+    return value
+
+
+def _suffix(path: Path) -> str:
+    suffix = path.suffix.lower()
+    if suffix not in (".npz", ".mat"):
+        raise ValueError(f"{path}: expected the extension .npz or .mat, found {path.suffix or 'none'}")
+    return suffix
+
+
+def _write(path: Path, values: Mapping[str, Any]) -> None:
+    """Write beside the target and rename, so that no reader ever sees half a file."""
+    buffer = io.BytesIO()
+    if _suffix(path) == ".mat":
+        from scipy.io import savemat
+
+        savemat(buffer, dict(values), do_compression=True)  # type: ignore[arg-type]
+    else:
+        np.savez_compressed(buffer, **values)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(buffer.getbuffer())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

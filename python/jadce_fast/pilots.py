@@ -1,0 +1,137 @@
+"""Pilots: partial-DFT sequences, Cai (66), and arbitrary ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _check
+
+
+class Pilots:
+    """Arbitrary pilots, one sequence over symbols and subcarriers for every device.
+
+    Parameters
+    ----------
+    array : array_like, shape (T, N, K)
+        Symbol sent by device k on subcarrier n in OFDM symbol t, complex. At most K symbols (T <= K).
+
+    Attributes
+    ----------
+    symbols, subcarriers, devices : int
+        T, N, K.
+    power : float
+        Mean |q|^2, the transmit power P of Cai (66).
+    rows : ndarray of int64, shape (T, N), or None
+        For partial-DFT pilots the DFT row of every (t, n), else None.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the array is not numeric, not three-dimensional, not finite, all zero, empty, or has T > K.
+    """
+
+    rows: npt.NDArray[np.int64] | None
+    symbols: int
+    subcarriers: int
+    devices: int
+    power: float
+
+    def __init__(self, array: npt.ArrayLike) -> None:
+        values = _check.array("pilots", array, ("T", "N", "K"), np.complex64)
+        if 0 in values.shape:
+            raise ValueError(f"pilots: expected at least one symbol, subcarrier and device, found {values.shape}")
+        self.symbols, self.subcarriers, self.devices = values.shape
+        _check_length(self.symbols, self.devices)
+        self.power = float(np.mean(np.abs(values.astype(np.complex128)) ** 2))
+        if self.power == 0.0:
+            raise ValueError("pilots: expected symbols with power, found only zeros")
+        self.rows = None
+        self._array: npt.NDArray[np.complex64] | None = values
+
+    @classmethod
+    def from_rows(cls, rows: npt.ArrayLike, devices: int, power: float = 1.0) -> Pilots:
+        """Partial-DFT pilots q[t, n, k] = sqrt(P) exp(-2 pi i rows[t, n] k / K), Cai (66).
+
+        Parameters
+        ----------
+        rows : array_like of int, shape (T, N)
+            DFT row of every symbol and subcarrier, in 0 ... K - 1 and distinct over t for every n.
+        devices : int
+            K, at least T.
+        power : float
+            P > 0.
+        """
+        k = _check.integer("devices", devices, 1)
+        values = _check.array("pilot_rows", rows, ("T", "N"), np.int64)
+        if 0 in values.shape:
+            raise ValueError(f"pilot_rows: expected at least one symbol and subcarrier, found {values.shape}")
+        _check_length(values.shape[0], k)
+        if values.min() < 0 or values.max() >= k:
+            raise ValueError(f"pilot_rows: expected 0 to {k - 1}, found {values.min()} to {values.max()}")
+        ordered = np.sort(values, axis=0)
+        repeated = np.flatnonzero((np.diff(ordered, axis=0) == 0).any(axis=0))
+        if repeated.size:
+            raise ValueError(
+                f"pilot_rows: expected distinct rows on every subcarrier, found a repeated row on subcarrier "
+                f"{repeated[0]}"
+            )
+        self = cls.__new__(cls)
+        self.symbols, self.subcarriers = values.shape
+        self.devices, self.power = k, _check.real("power", power)
+        self.rows, self._array = values, None
+        return self
+
+    def select(self, devices: npt.ArrayLike | slice = slice(None)) -> npt.NDArray[np.complex64]:
+        """Pilot symbols of some devices (default all), shape (T, N, len(devices)), complex64."""
+        if self._array is not None:
+            return np.ascontiguousarray(self._array[:, :, devices])  # type: ignore[index]
+        assert self.rows is not None
+        k = np.arange(self.devices)[devices]
+        phase = (self.rows[:, :, None] * k) % self.devices
+        return (np.sqrt(self.power) * np.exp(-2j * np.pi / self.devices * phase)).astype(np.complex64)
+
+    def __repr__(self) -> str:
+        kind = "arbitrary" if self.rows is None else "partial DFT"
+        return f"Pilots({kind}, T={self.symbols}, N={self.subcarriers}, K={self.devices}, power={self.power:g})"
+
+
+def dft_pilots(devices: int, symbols: int, subcarriers: int, seed: int = 0, power: float = 1.0) -> Pilots:
+    """Random partial-DFT pilots, Cai (66).
+
+    The rows on one subcarrier are distinct, so that Q Q^H = K P I; they are distinct over the whole grid where
+    subcarriers * symbols <= devices, so that no two measurements of a flat channel repeat each other.
+
+    Parameters
+    ----------
+    devices, symbols, subcarriers : int
+        K, T <= K, N.
+    seed : int
+        Seed of the random choice of rows.
+    power : float
+        P > 0.
+
+    Returns
+    -------
+    Pilots
+
+    Raises
+    ------
+    ValueError
+        If a size is below one, T > K, or the power is not positive.
+    """
+    k = _check.integer("devices", devices, 1)
+    t = _check.integer("symbols", symbols, 1)
+    n = _check.integer("subcarriers", subcarriers, 1)
+    _check_length(t, k)
+    rng = np.random.default_rng(_check.integer("seed", seed, 0))
+    if n * t <= k:
+        rows = rng.permutation(k)[: n * t].reshape(t, n)
+    else:
+        rows = np.stack([rng.permutation(k)[:t] for _ in range(n)], axis=1)
+    return Pilots.from_rows(rows, k, power)
+
+
+def _check_length(symbols: int, devices: int) -> None:
+    if symbols > devices:
+        raise ValueError(f"pilots: expected at most as many symbols as devices (T <= K), found T={symbols}, K={devices}")

@@ -1,0 +1,242 @@
+"""Score-based turbo message passing for joint activity detection and channel estimation (Cai et al., Algorithm 2).
+
+The loop runs in beamspace and in the Karhunen-Loeve basis of the prior, with variances tracked from the residual; see
+docs/design.md for where and why it departs from the paper. It is planned once and then detects many blocks.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _check, _core, ops
+from .detection import Detection
+from .pilots import Pilots
+
+MAX_ITERATIONS = 24
+_THRESHOLD = 1e-3  # posterior probability from which a device goes through the denoiser
+_DAMP_FROM = 2  # the first iterations run undamped
+_DAMPING = 0.7
+_LEVEL_DB = 3.0  # grid of unknown received powers, relative to the mean of the active devices
+_LOWEST_DB, _HIGHEST_DB = -18.0, 9.0
+
+
+class Receiver:
+    """Joint activity detection and channel estimation, planned once for many received blocks.
+
+    Parameters
+    ----------
+    pilots : Pilots
+        From :func:`jadce_fast.dft_pilots`, ``Pilots.from_rows`` or ``Pilots(array)``.
+    antennas : int
+        M, a half-wavelength uniform linear array for the shipped priors.
+    prior : str, path or object
+        Name of a shipped prior ("cdl", "cdl-tiny"), "gaussian" for the i.i.d. Gaussian one (BG-TMP), a prior's
+        ``.safetensors`` file, or any object with the attributes and the ``denoise`` method of
+        :class:`jadce_fast.prior.Prior`.
+    activity_rate : float
+        lambda, prior probability that a device is active, in (0, 1).
+    power : "unknown" or float
+        Mean received power of an active device per antenna and subcarrier for unit pilots, if it is known (power
+        control). "unknown" learns the mean from the block and allows each device 18 dB less to 9 dB more.
+    device : {"cpu"}
+        Where to run.
+    threads : int, optional
+        Native threads, by default all processors of this process.
+    screening : bool
+        Send only plausible devices through the denoiser (True) or all of them (False, for checks).
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or does not fit another; the message names it.
+
+    Notes
+    -----
+    :meth:`detect` may be called from several threads; calls on one receiver take turns.
+    """
+
+    def __init__(
+        self,
+        pilots: Pilots,
+        antennas: int,
+        prior: Any = "cdl",
+        activity_rate: float = 0.05,
+        power: float | Literal["unknown"] = "unknown",
+        device: str = "cpu",
+        threads: int | None = None,
+        *,
+        screening: bool = True,
+    ) -> None:
+        if not isinstance(pilots, Pilots):
+            raise TypeError(f"pilots: expected jadce_fast.Pilots, found {type(pilots).__name__}")
+        if str(device) != "cpu":
+            raise ValueError(f"device: expected 'cpu', found {str(device)!r}")
+        self.pilots = pilots
+        self.antennas = _check.integer("antennas", antennas, 1)
+        self.activity_rate = _check.real("activity_rate", activity_rate, 0.0, 1.0)
+        self.power: float | None = None if power == "unknown" else _check.real("power", power)
+        self.prior = _resolve(prior, pilots.subcarriers)
+        self.screening = bool(screening)
+
+        p = self.prior
+        flat = bool(np.ptp(p.eigenvalues) == 0)  # no coefficient differs: one energy may serve several
+        merge = -(-len(p.eigenvalues) // 4) if flat else 1
+        self._plan = ops.Transform(pilots, antennas, p.basis, threads=threads, merge=merge)
+        self.threads = self._plan.native.threads
+        groups = self._plan.groups
+        members = np.bincount(np.arange(len(p.eigenvalues)) // merge, minlength=groups)
+        if self.power is None:
+            level = 10 ** (np.arange(_LOWEST_DB, _HIGHEST_DB + 0.1, _LEVEL_DB) / 10)
+        else:
+            level = np.ones(1)
+        activity = ops.activity_plan(
+            np.asarray(p.eigenvalues)[:: merge],
+            p.beam_gain,
+            p.beam_weight,
+            level,
+            np.full(len(level), 1 / len(level)),
+            members,
+        )
+        expected = self.activity_rate * pilots.devices
+        capacity = pilots.devices if not screening else min(pilots.devices, max(256, math.ceil(4 * expected)))
+        self._network = _native_network(p)
+        self._native = _core.Receiver(
+            transform=self._plan.native,
+            activity=activity,
+            gram=self._plan.gram.ravel().tolist(),
+            rotation=self._plan.rotation,
+            capacity=capacity,
+            network=self._network,
+        )
+        self._lock = threading.Lock()
+
+    def detect(self, y: npt.ArrayLike, noise_var: float) -> Detection | list[Detection]:
+        """Detect the active devices of a received block and estimate their channels.
+
+        Parameters
+        ----------
+        y : array_like, shape (T, N, M) or (B, T, N, M)
+            Received pilots over symbols, subcarriers and antennas, complex. A leading axis holds independent blocks.
+        noise_var : float
+            Complex noise variance per received entry, positive.
+
+        Returns
+        -------
+        Detection, or a list of B of them
+            Never NaN, and never a worse explanation of the block than that nobody is active.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `y` has another shape, is not finite or not on the CPU, or `noise_var` is not positive.
+        """
+        noise = _check.real("noise_var", noise_var)
+        shape = (self.pilots.symbols, self.pilots.subcarriers, self.antennas)
+        if getattr(y, "ndim", np.ndim(y)) == 4:
+            blocks = _check.array("y", y, ("B", *shape), np.complex64)
+            return [self._detect(block, noise) for block in blocks]
+        return self._detect(_check.array("y", y, shape, np.complex64), noise)
+
+    def _detect(self, y: npt.NDArray[np.complex64], noise: float) -> Detection:
+        with self._lock:
+            return self._loop(y, noise)
+
+    def _loop(self, y: npt.NDArray[np.complex64], noise: float) -> Detection:
+        native = self._native
+        power = self._mean_power(y, noise)
+        native.start(y, 1 / math.sqrt(power), noise / power)
+        log_odds = math.log(self.activity_rate / (1 - self.activity_rate))
+        history: list[dict[str, float]] = []
+        best, previous, stalled, converged = math.inf, math.inf, 0, False
+        for iteration in range(MAX_ITERATIONS):
+            error = native.observe()
+            if not math.isfinite(error):
+                break
+            candidates = native.screen(log_odds, _THRESHOLD, not self.screening)
+            native.gather()
+            self._denoise()
+            history.append({"error_var": error * power, "candidates": candidates})
+            gamma = 1.0 if iteration < _DAMP_FROM else _DAMPING
+            native.update(gamma)
+            if error < best:
+                best = error
+                native.keep()
+            if iteration and error > 0.98 * previous:
+                stalled += 1
+                if stalled == 1:
+                    converged = error < 1.5 * best
+                    break
+            previous = error
+        count = native.decide()
+        k, n, m = self.pilots.devices, self.pilots.subcarriers, self.antennas
+        channels = np.empty((count, n, m), np.complex64)
+        var = np.empty(count, np.float32)
+        native.channels(channels, var)
+        return Detection(
+            activity=native.kept_posterior.copy(),
+            active=native.decided(count).astype(np.int64),
+            channels=channels,
+            channel_var=var,
+            iterations=len(history),
+            converged=converged,
+            noise_var=native.residual_var,
+            history=tuple(history),
+        )
+
+    def _mean_power(self, y: npt.NDArray[np.complex64], noise: float) -> float:
+        """Mean received power of an active device: given, or what is left of the block's power without the noise."""
+        if self.power is not None:
+            return self.power
+        received = float(np.vdot(y, y).real) / y.size
+        mean = (received - noise) / (self.activity_rate * self.pilots.devices * self.pilots.power)
+        # Weaker devices than this could not be told from noise in any case.
+        return max(mean, 0.1 * noise / (self.pilots.symbols * self.pilots.power))
+
+    def _denoise(self) -> None:
+        native = self._native
+        if self._network is not None:
+            native.network()
+        elif getattr(self.prior, "closed_form", False):
+            native.gaussian()
+        else:
+            m, p = self.antennas, self._plan.coefficients
+            split = native.z[:, :, :m]
+            z = split[:, :p] + 1j * split[:, p:]
+            mean, var = self.prior.denoise(z, np.ascontiguousarray(native.noise[:, :m]), native.devices.astype(np.int64))
+            native.mean[:, :p, :m], native.mean[:, p:, :m] = mean.real, mean.imag
+            native.var[:, :m] = var
+
+
+def _native_network(prior: Any) -> Any:
+    network = getattr(prior, "network", None)
+    if network is None or not hasattr(prior, "native_layers"):
+        return None
+    a = network.architecture
+    return _core.BeamNetwork(
+        subcarriers=prior.subcarriers,
+        width=a["width"],
+        hidden=a["hidden"],
+        blocks=a["blocks"],
+        taps=a["taps"],
+        eigenvalue=np.ascontiguousarray(prior.eigenvalues, np.float32),
+        layers=prior.native_layers(),
+    )
+
+
+def _resolve(prior: Any, subcarriers: int) -> Any:
+    import os
+
+    if isinstance(prior, (str, os.PathLike)):
+        from .prior import gaussian_prior, load_prior
+
+        prior = gaussian_prior(subcarriers) if prior == "gaussian" else load_prior(prior)
+    if not hasattr(prior, "denoise"):
+        raise TypeError(f"prior: expected a name, a file or a prior object, found {type(prior).__name__}")
+    if prior.subcarriers != subcarriers:
+        raise ValueError(f"prior: expected one for {subcarriers} subcarriers like the pilots, found {prior.subcarriers}")
+    return prior
