@@ -9,6 +9,9 @@
 #include <string>
 
 #include "kernels/beam_network_pack.hpp"
+#if defined(JADCE_CUDA)
+#include "kernels/pilot_transform_cuda.hpp"
+#endif
 #include "receiver/stmp.hpp"
 
 namespace py = pybind11;
@@ -102,7 +105,8 @@ void statistics(Transform& t, const Array<cfloat>& r, Array<cfloat>& out) {
     if (t.view().rows) {
       t.statistics(in.get(), z.get());
     } else {
-      t.pool().each(s.devices, [&](index_t k, int) { t.kernels().gather(t.view(), k, in.get(), z.get() + k * s.channel()); });
+      t.pool().each(s.devices,
+                    [&](index_t k, int) { t.kernels().gather(t.view(), k, in.get(), z.get() + k * s.channel()); });
     }
   }
   merge_coefficients(s, s.devices, z.get(), out.mutable_data());
@@ -116,7 +120,8 @@ void gather(Transform& t, const Array<cfloat>& r, const Array<std::int64_t>& dev
   {
     py::gil_scoped_release release;
     const std::int64_t* device = devices.data();
-    t.pool().each(count, [&](index_t a, int) { t.kernels().gather(t.view(), device[a], in.get(), z.get() + a * s.channel()); });
+    t.pool().each(
+        count, [&](index_t a, int) { t.kernels().gather(t.view(), device[a], in.get(), z.get() + a * s.channel()); });
   }
   merge_coefficients(s, count, z.get(), out.mutable_data());
 }
@@ -153,9 +158,9 @@ void energies(Transform& t, const Array<cfloat>& r, Array<float>& out) {
         *o++ = e[static_cast<std::size_t>(((g * s.lanes / w + b / w) * s.devices + k) * w + b % w)];
 }
 
-ActivityPlan make_activity(const Array<float>& product, const Array<float>& weight, const Array<float>& log_power_weight,
-                           const Array<std::int32_t>& index, const Array<float>& eigenvalue,
-                           const Array<float>& multiplicity) {
+ActivityPlan make_activity(const Array<float>& product, const Array<float>& weight,
+                           const Array<float>& log_power_weight, const Array<std::int32_t>& index,
+                           const Array<float>& eigenvalue, const Array<float>& multiplicity) {
   const auto list = [](const auto& a) { return std::vector(a.data(), a.data() + a.size()); };
   if (product.size() > ActivityView::kMostProducts || log_power_weight.size() > ActivityView::kMostPowers)
     throw std::invalid_argument("activity mixture: too many components");
@@ -167,7 +172,8 @@ void activity_llr(const ActivityPlan& plan, const Array<float>& energy, const Ar
                   int threads, const py::object& isa) {
   const std::string name = isa.is_none() ? "" : isa.cast<std::string>();
   const KernelTable& kernels = table(isa.is_none() ? nullptr : name.c_str());
-  const index_t k = energy.shape(0), groups = energy.shape(1), m = energy.shape(2), lanes = padded(m), w = kernels.width;
+  const index_t k = energy.shape(0), groups = energy.shape(1), m = energy.shape(2), lanes = padded(m),
+                w = kernels.width;
   const Shape s{k, 0, 0, m, groups, lanes};
   const ActivityView view = plan.view();
   const Floats e = floats(k * groups * lanes), base = floats(groups * lanes);
@@ -192,25 +198,34 @@ void activity_llr(const ActivityPlan& plan, const Array<float>& energy, const Ar
 // The beam network with its packed weights.
 class BeamNetwork {
  public:
-  BeamNetwork(index_t subcarriers, index_t width, index_t hidden, index_t blocks, index_t taps,
+  // layers: weight and bias in order of evaluation; depthwise ones have `taps` columns and come first in every block.
+  BeamNetwork(index_t subcarriers, index_t width, index_t hidden, index_t taps, std::vector<std::int32_t> dilation,
               const Array<float>& eigenvalue, const std::vector<std::pair<Array<float>, Array<float>>>& layers)
-      : eigenvalue_(eigenvalue.data(), eigenvalue.data() + eigenvalue.size()) {
-    if (taps % 2 != 1 || taps / 2 > kHalo) throw std::invalid_argument("taps: expected an odd number up to 33");
-    for (const auto& [weight, bias] : layers)
-      pack_layer(weight.shape(0), weight.shape(1), weight.shape(2), weight.data(), bias.data(), packed_);
-    view_ = {static_cast<index_t>(eigenvalue_.size()), subcarriers, 0, 0, width, hidden, blocks, taps, nullptr, nullptr};
+      : dilation_(std::move(dilation)), eigenvalue_(eigenvalue.data(), eigenvalue.data() + eigenvalue.size()) {
+    const auto blocks = static_cast<index_t>(dilation_.size());
+    for (std::int32_t d : dilation_)
+      if (taps % 2 != 1 || d < 1 || taps / 2 * d > kHalo) throw std::invalid_argument("network: too wide a convolution");
+    if (static_cast<index_t>(layers.size()) != 3 * blocks + 2) throw std::invalid_argument("network: wrong number of layers");
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      const auto& [weight, bias] = layers[i];
+      const bool first_of_block = i % 3 == 1 && i + 1 < layers.size();
+      (first_of_block ? pack_depthwise : pack_dense)(weight.shape(0), weight.shape(1), weight.data(), bias.data(), packed_);
+    }
+    view_ = {static_cast<index_t>(eigenvalue_.size()), subcarriers, 0, 0, width, hidden, blocks, taps, nullptr, nullptr, nullptr};
   }
 
   BeamNetworkView view(index_t antennas) const {
     BeamNetworkView v = view_;
     v.antennas = antennas;
     v.lanes = padded(antennas);
+    v.dilation = dilation_.data();
     v.eigenvalue = eigenvalue_.data();
     v.weights = packed_.data();
     return v;
   }
 
  private:
+  std::vector<std::int32_t> dilation_;
   std::vector<float> eigenvalue_, packed_;
   BeamNetworkView view_;
 };
@@ -260,16 +275,44 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = JADCE_VERSION;
   m.attr("compiler") = __VERSION__;
   m.def("isa", [] { return std::string(table().name); }, "Instruction set of the kernels in use");
-  m.def("variants", [] {
-    std::vector<std::string> names;
-    for (const char* name : {"generic", "avx2", "avx512"}) {
-      try {
-        names.emplace_back(table(name).name);
-      } catch (const std::invalid_argument&) {
-      }
-    }
-    return names;
-  }, "Instruction sets that this processor runs");
+  m.def(
+      "variants",
+      [] {
+        std::vector<std::string> names;
+        for (const char* name : {"generic", "avx2", "avx512"}) {
+          try {
+            names.emplace_back(table(name).name);
+          } catch (const std::invalid_argument&) {
+          }
+        }
+        return names;
+      },
+      "Instruction sets that this processor runs");
+
+#if defined(JADCE_CUDA)
+  m.attr("cuda_built") = true;
+  m.def(
+      "cuda_devices",
+      [] {
+        const char* message = "";
+        const int count = cuda::device_count(&message);
+        return std::pair(count, std::string(message));
+      },
+      "Number of CUDA devices, and why there is none");
+  m.def("cuda_gather", [](std::uintptr_t r, std::uintptr_t rows, std::uintptr_t twiddle, std::uintptr_t basis,
+                          std::uintptr_t device, std::int64_t count, int devices, int subcarriers, int symbols,
+                          int antennas, int coefficients, std::uintptr_t z, std::uintptr_t stream) {
+    const auto floats_at = [](std::uintptr_t p) { return reinterpret_cast<const float*>(p); };
+    const char* error =
+        cuda::gather(floats_at(r), reinterpret_cast<const std::int32_t*>(rows), floats_at(twiddle), floats_at(basis),
+                     reinterpret_cast<const std::int64_t*>(device), count, devices, subcarriers, symbols, antennas,
+                     coefficients, reinterpret_cast<float*>(z), reinterpret_cast<void*>(stream));
+    if (error) throw std::runtime_error(error);
+  });
+#else
+  m.attr("cuda_built") = false;
+  m.def("cuda_devices", [] { return std::pair(0, std::string("built without CUDA (no nvcc was found)")); });
+#endif
 
   py::class_<Transform>(m, "Transform")
       .def(py::init(&make_transform), py::kw_only(), py::arg("rows"), py::arg("array"), py::arg("amplitude"),
@@ -292,71 +335,96 @@ PYBIND11_MODULE(_core, m) {
         py::arg("out").noconvert(), py::arg("threads"), py::arg("isa") = py::none());
 
   py::class_<BeamNetwork>(m, "BeamNetwork")
-      .def(py::init<index_t, index_t, index_t, index_t, index_t, const Array<float>&,
+      .def(py::init<index_t, index_t, index_t, index_t, std::vector<std::int32_t>, const Array<float>&,
                     const std::vector<std::pair<Array<float>, Array<float>>>&>(),
-           py::kw_only(), py::arg("subcarriers"), py::arg("width"), py::arg("hidden"), py::arg("blocks"), py::arg("taps"),
+           py::kw_only(), py::arg("subcarriers"), py::arg("width"), py::arg("hidden"), py::arg("taps"), py::arg("dilation"),
            py::arg("eigenvalue").noconvert(), py::arg("layers"));
 
   py::class_<Receiver>(m, "Receiver")
       .def(py::init<Transform&, ActivityPlan, std::vector<float>, const py::object&, index_t, const BeamNetwork*>(),
            py::keep_alive<1, 2>(), py::keep_alive<1, 7>(), py::kw_only(), py::arg("transform"), py::arg("activity"),
            py::arg("gram"), py::arg("rotation"), py::arg("capacity"), py::arg("network").none(true))
-      .def("start", [](Receiver& r, const Array<cfloat>& y, float scale, float noise) {
-        const cfloat* data = y.data();
-        py::gil_scoped_release free;
-        r.stmp().start(data, scale, noise);
-      }, py::arg("y").noconvert(), py::arg("scale"), py::arg("noise"))
-      .def("observe", [](Receiver& r) { return r.stmp().observe(); }, release())
-      .def("screen", [](Receiver& r, float log_odds, float threshold, bool everyone) {
-        return r.stmp().screen(log_odds, threshold, everyone);
-      }, py::arg("log_odds"), py::arg("threshold"), py::arg("everyone"), release())
-      .def("gather", [](Receiver& r) { r.stmp().gather(); }, release())
-      .def("gaussian", [](Receiver& r) { r.stmp().gaussian(); }, release())
+      .def(
+          "start",
+          [](Receiver& r, const Array<cfloat>& y, float scale, float noise) {
+            const cfloat* data = y.data();
+            py::gil_scoped_release free;
+            r.stmp().start(data, scale, noise);
+          },
+          py::arg("y").noconvert(), py::arg("scale"), py::arg("noise"))
+      .def(
+          "observe", [](Receiver& r) { return r.stmp().observe(); }, release())
+      .def(
+          "screen",
+          [](Receiver& r, float log_odds, float threshold, bool everyone) {
+            return r.stmp().screen(log_odds, threshold, everyone);
+          },
+          py::arg("log_odds"), py::arg("threshold"), py::arg("everyone"), release())
+      .def(
+          "gather", [](Receiver& r) { r.stmp().gather(); }, release())
+      .def(
+          "gaussian", [](Receiver& r) { r.stmp().gaussian(); }, release())
       .def("network", &Receiver::network, release())
-      .def("update", [](Receiver& r, float gamma) { r.stmp().update(gamma); }, py::arg("gamma"), release())
-      .def("keep", [](Receiver& r) { r.stmp().keep(); }, release())
-      .def("decide", [](Receiver& r) { return r.stmp().decide(); }, release())
-      .def("channels", [](Receiver& r, Array<cfloat>& channel, Array<float>& var) {
-        cfloat* c = channel.mutable_data();
-        float* v = var.mutable_data();
-        py::gil_scoped_release free;
-        r.stmp().channels(c, v);
-      }, py::arg("channel").noconvert(), py::arg("var").noconvert())
+      .def(
+          "update", [](Receiver& r, float gamma) { r.stmp().update(gamma); }, py::arg("gamma"), release())
+      .def(
+          "keep", [](Receiver& r) { r.stmp().keep(); }, release())
+      .def(
+          "decide", [](Receiver& r) { return r.stmp().decide(); }, release())
+      .def(
+          "channels",
+          [](Receiver& r, Array<cfloat>& channel, Array<float>& var) {
+            cfloat* c = channel.mutable_data();
+            float* v = var.mutable_data();
+            py::gil_scoped_release free;
+            r.stmp().channels(c, v);
+          },
+          py::arg("channel").noconvert(), py::arg("var").noconvert())
       .def_property_readonly("residual_var", [](Receiver& r) { return r.stmp().residual_var(); })
       // Views of native memory; mean and var move when an output is kept, so ask anew in every iteration.
-      .def_property_readonly("devices", [](py::object self) {
-        Stmp& s = self.cast<Receiver&>().stmp();
-        return view<std::int32_t>({s.candidates()}, s.device(), self);
-      })
-      .def_property_readonly("z", [](py::object self) {
-        Stmp& s = self.cast<Receiver&>().stmp();
-        const Shape& f = s.transform().shape();
-        return view<float>({s.candidates(), 2 * f.coefficients, f.lanes}, s.z(), self);
-      })
-      .def_property_readonly("noise", [](py::object self) {
-        Stmp& s = self.cast<Receiver&>().stmp();
-        return view<float>({s.candidates(), s.transform().shape().lanes}, s.noise(), self);
-      })
-      .def_property_readonly("mean", [](py::object self) {
-        Stmp& s = self.cast<Receiver&>().stmp();
-        const Shape& f = s.transform().shape();
-        return view<float>({s.candidates(), 2 * f.coefficients, f.lanes}, s.mean(), self);
-      })
-      .def_property_readonly("var", [](py::object self) {
-        Stmp& s = self.cast<Receiver&>().stmp();
-        return view<float>({s.candidates(), s.transform().shape().lanes}, s.var(), self);
-      })
-      .def_property_readonly("posterior", [](py::object self) {
-        Stmp& s = self.cast<Receiver&>().stmp();
-        return view<float>({s.transform().shape().devices}, s.posterior(), self);
-      })
-      .def_property_readonly("kept_posterior", [](py::object self) {
-        Stmp& s = self.cast<Receiver&>().stmp();
-        return view<float>({s.transform().shape().devices}, s.kept_posterior(), self);
-      })
-      .def("decided", [](py::object self, index_t count) {
-        return view<std::int32_t>({count}, self.cast<Receiver&>().stmp().decided(), self);
-      }, py::arg("count"))
+      .def_property_readonly("devices",
+                             [](py::object self) {
+                               Stmp& s = self.cast<Receiver&>().stmp();
+                               return view<std::int32_t>({s.candidates()}, s.device(), self);
+                             })
+      .def_property_readonly("z",
+                             [](py::object self) {
+                               Stmp& s = self.cast<Receiver&>().stmp();
+                               const Shape& f = s.transform().shape();
+                               return view<float>({s.candidates(), 2 * f.coefficients, f.lanes}, s.z(), self);
+                             })
+      .def_property_readonly("noise",
+                             [](py::object self) {
+                               Stmp& s = self.cast<Receiver&>().stmp();
+                               return view<float>({s.candidates(), s.transform().shape().lanes}, s.noise(), self);
+                             })
+      .def_property_readonly("mean",
+                             [](py::object self) {
+                               Stmp& s = self.cast<Receiver&>().stmp();
+                               const Shape& f = s.transform().shape();
+                               return view<float>({s.candidates(), 2 * f.coefficients, f.lanes}, s.mean(), self);
+                             })
+      .def_property_readonly("var",
+                             [](py::object self) {
+                               Stmp& s = self.cast<Receiver&>().stmp();
+                               return view<float>({s.candidates(), s.transform().shape().lanes}, s.var(), self);
+                             })
+      .def_property_readonly("posterior",
+                             [](py::object self) {
+                               Stmp& s = self.cast<Receiver&>().stmp();
+                               return view<float>({s.transform().shape().devices}, s.posterior(), self);
+                             })
+      .def_property_readonly("kept_posterior",
+                             [](py::object self) {
+                               Stmp& s = self.cast<Receiver&>().stmp();
+                               return view<float>({s.transform().shape().devices}, s.kept_posterior(), self);
+                             })
+      .def(
+          "decided",
+          [](py::object self, index_t count) {
+            return view<std::int32_t>({count}, self.cast<Receiver&>().stmp().decided(), self);
+          },
+          py::arg("count"))
       .def_property_readonly("variance", [](py::object self) {
         Stmp& s = self.cast<Receiver&>().stmp();
         return view<float>({s.transform().shape().antennas}, s.variance(), self);

@@ -1,7 +1,8 @@
 // Vectors of W floats and the few functions on them that kernels need.
 //
-// Kernel files are compiled once per instruction set, each time with JADCE_ISA naming a namespace of its own. Nothing in
-// these files may come from the standard library's templates: the linker would merge an AVX-512 copy into all variants.
+// Kernel files are compiled once per instruction set, each time with JADCE_ISA naming a namespace of its own. Nothing
+// in these files may come from the standard library's templates: the linker would merge an AVX-512 copy into all
+// variants.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// A small pool of threads of our own: torch brings an OpenMP runtime, and sharing it would tie our thread counts to its.
+// A small pool of threads of our own: torch brings an OpenMP runtime, and sharing it would tie our thread counts to
+// its.
 #pragma once
 
 #include <atomic>

@@ -10,19 +10,15 @@ enum class Then { kStore, kSilu, kAdd };
 
 // B vectors of beams by kOutputs channels in registers.
 template <int B, Then then>
-void convolve_block(const float* x, index_t row, index_t inputs, index_t taps, const float* bias, const float* weight,
-                    float* out) {
+void dense_block(const float* x, index_t row, index_t inputs, const float* bias, const float* weight, float* out) {
   vec acc[kOutputs][B];
   for (index_t o = 0; o < kOutputs; ++o)
     for (int i = 0; i < B; ++i) acc[o][i] = splat(bias[o]);
-  for (index_t c = 0; c < inputs; ++c) {
-    const float* in = x + c * row - taps / 2;
-    for (index_t t = 0; t < taps; ++t, weight += kOutputs) {
-      vec beams[B];
-      for (int i = 0; i < B; ++i) beams[i] = load(in + t + i * W);
-      for (index_t o = 0; o < kOutputs; ++o)
-        for (int i = 0; i < B; ++i) acc[o][i] += weight[o] * beams[i];
-    }
+  for (index_t c = 0; c < inputs; ++c, x += row, weight += kOutputs) {
+    vec beams[B];
+    for (int i = 0; i < B; ++i) beams[i] = load(x + i * W);
+    for (index_t o = 0; o < kOutputs; ++o)
+      for (int i = 0; i < B; ++i) acc[o][i] += weight[o] * beams[i];
   }
   for (index_t o = 0; o < kOutputs; ++o) {
     for (int i = 0; i < B; ++i) {
@@ -35,29 +31,40 @@ void convolve_block(const float* x, index_t row, index_t inputs, index_t taps, c
   }
 }
 
-// One layer; x and out point at beam 0 of their first row. Returns the next layer's weights.
+// One dense layer; x and out point at beam 0 of their first row. Returns the next layer's weights.
 template <Then then>
-const float* convolve(const BeamNetworkView& v, const float* x, index_t inputs, index_t outputs, index_t taps,
-                      const float* layer, float* out) {
+const float* dense(const BeamNetworkView& v, const float* x, index_t inputs, index_t outputs, const float* layer, float* out) {
   const index_t blocks = (outputs + kOutputs - 1) / kOutputs;
   const float* weight = layer + blocks * kOutputs;
-  const index_t size = inputs * taps * kOutputs;
-  for (index_t block = 0; block < blocks; ++block, weight += size) {
+  for (index_t block = 0; block < blocks; ++block, weight += inputs * kOutputs) {
     const float* bias = layer + block * kOutputs;
     float* to = out + block * kOutputs * v.row();
     constexpr int kTogether = W == 16 ? 2 : 1;  // as many as the registers of this instruction set hold
     index_t b = 0;
     for (; b + kTogether * W <= v.lanes; b += kTogether * W)
-      convolve_block<kTogether, then>(x + b, v.row(), inputs, taps, bias, weight, to + b);
-    for (; b < v.lanes; b += W) convolve_block<1, then>(x + b, v.row(), inputs, taps, bias, weight, to + b);
+      dense_block<kTogether, then>(x + b, v.row(), inputs, bias, weight, to + b);
+    for (; b < v.lanes; b += W) dense_block<1, then>(x + b, v.row(), inputs, bias, weight, to + b);
+  }
+  return weight;
+}
+
+// One short convolution over beams per channel.
+const float* depthwise(const BeamNetworkView& v, const float* x, index_t dilation, const float* layer, float* out) {
+  const float* weight = layer + v.width;
+  for (index_t c = 0; c < v.width; ++c, weight += v.taps, x += v.row(), out += v.row()) {
+    for (index_t b = 0; b < v.lanes; b += W) {
+      vec total = splat(layer[c]);
+      for (index_t t = 0; t < v.taps; ++t) total += weight[t] * load(x + b + (t - v.taps / 2) * dilation);
+      store(out + b, total);
+    }
   }
   return weight;
 }
 
 // Beams are periodic: repeats the ends of every row beyond it.
-void wrap(const BeamNetworkView& v, index_t rows, float* x) {
-  const index_t reach = v.taps / 2, m = v.antennas;
-  for (index_t c = 0; c < rows; ++c, x += v.row()) {
+void wrap(const BeamNetworkView& v, index_t reach, float* x) {
+  const index_t m = v.antennas;
+  for (index_t c = 0; c < v.width; ++c, x += v.row()) {
     for (index_t i = 0; i < reach; ++i) {
       x[-1 - i] = x[m - 1 - i % m];
       x[m + i] = x[i % m];
@@ -69,7 +76,8 @@ void network(const BeamNetworkView& v, const float* z, const float* noise, float
   const index_t p = v.coefficients, lanes = v.lanes, row = v.row();
   float* const features = scratch + kHalo;
   float* const trunk = features + (v.features() + kOutputs) * row;
-  float* const hidden = trunk + (v.width + kOutputs) * row;
+  float* const mixed = trunk + (v.width + kOutputs) * row;
+  float* const hidden = mixed + v.width * row;
   for (index_t b = 0; b < lanes; b += W) {
     const vec level = max(load(noise + b), splat(1e-20f));
     for (index_t i = 0; i < p; ++i) {
@@ -81,15 +89,15 @@ void network(const BeamNetworkView& v, const float* z, const float* noise, float
     }
     store(features + 3 * p * row + b, 0.25f * log(min(max(level, splat(1e-5f)), splat(1e3f))));
   }
-  wrap(v, v.features(), features);
-  const float* layer = convolve<Then::kStore>(v, features, v.features(), v.width, v.taps, v.weights, trunk);
+  const float* layer = dense<Then::kStore>(v, features, v.features(), v.width, v.weights, trunk);
   for (index_t i = 0; i < v.blocks; ++i) {
-    wrap(v, v.width, trunk);
-    layer = convolve<Then::kSilu>(v, trunk, v.width, v.hidden, v.taps, layer, hidden);
-    layer = convolve<Then::kAdd>(v, hidden, v.hidden, v.width, 1, layer, trunk);
+    wrap(v, v.taps / 2 * v.dilation[i], trunk);
+    layer = depthwise(v, trunk, v.dilation[i], layer, mixed);
+    layer = dense<Then::kSilu>(v, mixed, v.width, v.hidden, layer, hidden);
+    layer = dense<Then::kAdd>(v, hidden, v.hidden, v.width, layer, trunk);
   }
   float* const f = features;
-  convolve<Then::kStore>(v, trunk, v.width, v.outputs(), 1, layer, f);
+  dense<Then::kStore>(v, trunk, v.width, v.outputs(), layer, f);
   for (index_t b = 0; b < lanes; b += W) {
     const vec level = max(load(noise + b), splat(1e-20f));
     vec total{};

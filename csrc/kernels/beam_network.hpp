@@ -1,4 +1,4 @@
-// The shipped score network on one device: circular convolutions over beams (python/jadce_fast/network.py is the contract).
+// The shipped score network on one device (python/jadce_fast/network.py is the contract).
 //
 // Beams are the SIMD lanes and all activations of a device stay in the first-level cache; weights stream from the second.
 #pragma once
@@ -13,14 +13,17 @@ inline constexpr index_t kHalo = 16;    // beams repeated on either side of a ro
 struct BeamNetworkView {
   index_t coefficients, subcarriers, antennas, lanes;  // P, N, M, Mp
   index_t width, hidden, blocks, taps;
-  const float* eigenvalue;  // [P]
-  const float* weights;     // packed layers in order of evaluation: bias [O'], weights [O' / 8, C, taps, 8], O' = O rounded up
+  const std::int32_t* dilation;  // [blocks]
+  const float* eigenvalue;       // [P]
+  // Layers in order of evaluation. Dense: bias [O'], weight [O' / 8, C, 8], O' = O rounded up to kOutputs.
+  // Depthwise: bias [C], weight [C, taps].
+  const float* weights;
 
   index_t row() const { return lanes + 2 * kHalo; }
   index_t features() const { return 3 * coefficients + 1; }
   index_t outputs() const { return 2 * coefficients + 1; }
-  // Floats of scratch: features or outputs, trunk, hidden.
-  index_t scratch() const { return (features() + width + hidden + 3 * kOutputs) * row(); }
+  // Floats of scratch: features or outputs, trunk, depthwise result, hidden.
+  index_t scratch() const { return (features() + 2 * width + hidden + 4 * kOutputs) * row(); }
 };
 
 }  // namespace jadce

@@ -9,8 +9,8 @@ namespace jadce {
 
 // What the passes read: plain pointers, since kernel files must not instantiate the standard library.
 struct FftView {
-  index_t length;          // K
-  index_t padded;          // length of the passes: K, or the chirp's convolution length
+  index_t length;  // K
+  index_t padded;  // length of the passes: K, or the chirp's convolution length
   int passes;
   const int* radices;      // [passes], product is `padded`
   const float* twiddle;    // per pass: [m, radix - 1, 2]

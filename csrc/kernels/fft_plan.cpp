@@ -8,7 +8,8 @@ namespace jadce {
 namespace {
 
 cfloat unit(index_t numerator, index_t denominator) {  // exp(2 pi i numerator / denominator)
-  const double angle = 2 * std::numbers::pi * static_cast<double>(numerator % denominator) / static_cast<double>(denominator);
+  const double angle =
+      2 * std::numbers::pi * static_cast<double>(numerator % denominator) / static_cast<double>(denominator);
   return {static_cast<float>(std::cos(angle)), static_cast<float>(std::sin(angle))};
 }
 
@@ -61,7 +62,9 @@ FftPlan::FftPlan(index_t n) : length_(n), padded_(n), radices_(factor(n)) {
   if (n > 1 && radices_.empty()) {  // Bluestein: f k = (f^2 + k^2 - (k - f)^2) / 2
     for (padded_ = 2 * n - 1; (radices_ = factor(padded_)).empty() || radices_.back() > 5; ++padded_) {
     }
-    const auto phase = [&](index_t i) { return std::polar(1.0, std::numbers::pi * static_cast<double>(i * i % (2 * n)) / static_cast<double>(n)); };
+    const auto phase = [&](index_t i) {
+      return std::polar(1.0, std::numbers::pi * static_cast<double>(i * i % (2 * n)) / static_cast<double>(n));
+    };
     std::vector<std::complex<double>> kernel(static_cast<std::size_t>(padded_));
     for (index_t i = 0; i < n; ++i) {
       chirp_.emplace_back(phase(i));
@@ -81,8 +84,11 @@ FftPlan::FftPlan(index_t n) : length_(n), padded_(n), radices_(factor(n)) {
 }
 
 FftView FftPlan::view() const {
-  const auto raw = [](const std::vector<cfloat>& v) { return v.empty() ? nullptr : reinterpret_cast<const float*>(v.data()); };
-  return {length_, padded_, static_cast<int>(radices_.size()), radices_.data(), raw(twiddle_), raw(root_), raw(chirp_), raw(chirp_dft_)};
+  const auto raw = [](const std::vector<cfloat>& v) {
+    return v.empty() ? nullptr : reinterpret_cast<const float*>(v.data());
+  };
+  return {length_,     padded_,        static_cast<int>(radices_.size()), radices_.data(), raw(twiddle_), raw(root_),
+          raw(chirp_), raw(chirp_dft_)};
 }
 
 }  // namespace jadce

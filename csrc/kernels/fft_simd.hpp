@@ -87,7 +87,8 @@ static void pass(const float* x, float* y, index_t m, index_t s, const float* tw
 }
 
 // The same for any odd radix, O(R^2).
-static void pass_any(int r, const float* x, float* y, index_t m, index_t s, const float* twiddle, const float* root, bool swap) {
+static void pass_any(int r, const float* x, float* y, index_t m, index_t s, const float* twiddle, const float* root,
+                     bool swap) {
   for (index_t p = 0; p < m; ++p) {
     for (index_t q = 0; q < s; ++q) {
       cvec a[kLargestRadix];
@@ -112,11 +113,20 @@ static float* passes(const FftView& plan, float* x, float* y, bool swap) {
     const index_t m = rest / r;
     const bool first = swap && i == 0;
     switch (r) {
-      case 2: pass<2>(x, y, m, s, twiddle, first); break;
-      case 3: pass<3>(x, y, m, s, twiddle, first); break;
-      case 4: pass<4>(x, y, m, s, twiddle, first); break;
-      case 5: pass<5>(x, y, m, s, twiddle, first); break;
-      default: pass_any(r, x, y, m, s, twiddle, root, first);
+      case 2:
+        pass<2>(x, y, m, s, twiddle, first);
+        break;
+      case 3:
+        pass<3>(x, y, m, s, twiddle, first);
+        break;
+      case 4:
+        pass<4>(x, y, m, s, twiddle, first);
+        break;
+      case 5:
+        pass<5>(x, y, m, s, twiddle, first);
+        break;
+      default:
+        pass_any(r, x, y, m, s, twiddle, root, first);
     }
     twiddle += 2 * m * (r - 1);
     root += 2 * r;

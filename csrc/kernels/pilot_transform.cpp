@@ -1,5 +1,5 @@
-#include "kernels/fft_simd.hpp"
 #include "kernels/families.hpp"
+#include "kernels/fft_simd.hpp"
 
 namespace jadce::JADCE_ISA {
 
@@ -45,7 +45,8 @@ struct Pilot {
   void conjugate(index_t n, index_t t, float* w) const {
     if (v.rows) {
       const auto row = static_cast<std::uint64_t>(v.rows[n * v.shape.symbols + t]);
-      const float* e = v.twiddle + 2 * (row * static_cast<std::uint64_t>(k) % static_cast<std::uint64_t>(v.shape.devices));
+      const float* e =
+          v.twiddle + 2 * (row * static_cast<std::uint64_t>(k) % static_cast<std::uint64_t>(v.shape.devices));
       w[0] = e[0];
       w[1] = e[1];
     } else {
@@ -102,8 +103,8 @@ void residual(const TransformView& v, index_t n, const float* y, const float* gr
   }
 }
 
-void observe(const Shape& s, index_t n, const float* gram, const float* v, const float* eta, float noise, const float* r,
-             float* big) {
+void observe(const Shape& s, index_t n, const float* gram, const float* v, const float* eta, float noise,
+             const float* r, float* big) {
   for (index_t t = 0; t < s.symbols; ++t) {
     const float g = gram[n * s.symbols + t];
     const index_t at = (n * s.symbols + t) * s.point();

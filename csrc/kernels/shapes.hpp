@@ -23,10 +23,9 @@ struct Shape {
   index_t coefficients;  // P
   index_t lanes;         // Mp
 
-  index_t point() const { return 2 * lanes; }                // floats of one (n, t)
+  index_t point() const { return 2 * lanes; }  // floats of one (n, t)
   index_t measurements() const { return subcarriers * symbols; }
   index_t channel() const { return 2 * coefficients * lanes; }  // floats of one device
 };
-
 
 }  // namespace jadce

@@ -17,15 +17,16 @@ struct KernelTable {
 
   // y [T, N, M, 2] to beamspace, rotated over symbols by `rotation` [N, T, T, 2] if not null -> out [N, T, 2, Mp].
   // dft [M, 2, Mp]; scratch [T, 2, Mp]; one task a subcarrier.
-  void (*beamspace)(const Shape&, index_t task, const float* y, const float* dft, const float* rotation,
-                    float* scratch, float* out);
+  void (*beamspace)(const Shape&, index_t task, const float* y, const float* dft, const float* rotation, float* scratch,
+                    float* out);
 
-  // r = y - gram * R - Q S, all [N, T, 2, Mp]; gram [N, T]; power [N, Mp] gets sum over t of |r|^2. One task a subcarrier.
-  // y or R may be null (taken as zero). scratch [2, Mp].
+  // r = y - gram * R - Q S, all [N, T, 2, Mp]; gram [N, T]; power [N, Mp] gets sum over t of |r|^2. One task a
+  // subcarrier. y or R may be null (taken as zero). scratch [2, Mp].
   void (*residual)(const TransformView&, index_t task, const float* y, const float* gram, const float* big,
                    const Support&, float* scratch, float* r, float* power);
 
-  // seen = R + gain[n, t, b] * r in place of R, with gain = (v / (v gram + noise)) / eta; v, eta [Mp]. A task a subcarrier.
+  // seen = R + gain[n, t, b] * r in place of R, with gain = (v / (v gram + noise)) / eta; v, eta [Mp]. A task a
+  // subcarrier.
   void (*observe)(const Shape&, index_t task, const float* gram, const float* v, const float* eta, float noise,
                   const float* r, float* big);
 
@@ -34,7 +35,8 @@ struct KernelTable {
   void (*spectral_energy)(const TransformView&, index_t task, const float* r, const Support&, float* scratch,
                           float* energy);
 
-  // The same statistics themselves for one coefficient and W beams -> z [K, 2 P, Mp]. One task per (coefficient, W beams).
+  // The same statistics themselves for one coefficient and W beams -> z [K, 2 P, Mp]. One task per (coefficient, W
+  // beams).
   void (*spectral_statistics)(const TransformView&, index_t task, const float* r, float* scratch, float* z);
 
   // z [2 P, Mp] of one device by direct correlation.
@@ -48,9 +50,10 @@ struct KernelTable {
   void (*null_energy)(const TransformView&, index_t task, const unsigned char* quiet, index_t count,
                       const float* energy, const float* multiplicity, float* null);
 
-  // Coefficients of the likelihood ratio for W beams: slope [Mp/W, U, groups, W], offset [Mp/W, U, W]. One task per W beams.
-  void (*activity_table)(const Shape&, index_t groups, index_t task, const ActivityView&, const float* null, float* slope,
-                         float* offset);
+  // Coefficients of the likelihood ratio for W beams: slope [Mp/W, U, groups, W], offset [Mp/W, U, W]. One task per W
+  // beams.
+  void (*activity_table)(const Shape&, index_t groups, index_t task, const ActivityView&, const float* null,
+                         float* slope, float* offset);
 
   // llr [K] of devices first ... last - 1 (without the prior's log odds), from energies.
   void (*activity)(const Shape&, index_t groups, index_t first, index_t last, const ActivityView&, const float* energy,
@@ -64,7 +67,8 @@ struct KernelTable {
   void (*combine)(const Shape&, float gamma, const float* a, const float* b, float weight, const float* h, float* s);
 
   // R = (1 - gamma) R_old - gamma b seen. One task a subcarrier.
-  void (*damp)(const Shape&, index_t task, float gamma, const float* b, const float* seen, const float* old, float* big);
+  void (*damp)(const Shape&, index_t task, float gamma, const float* b, const float* seen, const float* old,
+               float* big);
 
   // channel [N, M, 2] = IDFT over beams of V h scaled by `scale`; dft [M, 2, Mp]; scratch [2, Mp].
   void (*channel)(const TransformView&, const float* h, float scale, const float* dft, float* scratch, float* channel);

@@ -13,8 +13,8 @@ constexpr float kSmallestPower = 2e-2f;     // of the noise: power of a device w
 constexpr float kQuiet = -7.0f;             // log odds below which a device serves as noise reference
 constexpr index_t kEnoughQuiet = 50;
 constexpr float kLargestAlpha = 0.95f;
-constexpr float kNegligible = 1e-4f;        // of the error variance: support devices below are dropped
-constexpr index_t kChunk = 16;              // devices of one task of the likelihood ratio
+constexpr float kNegligible = 1e-4f;  // of the error variance: support devices below are dropped
+constexpr index_t kChunk = 16;        // devices of one task of the likelihood ratio
 
 float sigmoid(float x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
 
@@ -23,9 +23,15 @@ std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 }  // namespace
 
 ActivityView ActivityPlan::view() const {
-  return {static_cast<index_t>(weight.size()), static_cast<index_t>(log_power_weight.size()),
-          static_cast<index_t>(product.size()), product.data(), weight.data(), log_power_weight.data(), index.data(),
-          eigenvalue.data(), multiplicity.data()};
+  return {static_cast<index_t>(weight.size()),
+          static_cast<index_t>(log_power_weight.size()),
+          static_cast<index_t>(product.size()),
+          product.data(),
+          weight.data(),
+          log_power_weight.data(),
+          index.data(),
+          eigenvalue.data(),
+          multiplicity.data()};
 }
 
 Stmp::Stmp(Transform& transform, ActivityPlan activity, std::vector<float> gram, std::vector<cfloat> rotation,
@@ -140,7 +146,8 @@ index_t Stmp::screen(float log_odds, float threshold, bool everyone) {
   transform_.energy(big_.get(), support, slot_.data(), energy_.get());
   if (quiet_count_ > kEnoughQuiet) {
     transform_.pool().each(groups * blocks, [&](index_t task, int) {
-      kernels.null_energy(view, task, quiet_.data(), quiet_count_, energy_.get(), activity_.multiplicity.data(), null_.get());
+      kernels.null_energy(view, task, quiet_.data(), quiet_count_, energy_.get(), activity_.multiplicity.data(),
+                          null_.get());
     });
     for (index_t g = 0; g < groups; ++g)  // lanes beyond the antennas are empty
       for (index_t b = shape_.antennas; b < lanes; ++b) null_[at(g * lanes + b)] = 1;
@@ -152,8 +159,8 @@ index_t Stmp::screen(float log_odds, float threshold, bool everyone) {
     kernels.activity_table(shape_, groups, task, activity, null_.get(), slope_.get(), offset_.get());
   });
   transform_.pool().each((shape_.devices + kChunk - 1) / kChunk, [&](index_t task, int) {
-    kernels.activity(shape_, groups, task * kChunk, std::min((task + 1) * kChunk, shape_.devices), activity, energy_.get(),
-                     slope_.get(), offset_.get(), llr_.data());
+    kernels.activity(shape_, groups, task * kChunk, std::min((task + 1) * kChunk, shape_.devices), activity,
+                     energy_.get(), slope_.get(), offset_.get(), llr_.data());
   });
   quiet_count_ = 0;
   for (index_t k = 0; k < shape_.devices; ++k) {
@@ -171,9 +178,9 @@ void Stmp::select(float threshold, bool everyone) {
   for (index_t k = 0; k < shape_.devices; ++k)
     if (everyone || posterior_[at(k)] > threshold) order_[at(count++)] = static_cast<std::int32_t>(k);
   if (count > capacity_) {  // the most probable ones; equal ones by index
-    std::nth_element(order_.begin(), order_.begin() + capacity_, order_.begin() + count, [&](std::int32_t i, std::int32_t j) {
-      return llr_[at(i)] != llr_[at(j)] ? llr_[at(i)] > llr_[at(j)] : i < j;
-    });
+    std::nth_element(
+        order_.begin(), order_.begin() + capacity_, order_.begin() + count,
+        [&](std::int32_t i, std::int32_t j) { return llr_[at(i)] != llr_[at(j)] ? llr_[at(i)] > llr_[at(j)] : i < j; });
     count = capacity_;
     std::sort(order_.begin(), order_.begin() + count);
   }

@@ -1,8 +1,8 @@
 // State and steps of the turbo receiver; the order of the steps is the Python layer's, and so is the denoiser between
 // gather() and update(). All memory is taken by the constructor.
 //
-// Module A's prior mean is never stored for all devices: it is S + Q^H R with S the devices that were candidates and R in
-// measurement space (docs/design.md, "state").
+// Module A's prior mean is never stored for all devices: it is S + Q^H R with S the devices that were candidates and R
+// in measurement space (docs/design.md, "state").
 #pragma once
 
 #include <vector>
@@ -89,7 +89,7 @@ class Stmp {
   std::vector<float> llr_, posterior_, kept_posterior_;
   std::vector<unsigned char> quiet_;
   std::vector<std::int32_t> order_;
-  Floats z_, noise_;          // [capacity, 2 P, Mp], [capacity, Mp]
+  Floats z_, noise_;  // [capacity, 2 P, Mp], [capacity, Mp]
   Output now_, kept_;
   index_t support_count_ = 0, decided_count_ = 0;
   std::vector<std::int32_t> support_device_, slot_;  // slot_ [K], -1 where not in the support

@@ -9,7 +9,8 @@ namespace jadce {
 namespace {
 
 cfloat unit(double turns) {
-  return {static_cast<float>(std::cos(2 * std::numbers::pi * turns)), static_cast<float>(std::sin(2 * std::numbers::pi * turns))};
+  return {static_cast<float>(std::cos(2 * std::numbers::pi * turns)),
+          static_cast<float>(std::sin(2 * std::numbers::pi * turns))};
 }
 
 }  // namespace
@@ -31,22 +32,24 @@ Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, con
   const float norm = 1 / std::sqrt(static_cast<float>(shape_.antennas));
   for (index_t m = 0; m < shape_.antennas; ++m) {
     for (index_t b = 0; b < shape_.antennas; ++b) {
-      const cfloat w = norm * std::conj(unit(static_cast<double>(m * b % shape_.antennas) / static_cast<double>(shape_.antennas)));
+      const cfloat w =
+          norm * std::conj(unit(static_cast<double>(m * b % shape_.antennas) / static_cast<double>(shape_.antennas)));
       dft_[count(m * shape_.point() + b)] = w.real();
       dft_[count(m * shape_.point() + shape_.lanes + b)] = w.imag();
     }
   }
-  const index_t needed = std::max({rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0},
-                                   shape_.symbols * shape_.point(), shape_.channel()});
+  const index_t needed = std::max(
+      {rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0}, shape_.symbols * shape_.point(), shape_.channel()});
   for (int i = 0; i < threads; ++i) scratch_.push_back(floats(needed));
   const auto raw = [](const std::vector<cfloat>& v) { return reinterpret_cast<const float*>(v.data()); };
-  view_ = {shape_, rows ? rows_.data() : nullptr, raw(twiddle_), amplitude, raw(array_), raw(basis_), groups, fft_.view()};
+  view_ = {shape_,     rows ? rows_.data() : nullptr, raw(twiddle_), amplitude, raw(array_), raw(basis_), groups,
+           fft_.view()};
 }
 
 void Transform::beamspace(const cfloat* y, const cfloat* rotation, float* out) {
   pool_.each(shape_.subcarriers, [&](index_t n, int thread) {
-    kernels_.beamspace(shape_, n, reinterpret_cast<const float*>(y), dft_.get(), reinterpret_cast<const float*>(rotation),
-                       scratch(thread), out);
+    kernels_.beamspace(shape_, n, reinterpret_cast<const float*>(y), dft_.get(),
+                       reinterpret_cast<const float*>(rotation), scratch(thread), out);
   });
 }
 
@@ -69,9 +72,8 @@ void Transform::energy(const float* r, const Support& support, const std::int32_
 }
 
 void Transform::statistics(const float* r, float* z) {
-  pool_.each(shape_.coefficients * shape_.lanes / kernels_.width, [&](index_t task, int thread) {
-    kernels_.spectral_statistics(view_, task, r, scratch(thread), z);
-  });
+  pool_.each(shape_.coefficients * shape_.lanes / kernels_.width,
+             [&](index_t task, int thread) { kernels_.spectral_statistics(view_, task, r, scratch(thread), z); });
 }
 
 void Transform::residual(const float* y, const float* gram, const float* big, const Support& support, float* r,

@@ -17,7 +17,6 @@ from . import _check, _core, ops
 from .detection import Detection
 from .pilots import Pilots
 
-MAX_ITERATIONS = 24
 _THRESHOLD = 1e-3  # posterior probability from which a device goes through the denoiser
 _DAMP_FROM = 2  # the first iterations run undamped
 _DAMPING = 0.7
@@ -47,6 +46,8 @@ class Receiver:
         Where to run.
     threads : int, optional
         Native threads, by default all processors of this process.
+    max_iterations : int
+        Iterations after which :meth:`detect` stops in any case.
     screening : bool
         Send only plausible devices through the denoiser (True) or all of them (False, for checks).
 
@@ -70,6 +71,7 @@ class Receiver:
         device: str = "cpu",
         threads: int | None = None,
         *,
+        max_iterations: int = 24,
         screening: bool = True,
     ) -> None:
         if not isinstance(pilots, Pilots):
@@ -81,6 +83,7 @@ class Receiver:
         self.activity_rate = _check.real("activity_rate", activity_rate, 0.0, 1.0)
         self.power: float | None = None if power == "unknown" else _check.real("power", power)
         self.prior = _resolve(prior, pilots.subcarriers)
+        self.max_iterations = _check.integer("max_iterations", max_iterations, 1)
         self.screening = bool(screening)
 
         p = self.prior
@@ -153,7 +156,7 @@ class Receiver:
         log_odds = math.log(self.activity_rate / (1 - self.activity_rate))
         history: list[dict[str, float]] = []
         best, previous, stalled, converged = math.inf, math.inf, 0, False
-        for iteration in range(MAX_ITERATIONS):
+        for iteration in range(self.max_iterations):
             error = native.observe()
             if not math.isfinite(error):
                 break
@@ -213,19 +216,10 @@ class Receiver:
 
 
 def _native_network(prior: Any) -> Any:
-    network = getattr(prior, "network", None)
-    if network is None or not hasattr(prior, "native_layers"):
+    """The network for the native kernel, if the prior's is of the shipped kind; others run in torch."""
+    if not hasattr(prior, "native_network"):
         return None
-    a = network.architecture
-    return _core.BeamNetwork(
-        subcarriers=prior.subcarriers,
-        width=a["width"],
-        hidden=a["hidden"],
-        blocks=a["blocks"],
-        taps=a["taps"],
-        eigenvalue=np.ascontiguousarray(prior.eigenvalues, np.float32),
-        layers=prior.native_layers(),
-    )
+    return _core.BeamNetwork(**prior.native_network())
 
 
 def _resolve(prior: Any, subcarriers: int) -> Any:

@@ -1,0 +1,60 @@
+# Two commands do all set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+STAMPS := $(VENV)/stamps
+SOURCES := $(shell find csrc cmake -type f) CMakeLists.txt pyproject.toml constraints.txt
+
+.PHONY: demo test lint bench slow format clean install
+
+install: $(STAMPS)/package
+
+demo: $(STAMPS)/package
+	$(BIN)/jadce demo --output out
+
+test: $(STAMPS)/package $(STAMPS)/test
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+slow: $(STAMPS)/package $(STAMPS)/test
+	$(BIN)/python -m pytest -m slow
+
+bench: $(STAMPS)/package
+	for f in benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done
+
+lint: $(STAMPS)/package $(STAMPS)/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.[ch]pp' -o -name '*.cu')
+	$(BIN)/cmake -S . -B build/lint -G Ninja -DJADCE_WERROR=ON -DJADCE_CUDA=AUTO -DCMAKE_BUILD_TYPE=Release \
+	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
+	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) > /dev/null
+	$(BIN)/cmake --build build/lint
+
+format: $(STAMPS)/lint
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $$(find csrc -name '*.[ch]pp' -o -name '*.cu')
+
+clean:
+	rm -rf $(VENV) build out
+
+$(STAMPS)/venv:
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install -q --upgrade "pip>=24"
+	mkdir -p $(STAMPS) && touch $@
+
+# Editable: Python changes need no reinstall, and a change of the native sources rebuilds.
+$(STAMPS)/package: $(STAMPS)/venv $(SOURCES)
+	$(PIP) install -q -c constraints.txt scikit-build-core pybind11 cmake ninja
+	$(PIP) install -q -c constraints.txt --no-build-isolation -e . -Cbuild-dir=build/package
+	touch $@
+
+$(STAMPS)/test: $(STAMPS)/package
+	$(PIP) install -q -c constraints.txt -e ".[test]" --no-build-isolation -Cbuild-dir=build/package
+	touch $@
+
+$(STAMPS)/lint: $(STAMPS)/package
+	$(PIP) install -q -c constraints.txt -e ".[lint]" --no-build-isolation -Cbuild-dir=build/package
+	touch $@
