@@ -70,7 +70,7 @@ void merge_coefficients(const Shape& s, index_t count, const float* in, cfloat* 
 }
 
 std::unique_ptr<Transform> make_transform(const py::object& rows, const py::object& array, float amplitude,
-                                          const Array<cfloat>& basis, index_t devices, index_t antennas, index_t groups,
+                                          const Array<cfloat>& basis, index_t devices, index_t antennas, index_t merge,
                                           int threads, const py::object& isa) {
   const std::string name = isa.is_none() ? "" : isa.cast<std::string>();
   const char* variant = isa.is_none() ? nullptr : name.c_str();
@@ -78,11 +78,11 @@ std::unique_ptr<Transform> make_transform(const py::object& rows, const py::obje
   if (!rows.is_none()) {
     const auto values = rows.cast<Array<std::int32_t>>();  // [N, T]
     s.symbols = values.shape(1);
-    return std::make_unique<Transform>(s, values.data(), amplitude, nullptr, basis.data(), groups, threads, variant);
+    return std::make_unique<Transform>(s, values.data(), amplitude, nullptr, basis.data(), merge, threads, variant);
   }
   const auto values = array.cast<Array<cfloat>>();  // [N, K, T]
   s.symbols = values.shape(2);
-  return std::make_unique<Transform>(s, nullptr, 1.0f, values.data(), basis.data(), groups, threads, variant);
+  return std::make_unique<Transform>(s, nullptr, 1.0f, values.data(), basis.data(), merge, threads, variant);
 }
 
 // Kernels on arrays: what ops.py calls. They allocate; a receiver does not.
@@ -150,7 +150,7 @@ void energies(Transform& t, const Array<cfloat>& r, Array<float>& out) {
     py::gil_scoped_release release;
     t.energy(in.get(), {0, nullptr, nullptr}, nullptr, e.get());
   }
-  const index_t w = t.kernels().width, groups = t.view().groups;
+  const index_t w = t.kernels().width, groups = t.view().groups();
   float* o = out.mutable_data();
   for (index_t k = 0; k < s.devices; ++k)
     for (index_t g = 0; g < groups; ++g)
@@ -316,7 +316,7 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<Transform>(m, "Transform")
       .def(py::init(&make_transform), py::kw_only(), py::arg("rows"), py::arg("array"), py::arg("amplitude"),
-           py::arg("basis").noconvert(), py::arg("devices"), py::arg("antennas"), py::arg("groups"), py::arg("threads"),
+           py::arg("basis").noconvert(), py::arg("devices"), py::arg("antennas"), py::arg("merge"), py::arg("threads"),
            py::arg("isa") = py::none())
       .def_property_readonly("isa", [](Transform& t) { return std::string(t.kernels().name); })
       .def_property_readonly("threads", [](Transform& t) { return t.pool().size(); })
@@ -346,12 +346,12 @@ PYBIND11_MODULE(_core, m) {
            py::arg("gram"), py::arg("rotation"), py::arg("capacity"), py::arg("network").none(true))
       .def(
           "start",
-          [](Receiver& r, const Array<cfloat>& y, float scale, float noise) {
+          [](Receiver& r, const Array<cfloat>& y, float scale, float noise, bool predicted) {
             const cfloat* data = y.data();
             py::gil_scoped_release free;
-            r.stmp().start(data, scale, noise);
+            r.stmp().start(data, scale, noise, predicted);
           },
-          py::arg("y").noconvert(), py::arg("scale"), py::arg("noise"))
+          py::arg("y").noconvert(), py::arg("scale"), py::arg("noise"), py::arg("predicted"))
       .def(
           "observe", [](Receiver& r) { return r.stmp().observe(); }, release())
       .def(

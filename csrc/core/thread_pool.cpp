@@ -30,18 +30,21 @@ struct ThreadPool::State {
   std::condition_variable wake;
   std::atomic<std::uint64_t> generation{0};
   bool stop = false;
-  // The job; changed only under the mutex while no worker is inside it.
-  Task task = nullptr;
-  void* context = nullptr;
-  std::int64_t count = 0;
+  struct Job {
+    Task task = nullptr;
+    void* context = nullptr;
+    std::int64_t count = 0;
+  };
+  Job job;  // read and written under the mutex
   std::atomic<std::int64_t> next{0};
   std::atomic<int> inside{0};
 
-  void drain(int thread) {
-    for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) task(context, i, thread);
+  // Works on a copy: the caller takes the job away as soon as every task has been claimed.
+  void drain(Job mine, int thread) {
+    for (std::int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < mine.count;)
+      mine.task(mine.context, i, thread);
   }
 };
-
 ThreadPool::ThreadPool(int threads) : size_(threads), pid_(getpid()), state_(new State) {
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }
@@ -68,19 +71,18 @@ void ThreadPool::run(Task task, void* context, std::int64_t count) {
     for (std::int64_t i = 0; i < count; ++i) task(context, i, 0);
     return;
   }
+  const State::Job job{task, context, count};
   {
     std::lock_guard lock(s.mutex);
-    s.task = task;
-    s.context = context;
-    s.count = count;
+    s.job = job;
     s.next.store(0, std::memory_order_relaxed);
     s.generation.fetch_add(1);
   }
   s.wake.notify_all();
-  s.drain(0);
+  s.drain(job, 0);
   {
     std::lock_guard lock(s.mutex);
-    s.task = nullptr;  // a worker that wakes from now on finds no job
+    s.job = {};  // a worker that wakes from now on finds no job
   }
   while (s.inside.load(std::memory_order_acquire) != 0) relax();
 }
@@ -92,15 +94,17 @@ void ThreadPool::work(int thread) {
     const auto start = std::chrono::steady_clock::now();
     while (s.generation.load(std::memory_order_acquire) == seen && std::chrono::steady_clock::now() - start < kSpin)
       relax();
+    State::Job job;
     {
       std::unique_lock lock(s.mutex);
       s.wake.wait(lock, [&] { return s.generation.load() != seen; });
       seen = s.generation.load();
       if (s.stop) return;
-      if (s.task == nullptr) continue;
+      job = s.job;
+      if (job.task == nullptr) continue;
       s.inside.fetch_add(1, std::memory_order_relaxed);
     }
-    s.drain(thread);
+    s.drain(job, thread);
     s.inside.fetch_sub(1, std::memory_order_release);
   }
 }

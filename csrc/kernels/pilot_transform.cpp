@@ -141,8 +141,8 @@ void spectral_energy(const TransformView& v, index_t task, const float* r, const
   const Shape& s = v.shape;
   const index_t blocks = s.lanes / W, group = task / blocks, block = task % blocks, b = block * W;
   float* out = energy + task * s.devices * W;
-  const index_t first = group * v.group_size();
-  const index_t last = first + v.group_size() < s.coefficients ? first + v.group_size() : s.coefficients;
+  const index_t first = group * v.merge;
+  const index_t last = first + v.merge < s.coefficients ? first + v.merge : s.coefficients;
   for (index_t p = first; p < last; ++p) {
     float* z = spectrum(v, p, b, r, scratch);
     for (index_t a = 0; a < support.count; ++a) {
@@ -210,8 +210,8 @@ void spread_energy(const TransformView& v, index_t k, const float* z, float* ene
     for (index_t p = 0; p < s.coefficients; ++p) {
       const float* x = z + p * s.lanes + block * W;
       const vec re = load(x), im = load(x + half), e = re * re + im * im;
-      float* out = energy + ((p / v.group_size() * blocks + block) * s.devices + k) * W;
-      store(out, p % v.group_size() == 0 ? e : load(out) + e);
+      float* out = energy + ((p / v.merge * blocks + block) * s.devices + k) * W;
+      store(out, p % v.merge == 0 ? e : load(out) + e);
     }
   }
 }

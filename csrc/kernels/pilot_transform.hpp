@@ -17,10 +17,10 @@ struct TransformView {
   float amplitude;           // sqrt of the pilot power, with rows
   const float* array;        // [N, K, T, 2] any other pilots, rotated into the eigenvectors of Q_n Q_n^H, or null
   const float* basis;        // [N, P, 2] KLT basis V
-  index_t groups;            // energies are summed over P / groups neighbouring coefficients (rounded up)
+  index_t merge;             // energies are summed over this many neighbouring coefficients
   FftView fft;
 
-  index_t group_size() const { return (shape.coefficients + groups - 1) / groups; }
+  index_t groups() const { return (shape.coefficients + merge - 1) / merge; }
 };
 
 // Devices whose prior mean is not only Q^H R: their part S in KLT coefficients.

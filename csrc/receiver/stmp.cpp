@@ -12,6 +12,8 @@ constexpr float kRounding = 1e-6f;          // of the received power: nor below 
 constexpr float kSmallestPower = 2e-2f;     // of the noise: power of a device whose energy does not exceed the noise
 constexpr float kQuiet = -7.0f;             // log odds below which a device serves as noise reference
 constexpr index_t kEnoughQuiet = 50;
+constexpr float kSmallestNull = 1e-3f;      // of the tracked variance
+constexpr float kSmallestAlpha = 1e-9f;
 constexpr float kLargestAlpha = 0.95f;
 constexpr float kNegligible = 1e-4f;  // of the error variance: support devices below are dropped
 constexpr index_t kChunk = 16;        // devices of one task of the likelihood ratio
@@ -43,13 +45,14 @@ Stmp::Stmp(Transform& transform, ActivityPlan activity, std::vector<float> gram,
       rotation_(std::move(rotation)),
       capacity_(capacity),
       support_limit_(std::min(shape_.devices, 2 * capacity)) {
+  known_power_ = activity_.log_power_weight.size() == 1;
   uniform_gram_ = std::all_of(gram_.begin(), gram_.end(), [&](float g) { return g == gram_.front(); });
   double total = 0;
   for (float g : gram_) total += g;
   mean_gram_ = static_cast<float>(total / static_cast<double>(gram_.size()));
 
   const index_t points = shape_.measurements() * shape_.point(), k = shape_.devices, lanes = shape_.lanes;
-  const index_t groups = transform_.view().groups, products = static_cast<index_t>(activity_.product.size());
+  const index_t groups = transform_.view().groups(), products = static_cast<index_t>(activity_.product.size());
   for (Floats* buffer : {&y_, &big_, &old_, &r_}) *buffer = floats(points);
   power_ = floats(shape_.subcarriers * lanes);
   for (Floats* buffer : {&v_a_, &v_b_, &eta_, &a_, &b_}) *buffer = floats(lanes);
@@ -82,7 +85,8 @@ Stmp::Output Stmp::make_output() const {
   return out;
 }
 
-void Stmp::start(const cfloat* y, float scale, float noise) {
+void Stmp::start(const cfloat* y, float scale, float noise, bool predicted) {
+  predicted_ = predicted;
   scale_ = scale;
   noise_var_ = noise;
   first_ = true;
@@ -107,6 +111,7 @@ float Stmp::observe() {
   const index_t lanes = shape_.lanes, n = shape_.subcarriers;
   const Support support{support_count_, support_device_.data(), support_.get()};
   transform_.residual(y_.get(), gram_.data(), first_ ? nullptr : big_.get(), support, r_.get(), power_.get());
+  const bool measure = first_ || !predicted_;
   first_ = false;
   const float floor = std::max(kSmallestVariance * noise_var_, kRounding * y_power_) / mean_gram_;
   const float k = static_cast<float>(shape_.devices);
@@ -115,7 +120,8 @@ float Stmp::observe() {
     double total = 0;
     for (index_t i = 0; i < n; ++i) total += power_[at(i * lanes + b)];
     const float residual = static_cast<float>(total / static_cast<double>(shape_.measurements()));
-    const float v = std::max((residual - noise_var_) / mean_gram_, floor);
+    const bool measured = measure || b >= shape_.antennas;
+    const float v = measured ? std::max((residual - noise_var_) / mean_gram_, floor) : v_a_[at(b)];
     double eta = 0;
     if (uniform_gram_) {
       eta = static_cast<double>(shape_.measurements()) * v * gram_.front() / (v * gram_.front() + noise_var_);
@@ -126,7 +132,7 @@ float Stmp::observe() {
     v_a_[at(b)] = v;
     eta_[at(b)] = static_cast<float>(eta);
     // v (1 / eta - 1), Cai (10); with as many symbols as devices and little noise eta rounds to one.
-    v_b_[at(b)] = std::max(static_cast<float>(v * (1 / eta - 1)), floor);
+    v_b_[at(b)] = std::max(static_cast<float>(v * (1 / eta - 1)), measured ? floor : kSmallestAlpha * floor);
     if (b < shape_.antennas) mean += v_b_[at(b)];
   }
   mean_v_ = static_cast<float>(mean / static_cast<double>(shape_.antennas));
@@ -141,7 +147,7 @@ float Stmp::observe() {
 index_t Stmp::screen(float log_odds, float threshold, bool everyone) {
   const KernelTable& kernels = transform_.kernels();
   const TransformView& view = transform_.view();
-  const index_t groups = view.groups, lanes = shape_.lanes, blocks = lanes / kernels.width;
+  const index_t groups = view.groups(), lanes = shape_.lanes, blocks = lanes / kernels.width;
   const Support support{support_count_, support_device_.data(), support_.get()};
   transform_.energy(big_.get(), support, slot_.data(), energy_.get());
   if (quiet_count_ > kEnoughQuiet) {
@@ -149,8 +155,11 @@ index_t Stmp::screen(float log_odds, float threshold, bool everyone) {
       kernels.null_energy(view, task, quiet_.data(), quiet_count_, energy_.get(), activity_.multiplicity.data(),
                           null_.get());
     });
-    for (index_t g = 0; g < groups; ++g)  // lanes beyond the antennas are empty
-      for (index_t b = shape_.antennas; b < lanes; ++b) null_[at(g * lanes + b)] = 1;
+    for (index_t g = 0; g < groups; ++g)
+      for (index_t b = 0; b < lanes; ++b) {
+        float& null = null_[at(g * lanes + b)];
+        null = b < shape_.antennas ? std::max(null, kSmallestNull * v_b_[at(b)]) : 1.0f;  // lanes beyond are empty
+      }
   } else {
     for (index_t g = 0; g < groups; ++g) std::copy_n(v_b_.get(), lanes, null_.get() + g * lanes);
   }
@@ -184,6 +193,7 @@ void Stmp::select(float threshold, bool everyone) {
     count = capacity_;
     std::sort(order_.begin(), order_.begin() + count);
   }
+  everyone_ = everyone;
   now_.count = count;
   for (index_t a = 0; a < count; ++a) {
     now_.device[at(a)] = order_[at(a)];
@@ -205,7 +215,9 @@ void Stmp::gather() {
       if (slot >= 0) z[i] += support_[at(slot * size + i)];
       energy += static_cast<double>(z[i]) * static_cast<double>(z[i]);
     }
-    const float power = std::max(static_cast<float>(energy) / dimensions - noise, kSmallestPower * mean_v_);
+    // A known power is one in our units.
+    const float power =
+        known_power_ ? 1.0f : std::max(static_cast<float>(energy) / dimensions - noise, kSmallestPower * mean_v_);
     now_.power[at(a)] = power;
     const float gain = 1 / std::sqrt(power);
     for (index_t i = 0; i < size; ++i) z[i] *= gain;
@@ -227,9 +239,10 @@ void Stmp::update(float gamma) {
     for (index_t a = 0; a < now_.count; ++a)
       total += static_cast<double>(now_.posterior[at(a)] * now_.power[at(a)] * now_.var[at(a * lanes + b)]);
     const double alpha = total / (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
-    const float clipped = b < shape_.antennas ? std::clamp(static_cast<float>(alpha), 0.0f, kLargestAlpha) : 0.0f;
+    const float clipped = b < shape_.antennas ? std::clamp(static_cast<float>(alpha), kSmallestAlpha, kLargestAlpha) : 0.0f;
     a_[at(b)] = 1 / (1 - clipped);
     b_[at(b)] = clipped / (1 - clipped);
+    if (predicted_) v_a_[at(b)] = gamma * v_b_[at(b)] * b_[at(b)] + (1 - gamma) * v_a_[at(b)];
   }
   // Devices that are not candidates any more keep S but get no new posterior; candidates without a place take one.
   std::vector<std::int32_t>& place = order_;  // free until the next selection
@@ -253,7 +266,7 @@ void Stmp::update(float gamma) {
   transform_.pool().each(shape_.subcarriers, [&](index_t n, int) {
     transform_.kernels().damp(shape_, n, gamma, b_.get(), big_.get(), old_.get(), big_.get());
   });
-  prune();
+  if (!everyone_) prune();
 }
 
 void Stmp::prune() {

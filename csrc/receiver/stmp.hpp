@@ -24,8 +24,9 @@ class Stmp {
   Stmp(Transform& transform, ActivityPlan activity, std::vector<float> gram, std::vector<cfloat> rotation,
        index_t capacity);
 
-  // Received block y [T, N, M] times `scale`, noise variance after scaling.
-  void start(const cfloat* y, float scale, float noise);
+  // Received block y [T, N, M] times `scale`, noise variance after scaling. With `predicted`, module A's variance is the
+  // one that the messages predict, Cai (41) and (58), instead of the one that the residual shows.
+  void start(const cfloat* y, float scale, float noise, bool predicted);
   // Residual, tracked variances, matched-filter input: module A, Cai (7)-(11). Returns the mean variance to module B.
   float observe();
   // Posterior activity of all devices and the candidates, those above `threshold`; all devices with `everyone`.
@@ -77,11 +78,11 @@ class Stmp {
   std::vector<float> gram_;
   std::vector<cfloat> rotation_;
   index_t capacity_, support_limit_;
-  bool uniform_gram_;
+  bool uniform_gram_, known_power_;
   float mean_gram_;
 
   float scale_ = 1, noise_var_ = 1, y_power_ = 0, residual_var_ = 0, mean_v_ = 0;
-  bool first_ = true;
+  bool first_ = true, predicted_ = false, everyone_ = false;
   index_t quiet_count_ = 0;
   Floats y_, big_, old_, r_, power_;       // [N, T, 2, Mp], power_ [N, Mp]
   Floats v_a_, v_b_, eta_, a_, b_, null_;  // [Mp], null_ [groups, Mp]

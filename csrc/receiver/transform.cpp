@@ -16,7 +16,7 @@ cfloat unit(double turns) {
 }  // namespace
 
 Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, const cfloat* array, const cfloat* basis,
-                     index_t groups, int threads, const char* isa)
+                     index_t merge, int threads, const char* isa)
     : shape_(shape), kernels_(table(isa)), pool_(threads), fft_(rows ? shape.devices : 1) {
   const auto count = [](index_t n) { return static_cast<std::size_t>(n); };
   const index_t measurements = shape_.measurements();
@@ -42,7 +42,7 @@ Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, con
       {rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0}, shape_.symbols * shape_.point(), shape_.channel()});
   for (int i = 0; i < threads; ++i) scratch_.push_back(floats(needed));
   const auto raw = [](const std::vector<cfloat>& v) { return reinterpret_cast<const float*>(v.data()); };
-  view_ = {shape_,     rows ? rows_.data() : nullptr, raw(twiddle_), amplitude, raw(array_), raw(basis_), groups,
+  view_ = {shape_,     rows ? rows_.data() : nullptr, raw(twiddle_), amplitude, raw(array_), raw(basis_), merge,
            fft_.view()};
 }
 
@@ -55,7 +55,7 @@ void Transform::beamspace(const cfloat* y, const cfloat* rotation, float* out) {
 
 void Transform::energy(const float* r, const Support& support, const std::int32_t* slot, float* energy) {
   if (view_.rows) {
-    pool_.each(view_.groups * shape_.lanes / kernels_.width, [&](index_t task, int thread) {
+    pool_.each(view_.groups() * shape_.lanes / kernels_.width, [&](index_t task, int thread) {
       kernels_.spectral_energy(view_, task, r, support, scratch(thread), energy);
     });
     return;

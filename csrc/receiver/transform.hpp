@@ -14,7 +14,7 @@ class Transform {
  public:
   // rows [N, T] or array [N, K, T] (one of the two is null); basis [N, P]. `isa` null: the best of this processor.
   Transform(Shape shape, const std::int32_t* rows, float amplitude, const cfloat* array, const cfloat* basis,
-            index_t groups, int threads, const char* isa);
+            index_t merge, int threads, const char* isa);
 
   const Shape& shape() const { return shape_; }
   const TransformView& view() const { return view_; }
@@ -22,7 +22,7 @@ class Transform {
   ThreadPool& pool() { return pool_; }
   float* scratch(int thread) { return scratch_[static_cast<std::size_t>(thread)].get(); }
   const float* dft() const { return dft_.get(); }
-  index_t energy_size() const { return view_.groups * shape_.lanes * shape_.devices; }
+  index_t energy_size() const { return view_.groups() * shape_.lanes * shape_.devices; }
 
   // y [T, N, M] -> out [N, T, 2, Mp]; rotation [N, T, T] or null.
   void beamspace(const cfloat* y, const cfloat* rotation, float* out);

@@ -22,7 +22,6 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -190,7 +189,9 @@ def _build(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Capture:
         pilots = Pilots.from_rows(
             _whole(_rank("pilot_rows", values, 2, matlab), matlab),
             _whole(_scalar("devices", values), matlab).item(),
-            _scalar("pilot_power", values).item() if "pilot_power" in values else 1.0,
+            _check.real("pilot_power", _scalar("pilot_power", values).item())
+            if "pilot_power" in values
+            else 1.0,
         )
     else:
         raise ValueError(f"pilots: expected the key pilots, or pilot_rows and devices, found only {found}")
@@ -241,31 +242,34 @@ def _whole(value: npt.NDArray[Any], matlab: bool) -> npt.NDArray[Any]:
 
 
 def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("expected an .npz archive, found a single array")
-            return {key: _member(archive, key) for key in _KEYS if key in archive}
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
-        raise ValueError(f"expected an .npz archive, found a damaged or truncated one ({error})") from error
-    except ValueError as error:
-        if "pickle" not in str(error).lower():
-            raise
-        # NumPy takes whatever is neither .npz nor .npy for a pickle.
-        raise ValueError(
-            "expected an .npz archive, found another file or pickled objects (refused)"
-        ) from None
+    with path.open("rb") as file:
+        try:
+            archive = np.load(file, allow_pickle=False)
+        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+            raise ValueError(
+                f"expected an .npz archive, found a damaged or truncated one ({error})"
+            ) from error
+        except ValueError:
+            # NumPy takes whatever is neither .npz nor .npy for a pickle.
+            raise ValueError(
+                "expected an .npz archive, found another kind of file or pickled objects (refused)"
+            ) from None
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("expected an .npz archive, found a single array")
+        return {key: _member(archive, key) for key in _KEYS if key in archive}
 
 
-def _member(archive: Any, key: str) -> npt.NDArray[Any]:
+def _member(archive: np.lib.npyio.NpzFile, key: str) -> npt.NDArray[Any]:
     try:
-        value: npt.NDArray[Any] = archive[key]
-    except ValueError as error:
+        value = archive[key]
+    except MemoryError:
+        raise ValueError(f"{key}: expected an array that fits into memory, found a larger one") from None
+    except Exception as error:  # zipfile, zlib and NumPy's parser raise a dozen types for damaged members
         if "Object arrays" in str(error):
             raise ValueError(f"{key}: expected numbers, found pickled Python objects (refused)") from None
         raise ValueError(f"{key}: expected an array, found a damaged one ({error})") from error
-    except MemoryError as error:
-        raise ValueError(f"{key}: expected an array that fits into memory, found a larger one") from error
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"{key}: expected an array, found another kind of archive member")
     return value
 
 

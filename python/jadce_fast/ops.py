@@ -64,7 +64,8 @@ class Transform:
         self.coefficients = self.basis.shape[1]
         if not 1 <= self.coefficients <= pilots.subcarriers:
             raise ValueError(f"basis: expected 1 to {pilots.subcarriers} columns, found {self.coefficients}")
-        self.groups = -(-self.coefficients // _check.integer("merge", merge, 1))
+        self.merge = _check.integer("merge", merge, 1)
+        self.groups = -(-self.coefficients // self.merge)
         threads = default_threads() if threads is None else _check.integer("threads", threads, 1, 1024)
         self.gram, self.rotation, array = _gram(pilots)
         rows = None if pilots.rows is None else np.ascontiguousarray(pilots.rows.T, dtype=np.int32)
@@ -75,7 +76,7 @@ class Transform:
             basis=self.basis,
             devices=pilots.devices,
             antennas=self.antennas,
-            groups=self.groups,
+            merge=self.merge,
             threads=threads,
             isa=isa,
         )

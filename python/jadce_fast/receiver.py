@@ -48,6 +48,8 @@ class Receiver:
         Native threads, by default all processors of this process.
     max_iterations : int
         Iterations after which :meth:`detect` stops in any case.
+    variance : {"residual", "paper"}
+        Module A's variance: measured from the residual, or predicted by the messages, Cai (41) and (58).
     screening : bool
         Send only plausible devices through the denoiser (True) or all of them (False, for checks).
 
@@ -72,6 +74,7 @@ class Receiver:
         threads: int | None = None,
         *,
         max_iterations: int = 24,
+        variance: Literal["residual", "paper"] = "residual",
         screening: bool = True,
     ) -> None:
         if not isinstance(pilots, Pilots):
@@ -81,9 +84,14 @@ class Receiver:
         self.pilots = pilots
         self.antennas = _check.integer("antennas", antennas, 1)
         self.activity_rate = _check.real("activity_rate", activity_rate, 0.0, 1.0)
-        self.power: float | None = None if power == "unknown" else _check.real("power", power)
+        if isinstance(power, str) and power != "unknown":
+            raise TypeError(f"power: expected 'unknown' or a real number, found {power!r}")
+        self.power: float | None = None if isinstance(power, str) else _check.real("power", power)
         self.prior = _resolve(prior, pilots.subcarriers)
         self.max_iterations = _check.integer("max_iterations", max_iterations, 1)
+        if variance not in ("residual", "paper"):
+            raise ValueError(f"variance: expected 'residual' or 'paper', found {variance!r}")
+        self.variance = variance
         self.screening = bool(screening)
 
         p = self.prior
@@ -152,7 +160,7 @@ class Receiver:
     def _loop(self, y: npt.NDArray[np.complex64], noise: float) -> Detection:
         native = self._native
         power = self._mean_power(y, noise)
-        native.start(y, 1 / math.sqrt(power), noise / power)
+        native.start(y, 1 / math.sqrt(power), noise / power, self.variance == "paper")
         log_odds = math.log(self.activity_rate / (1 - self.activity_rate))
         history: list[dict[str, float]] = []
         best, previous, stalled, converged = math.inf, math.inf, 0, False
@@ -216,10 +224,25 @@ class Receiver:
 
 
 def _native_network(prior: Any) -> Any:
-    """The network for the native kernel, if the prior's is of the shipped kind; others run in torch."""
-    if not hasattr(prior, "native_network"):
+    """The prior's network for the native kernel, if it is a beam network; others run where the prior wants."""
+    network = getattr(prior, "network", None)
+    if type(network).__name__ != "BeamNetwork":
         return None
-    return _core.BeamNetwork(**prior.native_network())
+    layers = [network.inp]
+    for block in network.body:
+        layers += [block.depthwise, block.expand, block.mix]
+    layers.append(network.out)
+    return _core.BeamNetwork(
+        subcarriers=network.subcarriers,
+        width=network.inp.weight.shape[0],
+        hidden=network.body[0].expand.weight.shape[0],
+        taps=network.body[0].depthwise.weight.shape[1],
+        dilation=[block.depthwise.dilation for block in network.body],
+        eigenvalue=np.ascontiguousarray(network.eigenvalues.numpy(), np.float32),
+        layers=[
+            (np.ascontiguousarray(x.weight.detach().numpy(), np.float32), x.bias.detach().numpy()) for x in layers
+        ],
+    )
 
 
 def _resolve(prior: Any, subcarriers: int) -> Any:

@@ -1,0 +1,294 @@
+"""The library's own receiver in dense double precision: the oracle of the fast one, step by step.
+
+It is Algorithm 2 with these changes. It works in beamspace (a unitary DFT over antennas commutes with Q) with
+one noise variance per beam; module A's variance is measured from the residual; activity comes from a
+structured likelihood ratio on Karhunen-Loeve (KLT) coefficients over subcarriers; the denoiser sees those
+coefficients of plausible devices only; the extrinsic ratio alpha comes from the denoiser's variance; damping
+starts late.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from .activity import log_odds, sigmoid, structured_llr
+from .linear import (
+    Array,
+    Complex,
+    PilotsLike,
+    Real,
+    adjoint,
+    correction,
+    damp,
+    extrinsic,
+    extrinsic_variance,
+    measure,
+    pilot_array,
+    residual,
+    residual_variance,
+)
+
+Indices = npt.NDArray[np.int64]
+
+
+class BeamspacePrior(Protocol):
+    """What the receiver needs of a channel prior.
+
+    `basis` (N, P) has orthonormal columns; `eigenvalues` (P,) is the mean power of every coefficient for a
+    unit-power channel; `beam_gain`, `beam_weight` (G,) mix beam powers; `denoise(z (A, P, M), v (A, M),
+    devices (A,))` returns the posterior mean (A, P, M) and the posterior error variance per beam (A, M),
+    summed over coefficients / N.
+    """
+
+    basis: Any
+    eigenvalues: Any
+    beam_gain: Any
+    beam_weight: Any
+
+    def denoise(self, z: Any, v: Any, devices: Any) -> tuple[Any, Any]:
+        """Posterior mean and variance of KLT coefficients of unit-power channels."""
+
+
+@dataclass(frozen=True)
+class BeamspaceIteration:
+    """Every intermediate of one iteration, in beamspace.
+
+    Attributes
+    ----------
+    x_pri : ndarray, shape (K, N, M)
+        Module A's prior mean at the start of the iteration.
+    v_a, v : ndarray, shape (M,)
+        Module A's prior variance and module B's noise variance per beam.
+    energy : ndarray, shape (K, P, M)
+        |z|^2 of the KLT coefficients that module B sees.
+    null : ndarray, shape (P, M)
+        Mean energy of an inactive device.
+    log_odds, probability : ndarray, shape (K,)
+        Posterior log-odds and probability of "active".
+    candidates : ndarray of int64, shape (A,)
+        Devices that went through the denoiser.
+    power : ndarray, shape (A,)
+        Received power by which their channels were scaled.
+    mean : ndarray, shape (A, P, M)
+        Posterior mean of their KLT coefficients, given that they are active.
+    var : ndarray, shape (A, M)
+        Its error variance per beam, summed over coefficients / N.
+    alpha : ndarray, shape (M,)
+        Extrinsic ratio.
+    """
+
+    x_pri: Complex
+    v_a: Real
+    v: Real
+    energy: Real
+    null: Real
+    log_odds: Real
+    probability: Real
+    candidates: Indices
+    power: Real
+    mean: Complex
+    var: Real
+    alpha: Real
+
+
+def beamspace(x: Array, *, inverse: bool = False) -> Complex:
+    """Unitary DFT over the last axis, antennas to beams; `inverse` goes back."""
+    transform = np.fft.ifft if inverse else np.fft.fft
+    return np.asarray(transform(np.asarray(x, np.complex128), axis=-1, norm="ortho"))
+
+
+def klt_statistics(pilots: PilotsLike, r: Array, basis: Array) -> Complex:
+    """Matched filter in the KLT domain: z[k, p, b] = sum_n conj(V[n, p]) (Q^H r)[k, n, b].
+
+    `r` (T, N, M), `basis` V (N, P); returns (K, P, M).
+    """
+    return np.asarray(np.einsum("np,knm->kpm", np.conj(basis), adjoint(pilots, r)))
+
+
+def project(pilots: PilotsLike, devices: Array, s: Array, basis: Array) -> Complex:
+    """Q S for `devices` (A,) with KLT coefficients `s` (A, P, M) on `basis` (N, P); returns (T, N, M)."""
+    x = np.einsum("np,apm->anm", basis, s)
+    return measure(pilot_array(pilots)[:, :, devices], x)
+
+
+def noise_reference(
+    energy: Array,
+    v: Array,
+    odds: Array | None,
+    *,
+    quiet: float = -7.0,
+    enough: int = 50,
+    low: float = 1e-3,
+) -> Real:
+    """Mean energy (P, M) of every coefficient and beam under "inactive".
+
+    The devices that the previous iteration found inactive show it; in the first iteration, or if there are
+    few of them, it is the tracked variance `v`.
+
+    Parameters
+    ----------
+    energy : array_like, shape (K, P, M)
+    v : array_like, shape (M,)
+    odds : array_like, shape (K,), or None
+        Posterior log-odds of the previous iteration.
+    quiet : float
+        Log-odds below which a device counts as inactive.
+    enough : int
+        More than so many inactive devices are needed.
+    low : float
+        Smallest value in units of `v`: keeps it positive.
+    """
+    if odds is not None:
+        inactive = odds < quiet
+        if np.count_nonzero(inactive) > enough:
+            return np.asarray(np.maximum(energy[inactive].mean(0), low * v))
+    return np.broadcast_to(v, energy.shape[1:]).copy()
+
+
+def candidates(probability: Array, threshold: float = 1e-4) -> Indices:
+    """Devices (ascending) whose activity probability exceeds `threshold`."""
+    return np.flatnonzero(probability > threshold)
+
+
+def device_power(energy: Array, v: Array, subcarriers: int, floor: float = 2e-2) -> Real:
+    """Received power per entry from KLT energies: max(sum |z|^2 / (N M) - P / N mean(v), floor mean(v)).
+
+    `energy` (A, P, M), `v` (M,); returns (A,). Cai (59), with the guard that it needs.
+    """
+    kept, beams = energy.shape[1:]
+    noise = np.mean(v)
+    signal = energy.sum((1, 2)) / (subcarriers * beams) - noise * kept / subcarriers
+    return np.asarray(np.maximum(signal, floor * noise))
+
+
+def alpha(
+    probability: Array,
+    var: Array,
+    v: Array,
+    devices: int,
+    *,
+    low: float = 1e-9,
+    high: float = 0.95,
+) -> Real:
+    """Extrinsic ratio per beam: (1/K) sum over candidates of probability var / v, clipped into [low, high].
+
+    The divergence of an MMSE denoiser is its error variance over the noise variance; devices that are not
+    candidates are estimated as zero and add nothing. `probability` (A,), `var` (A, M), `v` (M,); returns
+    (M,).
+    """
+    total = np.sum(probability[:, None] * var, axis=0)
+    return np.asarray(np.clip(total / (devices * v), low, high))
+
+
+def beamspace_stmp(
+    y: Array,
+    pilots: PilotsLike,
+    prior: BeamspacePrior,
+    noise_var: float,
+    activity_rate: float,
+    *,
+    powers: npt.ArrayLike = (1.0,),
+    power_weight: npt.ArrayLike | None = None,
+    iterations: int = 8,
+    damping: float = 0.7,
+    damp_from: int = 2,
+    threshold: float = 1e-4,
+    variance: str = "residual",
+    floor: float = 1e-3,
+) -> list[BeamspaceIteration]:
+    """The receiver on the dense state.
+
+    Parameters
+    ----------
+    y : array_like, shape (T, N, M)
+        Received block over antennas (not beams).
+    pilots : Pilots or ndarray, shape (T, N, K)
+    prior : BeamspacePrior
+    noise_var, activity_rate : float
+    powers, power_weight : array_like, shape (J,)
+        Mixture of received powers (equal weights if left out). A single power is known: channels are scaled
+        by it; with several, every candidate's channel is scaled by its own `device_power`.
+    iterations : int
+    damping : float
+        gamma of (57) from iteration `damp_from` (counted from 0) on.
+    threshold : float
+        Activity probability of a candidate; a negative one switches screening off.
+    variance : {"residual", "paper"}
+        Module A's prior variance: measured, or v alpha / (1 - alpha) as in Cai (41), damped by (58).
+    floor : float
+        See `residual_variance`.
+
+    Returns
+    -------
+    list of BeamspaceIteration
+        `best` picks the one to use.
+
+    Raises
+    ------
+    ValueError
+        If `variance` is not one of the two rules.
+    """
+    if variance not in ("residual", "paper"):
+        raise ValueError(f'variance: expected "residual" or "paper", found {variance!r}')
+    q, basis = pilot_array(pilots), np.asarray(prior.basis, np.complex128)
+    k, n = q.shape[2], q.shape[1]
+    gains = np.asarray(powers, np.float64)
+    weights = np.full(len(gains), 1 / len(gains)) if power_weight is None else np.asarray(power_weight)
+    y = beamspace(y)
+    x_pri = np.zeros((k, *y.shape[1:]), np.complex128)
+    odds: Real | None = None
+    predicted: Real | None = None
+    history: list[BeamspaceIteration] = []
+    for i in range(iterations):
+        # Module A
+        r = residual(y, q, x_pri)
+        v_a = residual_variance(r, q, noise_var, floor) if predicted is None else predicted
+        c, v, _ = correction(r, q, v_a, noise_var)
+        x = x_pri + adjoint(q, c)
+
+        # Activity
+        z = np.einsum("np,knm->kpm", basis.conj(), x)
+        energy = np.abs(z) ** 2
+        null = noise_reference(energy, v, odds)
+        mixture = prior.eigenvalues, prior.beam_gain, prior.beam_weight
+        llr = structured_llr(energy, null, *mixture, gains, weights)
+        odds = log_odds(llr, activity_rate)
+        probability = sigmoid(odds)
+
+        # Channels of the candidates
+        cand = candidates(probability, threshold)
+        g = np.full(len(cand), gains[0]) if len(gains) == 1 else device_power(energy[cand], v, n)
+        mean, var = _denoise(prior, z[cand], v, g, cand)
+
+        # Extrinsic message to module A
+        ratio = alpha(probability[cand], var, v, k)
+        x_post = np.zeros_like(x)
+        x_post[cand] = probability[cand, None, None] * np.einsum("np,apm->anm", basis, mean)
+        history.append(
+            BeamspaceIteration(x_pri, v_a, v, energy, null, odds, probability, cand, g, mean, var, ratio)
+        )
+        gamma = damping if i >= damp_from else 1.0
+        x_pri = damp(extrinsic(x_post, x, ratio), x_pri, gamma)
+        if variance == "paper":
+            predicted = damp(extrinsic_variance(v, ratio), v_a, gamma)
+    return history
+
+
+def best(history: list[BeamspaceIteration]) -> BeamspaceIteration:
+    """The iteration whose denoiser saw the least noise (tracked variance averaged over beams)."""
+    return min(history, key=lambda iteration: float(iteration.v.mean()))
+
+
+def _denoise(
+    prior: BeamspacePrior, z: Complex, v: Real, power: Real, devices: Indices
+) -> tuple[Complex, Real]:
+    """Denoise at unit power and scale back: the prior sees z / sqrt(power), v / power."""
+    if not len(devices):
+        return np.zeros_like(z), np.zeros((0, z.shape[2]))
+    root = np.sqrt(power)
+    mean, var = prior.denoise(z / root[:, None, None], v / power[:, None], devices)
+    return np.asarray(mean) * root[:, None, None], np.asarray(var) * power[:, None]

@@ -1,0 +1,468 @@
+import io
+import pickle
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+
+from jadce_fast.capture import Capture, load_capture, save_capture, save_result
+from jadce_fast.detection import Detection
+from jadce_fast.pilots import Pilots, dft_pilots
+
+DATA = Path(__file__).parent / "data"
+T, N, M, K = 4, 3, 2, 9
+
+
+def complex_normal(*shape):
+    rng = np.random.default_rng(sum(shape))
+    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
+
+
+def good():
+    """Arrays of a valid capture with partial-DFT pilots."""
+    return {
+        "y": complex_normal(T, N, M),
+        "pilot_rows": dft_pilots(K, T, N).rows,
+        "devices": np.array(K),
+        "noise_var": np.array(0.1),
+        "activity_rate": np.array(0.05),
+        "true_active": np.array([7, 2]),
+        "true_channels": complex_normal(2, N, M),
+    }
+
+
+def write_npz(path, values):
+    np.savez(path, **values)
+    return path
+
+
+def write_mat5(path, values):
+    """As MATLAB would: whole numbers are doubles too, vectors and scalars are matrices."""
+    as_double = {
+        k: v if np.iscomplexobj(v) or v.dtype.kind in "OU" else v.astype(float) for k, v in values.items()
+    }
+    scipy.io.savemat(path, as_double, oned_as="column")
+    return path
+
+
+def write_mat73(path, values):
+    """As MATLAB would: a user block, reversed axes, complex numbers as {real, imag}."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, value in values.items():
+            value = np.atleast_2d(value)
+            if np.iscomplexobj(value):
+                part = value.real.dtype
+                pairs = np.zeros(value.shape, [("real", part), ("imag", part)])
+                pairs["real"], pairs["imag"] = value.real, value.imag
+                value = pairs
+            elif value.dtype.kind != "S":
+                value = value.astype(float)
+            if value.size == 0:
+                dataset = file.create_dataset(name, data=np.array(value.shape, np.uint64))
+                dataset.attrs["MATLAB_empty"] = np.uint8(1)
+            else:
+                file.create_dataset(name, data=value.T)
+    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
+    with open(path, "r+b") as file:
+        file.write(header)
+    return path
+
+
+WRITERS = {"npz": (write_npz, ".npz"), "mat5": (write_mat5, ".mat"), "mat73": (write_mat73, ".mat")}
+
+
+@pytest.fixture(params=WRITERS)
+def write(request, tmp_path):
+    writer, suffix = WRITERS[request.param]
+    return lambda values: writer(tmp_path / f"capture{suffix}", values)
+
+
+def message_of(path):
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  (every caller checks the message)
+        load_capture(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ")
+    assert "\n" not in text
+    return text[len(f"{path}: ") :]
+
+
+# --- what is accepted ---
+
+
+def test_every_format_reads_the_same(write):
+    values = good()
+    capture = load_capture(write(values))
+    assert capture.y.dtype == np.complex64
+    np.testing.assert_array_equal(capture.y, values["y"])
+    np.testing.assert_array_equal(capture.pilots.rows, values["pilot_rows"])
+    assert (capture.pilots.devices, capture.noise_var, capture.activity_rate) == (K, 0.1, 0.05)
+    np.testing.assert_array_equal(capture.true_active, [7, 2])
+    np.testing.assert_array_equal(capture.true_channels, values["true_channels"])
+
+
+def test_any_pilots_and_no_truth(write):
+    pilots = complex_normal(T, N, K)
+    capture = load_capture(write({"y": good()["y"], "pilots": pilots, "noise_var": np.array(1)}))
+    np.testing.assert_array_equal(capture.pilots.select(), pilots)
+    assert capture.noise_var == 1
+    assert capture.activity_rate is capture.true_active is capture.true_channels is None
+
+
+def test_nobody_active(write):
+    truth = {"true_active": np.zeros(0), "true_channels": np.zeros((0, N, M))}
+    capture = load_capture(write({**good(), **truth}))
+    assert (capture.true_active.shape, capture.true_channels.shape) == ((0,), (0, N, M))
+
+
+def test_single_antenna_and_single_device(write):
+    # MATLAB drops trailing dimensions of size one.
+    values = {"y": complex_normal(1, N), "pilots": complex_normal(1, N), "noise_var": np.array(0.1)}
+    path = write(values)
+    if path.suffix == ".npz":
+        assert message_of(path) == "pilots: expected shape (T, N, K), found (1, 3)"
+    else:
+        capture = load_capture(path)
+        assert (capture.y.shape, capture.pilots.devices) == ((1, N, 1), 1)
+
+
+def test_matlab_empty_matrix(tmp_path):
+    truth = {"true_active": np.zeros((0, 0)), "true_channels": np.zeros((0, 0))}
+    for writer in (write_mat5, write_mat73):
+        capture = load_capture(writer(tmp_path / "capture.mat", {**good(), **truth}))
+        assert capture.true_channels.shape == (0, N, M)
+
+
+@pytest.mark.parametrize(
+    "change", [lambda a: a.astype(a.dtype.newbyteorder()), np.asfortranarray, np.complex128]
+)
+def test_byte_swapped_fortran_ordered_and_double(tmp_path, change):
+    values = good()
+    capture = load_capture(write_npz(tmp_path / "capture.npz", {**values, "y": change(values["y"])}))
+    np.testing.assert_array_equal(capture.y, values["y"])
+    assert capture.y.flags.c_contiguous
+    assert capture.y.dtype == np.dtype(np.complex64)
+    assert capture.y.dtype.isnative
+
+
+def test_strided_views_in_memory():
+    values = good()
+    wide = np.repeat(values["y"], 2, axis=2)
+    capture = Capture(wide[:, :, ::2], dft_pilots(K, T, N), 0.1)
+    np.testing.assert_array_equal(capture.y, values["y"])
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".NPZ"])
+@pytest.mark.parametrize("pilots", [dft_pilots(K, T, N, power=4.0), Pilots(complex_normal(T, N, K))])
+@pytest.mark.parametrize("truth", [{}, {"true_active": [5, 0], "true_channels": complex_normal(2, N, M)},
+                                   {"true_active": [], "true_channels": np.zeros((0, N, M))}])  # fmt: skip
+def test_round_trip(tmp_path, suffix, pilots, truth):
+    capture = Capture(complex_normal(T, N, M), pilots, 0.25, 0.1, **truth)
+    save_capture(tmp_path / f"capture{suffix}", capture)
+    again = load_capture(tmp_path / f"capture{suffix}")
+    np.testing.assert_array_equal(again.y, capture.y)
+    np.testing.assert_array_equal(again.pilots.select(), pilots.select())
+    assert (again.noise_var, again.activity_rate, again.pilots.power) == (0.25, 0.1, pilots.power)
+    for name in ("true_active", "true_channels"):
+        if truth:
+            np.testing.assert_array_equal(getattr(again, name), getattr(capture, name))
+            assert getattr(again, name).dtype == getattr(capture, name).dtype
+        else:
+            assert getattr(again, name) is None
+    assert [p.name for p in tmp_path.iterdir()] == [f"capture{suffix}"]
+
+
+@pytest.mark.parametrize("name", ["sionna_cdl_c_dft.npz", "sionna_cdl_a_qpsk.npz"])
+def test_captures_of_another_simulator(name):
+    capture = load_capture(DATA / name)
+    sent = capture.pilots.select(capture.true_active)
+    noise = capture.y - np.einsum("tnk,knm->tnm", sent, capture.true_channels)
+    # The mean of T N M = 18 432 exponential variables and more, five sigma.
+    assert np.mean(np.abs(noise) ** 2) == pytest.approx(0.1, rel=5 / np.sqrt(noise.size))
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+def test_result(tmp_path, suffix):
+    channels = complex_normal(2, N, M)
+    activity = np.array([0, 1, 0, 1], np.float32)
+    detection = Detection(activity, np.array([1, 3]), channels, np.ones(2, np.float32), 3, True, 0.1)
+    path = tmp_path / f"result{suffix}"
+    save_result(path, detection)
+    found = np.load(path) if suffix == ".npz" else scipy.io.loadmat(path, squeeze_me=True)
+    for name in ("activity", "active", "channels", "channel_var"):
+        np.testing.assert_array_equal(found[name], getattr(detection, name))
+
+
+# --- what is refused: every format ---
+
+NAN = complex_normal(T, N, M) * np.array([1, np.nan])
+BAD = {
+    "y with too few antennas": ({"y": np.zeros((T, N, 0))}, "y: expected at least one antenna, found shape"),
+    "y of other pilots": ({"y": complex_normal(N, T, M)}, "y: expected shape (4, 3, M), found (3, 4, 2)"),
+    "y with a batch": ({"y": complex_normal(1, T, N, M)}, "y: expected shape (4, 3, M), found (1, 4, 3, 2)"),
+    "NaN": ({"y": NAN}, "y: expected finite numbers, found 12 NaN or infinite of 24"),
+    "infinite": (
+        {"y": np.full((T, N, M), np.inf)},
+        "y: expected finite numbers, found 24 NaN or infinite of 24",
+    ),
+    "too large": (
+        {"y": np.full((T, N, M), 1e200)},
+        "y: expected numbers that fit complex64, found larger ones",
+    ),
+    "no noise": ({"noise_var": np.array(0.0)}, "noise_var: expected a finite number in (0, inf), found 0"),
+    "negative noise": (
+        {"noise_var": np.array(-1.0)},
+        "noise_var: expected a finite number in (0, inf), found -1",
+    ),
+    "NaN noise": (
+        {"noise_var": np.array(np.nan)},
+        "noise_var: expected a finite number in (0, inf), found nan",
+    ),
+    "two noises": (
+        {"noise_var": np.ones((1, 2))},
+        "noise_var: expected one number, found an array of shape (1, 2)",
+    ),
+    "complex noise": (
+        {"noise_var": np.array(1j)},
+        "noise_var: expected a real number, found dtype complex128",
+    ),
+    "rate 0": (
+        {"activity_rate": np.array(0.0)},
+        "activity_rate: expected a finite number in (0, 1), found 0",
+    ),
+    "rate 1": (
+        {"activity_rate": np.array(1.0)},
+        "activity_rate: expected a finite number in (0, 1), found 1",
+    ),
+    "few devices": ({"devices": np.array(3)}, "pilots: expected at most as many symbols as devices (T <= K)"),
+    "no devices": ({"devices": np.array(0)}, "devices: expected at least 1, found 0"),
+    "half a device": ({"devices": np.array(9.5)}, "devices: expected an integer, found float 9.5"),
+    "row K": ({"pilot_rows": np.arange(T)[:, None] + [5, 6, 1]}, "pilot_rows: expected 0 to 8, found 1 to 9"),
+    "row -1": (
+        {"pilot_rows": np.arange(T)[:, None] - [1, 0, 0]},
+        "pilot_rows: expected 0 to 8, found -1 to 3",
+    ),
+    "row twice": (
+        {"pilot_rows": np.array([[0, 1, 2], [3, 4, 5], [6, 7, 2], [1, 2, 3]])},
+        "pilot_rows: expected distinct rows on every subcarrier, found a repeated row on subcarrier 2",
+    ),
+    "row of half": (
+        {"pilot_rows": np.full((T, N), 0.5)},
+        "pilot_rows: expected integers, found dtype float64",
+    ),
+    "rows of another rank": (
+        {"pilot_rows": np.zeros((T, N, 2), int)},
+        "pilot_rows: expected shape (T, N), found (4, 3, 2)",
+    ),
+    "both pilots": (
+        {"pilots": complex_normal(T, N, K)},
+        "pilots: expected either pilots or pilot_rows, found both",
+    ),
+    "no power": (
+        {"pilot_power": np.array(0.0)},
+        "pilot_power: expected a finite number in (0, inf), found 0",
+    ),
+    "device K": ({"true_active": np.array([2, K])}, "true_active: expected 0 to 8, found 2 to 9"),
+    "device -1": ({"true_active": np.array([-1, 2])}, "true_active: expected 0 to 8, found -1 to 2"),
+    "device twice": (
+        {"true_active": np.array([2, 2])},
+        "true_active: expected distinct devices, found 2 repeated",
+    ),
+    "device 1.5": (
+        {"true_active": np.array([1.5, 2])},
+        "true_active: expected integers, found dtype float64",
+    ),
+    "one channel more": (
+        {"true_channels": complex_normal(3, N, M)},
+        "true_channels: expected shape (2, 3, 2), found (3, 3, 2)",
+    ),
+    "NaN channel": ({"true_channels": NAN[:2]}, "true_channels: expected finite numbers, found 6 NaN"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_values(write, case):
+    change, message = BAD[case]
+    assert message in message_of(write({**good(), **change}))
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        (
+            "y",
+            "y: expected this key, found only activity_rate, devices, noise_var, pilot_rows",
+        ),
+        ("noise_var", "noise_var: expected this key, found only"),
+        ("devices", "pilots: expected the key pilots, or pilot_rows and devices, found only"),
+        ("pilot_rows", "pilots: expected the key pilots, or pilot_rows and devices, found only"),
+        ("true_active", "true_channels: expected true_active beside them, found none"),
+    ],
+)
+def test_missing_key(write, key, message):
+    values = good()
+    del values[key]
+    assert message in message_of(write(values))
+
+
+def test_no_key_at_all(write):
+    assert "y: expected this key, found only none of a capture's keys" in message_of(write({"x": np.ones(3)}))
+
+
+def test_more_symbols_than_devices(write):
+    values = {"y": complex_normal(T, N, M), "pilots": complex_normal(T, N, 3), "noise_var": np.array(0.1)}
+    assert "(T <= K), found T=4, K=3" in message_of(write(values))
+
+
+# --- what is refused: files ---
+
+
+def test_missing_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nothing[.]npz: expected a capture, found no such file"):
+        load_capture(tmp_path / "nothing.npz")
+
+
+def test_directory(tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    assert message_of(tmp_path / "folder.npz") == "expected a file, found a directory or device"
+
+
+@pytest.mark.parametrize("name", ["capture.hdf5", "capture"])
+def test_unknown_extension(tmp_path, name):
+    (tmp_path / name).write_bytes(b"x")
+    wanted = f"expected the extension .npz or .mat, found {Path(name).suffix or 'none'}"
+    assert message_of(tmp_path / name) == wanted
+    with pytest.raises(ValueError, match=r"expected the extension [.]npz or .mat"):
+        save_capture(tmp_path / name, Capture(complex_normal(T, N, M), dft_pilots(K, T, N), 0.1))
+    assert (tmp_path / name).read_bytes() == b"x"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+def test_empty_file(tmp_path, suffix):
+    path = tmp_path / f"capture{suffix}"
+    path.touch()
+    assert message_of(path) == f"expected a {suffix} capture, found an empty file"
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+@pytest.mark.parametrize(
+    "content", [b"PK", b"not a capture at all " * 40, b"\x00" * 700, b"\x89HDF\r\n\x1a\n" + bytes(99)]
+)
+def test_foreign_file(tmp_path, suffix, content):
+    path = tmp_path / f"capture{suffix}"
+    path.write_bytes(content)
+    assert "expected" in message_of(path)
+
+
+def test_single_npy_array(tmp_path):
+    path = tmp_path / "capture.npz"
+    with path.open("wb") as file:
+        np.save(file, np.ones(3))
+    assert message_of(path) == "expected an .npz archive, found a single array"
+
+
+@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.6, 0.9, 0.99])
+def test_truncated_file(write, fraction):
+    path = write(good())
+    content = path.read_bytes()
+    path.write_bytes(content[: int(fraction * len(content))])
+    # Version 5 has no index: whole variables may be missing, which is a missing key.
+    assert "expected" in message_of(path)
+
+
+# Not version 7.3: the HDF5 library itself is not safe against changed bytes.
+@pytest.mark.parametrize("write", ["npz", "mat5"], indirect=True)
+@pytest.mark.parametrize("seed", range(8))
+def test_damaged_bytes_never_escape_as_another_error(write, seed):
+    path = write(good())
+    content = path.read_bytes()
+    rng = np.random.default_rng(seed)
+    for _ in range(40):
+        damaged = bytearray(content)
+        for place in rng.integers(0, len(content), 8):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            capture = load_capture(path)
+        except ValueError as error:
+            assert "expected" in str(error)  # noqa: PT017  (a change may also do no harm)
+        else:
+            assert np.isfinite(capture.y).all()
+
+
+class Evil:
+    def __reduce__(self):
+        return (pytest.fail, ("the pickle was loaded",))
+
+
+def test_pickled_objects_are_refused(tmp_path):
+    path = tmp_path / "capture.npz"
+    objects = np.array([Evil()], dtype=object)
+    np.savez(path, **{**good(), "y": objects})
+    assert message_of(path) == "y: expected numbers, found pickled Python objects (refused)"
+    path.write_bytes(pickle.dumps(Evil()))
+    assert (
+        message_of(path)
+        == "expected an .npz archive, found another kind of file or pickled objects (refused)"
+    )
+
+
+def test_text_and_structures_are_refused(tmp_path):
+    message = message_of(write_npz(tmp_path / "capture.npz", {**good(), "y": np.full((T, N, M), "1")}))
+    assert message == "y: expected complex64, found dtype <U1"
+    message = message_of(write_mat5(tmp_path / "capture.mat", {**good(), "y": np.full((T, N, M), "1")}))
+    assert message.startswith("y: expected a numeric array, found ")
+    scipy.io.savemat(tmp_path / "capture.mat", {**good(), "y": {"real": 1, "imag": 2}})
+    assert message_of(tmp_path / "capture.mat").startswith("y: expected a numeric array, found ")
+    scipy.io.savemat(tmp_path / "capture.mat", {**good(), "y": scipy.sparse.eye(3)})
+    assert message_of(tmp_path / "capture.mat").startswith("y: expected a numeric array, found ")
+    path = write_mat73(tmp_path / "capture.mat", good())
+    with h5py.File(path, "r+") as file:
+        del file["y"]
+        file.create_group("y")
+    assert message_of(path) == "y: expected a numeric array, found a struct or a sparse matrix"
+
+
+def test_array_that_claims_to_be_huge(tmp_path):
+    path = write_npz(tmp_path / "capture.npz", good())
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "<c8", "fortran_order": False, "shape": (10**15, N, M)}
+    )
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in {**members, "y.npy": header.getvalue()}.items():
+            archive.writestr(name, content)
+    assert message_of(path).startswith("y: expected an array")
+
+
+# --- in memory, and writing ---
+
+
+def test_capture_checks_its_arguments():
+    y, pilots = complex_normal(T, N, M), dft_pilots(K, T, N)
+    with pytest.raises(TypeError, match=r"pilots: expected jadce_fast[.]Pilots, found ndarray"):
+        Capture(y, complex_normal(T, N, K), 0.1)
+    with pytest.raises(TypeError, match="y: expected complex64, found dtype object"):
+        Capture(y.astype(object), pilots, 0.1)
+    with pytest.raises(TypeError, match="noise_var: expected a real number, found str"):
+        Capture(y, pilots, "loud")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "capture.npz"
+    capture = Capture(complex_normal(T, N, M), dft_pilots(K, T, N), 0.1)
+    save_capture(path, capture)
+    before = path.read_bytes()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("jadce_fast.capture.os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save_capture(path, Capture(2 * capture.y, capture.pilots, 0.1))
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -1,0 +1,279 @@
+"""The receiver against the dense double-precision reference, its guarantees, and its refusals."""
+
+import multiprocessing
+
+import numpy as np
+import pytest
+from problems import SIZES, WienerPrior, complex_normal, problem
+
+import jadce_fast as jf
+from jadce_fast import reference
+
+LEVELS = 10 ** (np.arange(-18, 9.1, 3) / 10)  # the receiver's grid of unknown powers
+
+
+def receiver(p, prior=None, power=1.0, **options):
+    n, m = p.y.shape[1:]
+    prior = prior or WienerPrior(n)
+    return jf.Receiver(p.pilots, m, prior, p.activity_rate, power, threads=2, **options)
+
+
+def nmse(out, p):
+    x = np.zeros((p.pilots.devices, *p.y.shape[1:]), np.complex128)
+    x[out.active] = out.channels
+    return np.sum(abs(x - p.x) ** 2) / np.sum(abs(p.x) ** 2)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("pilots", ["dft", "qpsk"])
+@pytest.mark.parametrize("variance", ["residual", "paper"])
+def test_equals_the_dense_reference(size, pilots, variance):
+    """Screening off, three iterations: the sparse state in single precision is the dense one to rounding."""
+    p = problem(**SIZES[size], pilots=pilots, seed=5)
+    rx = receiver(p, max_iterations=3, screening=False, variance=variance)
+    out = rx.detect(p.y, p.noise_var)
+    history = reference.beamspace_stmp(
+        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, iterations=3, threshold=-1.0, variance=variance
+    )
+    history = history[: out.iterations]  # it may have converged
+    for found, expected in zip(out.history, history, strict=True):
+        assert found["error_var"] == pytest.approx(expected.v.mean(), rel=2e-4)
+    kept = reference.best(history)
+    decided = np.flatnonzero(kept.probability >= 0.5)
+    x = np.einsum("np,apm->anm", rx.prior.basis.astype(complex), kept.mean)[decided]
+    expected_channels = reference.beamspace(x, inverse=True)
+    left = p.y - reference.measure(p.pilots.select(decided), expected_channels)
+    if decided.size and np.mean(abs(left) ** 2) > np.mean(abs(p.y) ** 2):  # silence explains the block better
+        assert size == "one-symbol" or variance == "paper"
+        assert len(out.active) == 0
+        assert not out.activity.any()
+        return
+    np.testing.assert_allclose(out.activity, kept.probability, atol=1e-3)
+    assert np.array_equal(out.active, decided)
+    assert np.linalg.norm(out.channels - expected_channels) <= 1e-3 * max(np.linalg.norm(expected_channels), 1e-9)
+    np.testing.assert_allclose(out.channel_var, kept.var[out.active].mean(1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("pilots", ["dft", "qpsk"])
+def test_unknown_power_equals_the_dense_reference(pilots):
+    p = problem(**SIZES["odd"], pilots=pilots, power_spread_db=20, seed=6)
+    rx = receiver(p, power="unknown", max_iterations=4, screening=False)
+    out = rx.detect(p.y, p.noise_var)
+    mean = (np.mean(abs(p.y) ** 2) - p.noise_var) / (p.activity_rate * p.pilots.devices * p.pilots.power)
+    history = reference.beamspace_stmp(
+        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, powers=mean * LEVELS, iterations=4, threshold=-1.0
+    )
+    history = history[: out.iterations]
+    for found, expected in zip(out.history, history, strict=True):
+        assert found["error_var"] == pytest.approx(expected.v.mean(), rel=1e-3)
+    np.testing.assert_allclose(out.activity, reference.best(history).probability, atol=1e-3)
+
+
+@pytest.mark.parametrize("pilots", ["dft", "qpsk"])
+@pytest.mark.parametrize("power", [1.0, "unknown"])
+def test_finds_the_devices(pilots, power):
+    p = problem(devices=105, symbols=16, subcarriers=12, antennas=16, active=6, pilots=pilots, snr_db=15, seed=1)
+    out = receiver(p, power=power).detect(p.y, p.noise_var)
+    assert np.array_equal(out.active, p.active)
+    assert out.converged
+    assert nmse(out, p) < 0.02
+    # What remains after subtraction is the noise and little else.
+    assert out.noise_var == pytest.approx(p.noise_var, rel=0.2)
+    error = np.mean(abs(out.channels - p.channels) ** 2)
+    assert error / 3 < out.channel_var.mean() < 3 * error
+
+
+@pytest.mark.parametrize("power", [1.0, "unknown"])
+@pytest.mark.parametrize("scale", [1e-7, 1.0, 1e6])
+def test_scale_equivariance(power, scale):
+    """Another unit of y, of the noise and of a known power changes the channels' unit and nothing else."""
+    p = problem(**SIZES["plain"], seed=2)
+    known = power if power == "unknown" else power * scale**2
+    one = receiver(p, power=power).detect(p.y, p.noise_var)
+    other = receiver(p, power=known).detect((p.y * scale).astype(np.complex64), p.noise_var * scale**2)
+    assert np.array_equal(one.active, other.active)
+    np.testing.assert_allclose(other.channels / scale, one.channels, atol=1e-3)
+    np.testing.assert_allclose(other.channel_var / scale**2, one.channel_var, rtol=1e-2)
+
+
+@pytest.mark.parametrize("power", [1.0, "unknown"])
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("snr_db", [-20, 10, 60])
+def test_never_nan_and_never_worse_than_silence(size, power, snr_db):
+    p = problem(**SIZES[size], snr_db=snr_db, seed=3)
+    out = receiver(p, power=power).detect(p.y, p.noise_var)
+    assert np.isfinite(out.activity).all()
+    assert np.isfinite(out.channels).all()
+    assert np.isfinite(out.channel_var).all()
+    assert (out.activity >= 0).all()
+    assert (out.activity <= 1).all()
+    signal = np.einsum("tnk,knm->tnm", p.pilots.select(out.active), out.channels)
+    left = np.mean(abs(p.y - signal) ** 2)
+    assert left <= np.mean(abs(p.y) ** 2) * (1 + 1e-5)
+    assert out.noise_var == pytest.approx(left, rel=1e-3)
+    if size == "nobody":
+        assert len(out.active) == 0
+
+
+def test_nobody_active_in_pure_zeros_and_in_noise():
+    p = problem(**SIZES["nobody"])
+    for power in (1.0, "unknown"):
+        rx = receiver(p, power=power)
+        assert len(rx.detect(np.zeros_like(p.y), 0.1).active) == 0
+        assert len(rx.detect(p.y, p.noise_var).active) == 0
+
+
+def test_everybody_active_with_as_many_symbols_as_devices():
+    p = problem(devices=18, symbols=18, subcarriers=8, antennas=8, active=18, snr_db=20, seed=4)
+    out = receiver(p).detect(p.y, p.noise_var)
+    assert np.array_equal(out.active, np.arange(18))
+    assert nmse(out, p) < 0.01
+
+
+class Bad(WienerPrior):
+    """A denoiser that makes everything ten times larger, or not a number."""
+
+    factor = 10.0
+
+    def denoise(self, z, v, devices):
+        return self.factor * z, np.full_like(v, self.factor)
+
+
+@pytest.mark.parametrize("factor", [10.0, np.nan, np.inf])
+def test_divergence_is_noticed(factor):
+    p = problem(**SIZES["plain"], seed=7)
+    prior = Bad(8)
+    prior.factor = factor
+    out = receiver(p, prior).detect(p.y, p.noise_var)
+    assert not out.converged
+    assert np.isfinite(out.channels).all()
+    assert np.isfinite(out.activity).all()
+    signal = np.einsum("tnk,knm->tnm", p.pilots.select(out.active), out.channels)
+    assert np.mean(abs(p.y - signal) ** 2) <= np.mean(abs(p.y) ** 2) * (1 + 1e-5)
+
+
+def test_planned_once_detects_many_and_batches():
+    problems = [problem(**SIZES["odd"], seed=s) for s in range(3)]
+    pilots = problems[0].pilots
+    problems = [problem(**SIZES["odd"], pilots=pilots, seed=s) for s in range(3)]
+    rx = receiver(problems[0])
+    single = [rx.detect(p.y, p.noise_var) for p in problems]
+    batch = rx.detect(np.stack([p.y for p in problems]), problems[0].noise_var)
+    again = receiver(problems[2]).detect(problems[2].y, problems[2].noise_var)
+    for a, b in [*zip(single, batch, strict=True), (single[2], again)]:
+        assert np.array_equal(a.activity, b.activity)
+        assert np.array_equal(a.channels, b.channels)
+
+
+def test_threads_do_not_change_a_bit():
+    p = problem(**SIZES["odd"], seed=9)
+    args = (p.pilots, 16, WienerPrior(12), p.activity_rate, 1.0)
+    a, b = (jf.Receiver(*args, threads=t).detect(p.y, p.noise_var) for t in (1, 3))
+    assert np.array_equal(a.activity, b.activity)
+    assert np.array_equal(a.channels, b.channels)
+
+
+def test_results_do_not_alias_the_receiver():
+    p = problem(**SIZES["plain"], seed=1)
+    rx = receiver(p)
+    out = rx.detect(p.y, p.noise_var)
+    kept = out.activity.copy(), out.channels.copy()
+    rx.detect(complex_normal(np.random.default_rng(0), *p.y.shape).astype(np.complex64), 0.5)
+    assert np.array_equal(out.activity, kept[0])
+    assert np.array_equal(out.channels, kept[1])
+
+
+def _detect_in_child(rx, y, noise, queue):
+    queue.put(rx.detect(y, noise).active)
+
+
+def test_works_in_a_forked_process():
+    """The pool's threads do not exist there; the caller does the work."""
+    p = problem(**SIZES["plain"], seed=1)
+    rx = receiver(p)
+    expected = rx.detect(p.y, p.noise_var).active
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    child = context.Process(target=_detect_in_child, args=(rx, p.y, p.noise_var, queue))
+    child.start()
+    assert np.array_equal(queue.get(timeout=30), expected)
+    child.join(30)
+    assert child.exitcode == 0
+
+
+def test_candidates_are_bounded():
+    """With a rate far below the truth the buffers hold the most probable devices; nothing overflows."""
+    p = problem(devices=600, symbols=24, subcarriers=6, antennas=4, active=500, snr_db=20, seed=0)
+    rx = jf.Receiver(p.pilots, 4, WienerPrior(6), 0.01, threads=2)
+    out = rx.detect(p.y, p.noise_var)
+    assert max(h["candidates"] for h in out.history) <= 256
+    assert np.isfinite(out.channels).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (dict(pilots=np.ones((2, 2, 2))), TypeError, "pilots: expected jadce_fast.Pilots, found ndarray"),
+        (dict(antennas=0), ValueError, "antennas: expected at least 1, found 0"),
+        (dict(antennas=2.5), TypeError, "antennas: expected an integer, found float"),
+        (dict(activity_rate=0), ValueError, r"activity_rate: expected a finite number in \(0, 1\), found 0"),
+        (dict(activity_rate=1.0), ValueError, r"activity_rate: expected a finite number in \(0, 1\), found 1"),
+        (dict(power="loud"), TypeError, "power: expected 'unknown' or a real number"),
+        (dict(power=-1.0), ValueError, "power: expected a finite number"),
+        (dict(device="tpu"), ValueError, "device: expected 'cpu', found 'tpu'"),
+        (dict(device="cuda"), ValueError, "device: expected 'cpu', found 'cuda'"),
+        (dict(threads=0), ValueError, "threads: expected 1 to 1024, found 0"),
+        (dict(prior=3), TypeError, "prior: expected a name, a file or a prior object, found int"),
+        (dict(prior=WienerPrior(9)), ValueError, "prior: expected one for 8 subcarriers like the pilots, found 9"),
+        (dict(variance="guess"), ValueError, "variance: expected 'residual' or 'paper', found 'guess'"),
+        (dict(max_iterations=0), ValueError, "max_iterations: expected at least 1"),
+    ],
+)
+def test_bad_plans(change, error, message):
+    arguments = dict(pilots=jf.dft_pilots(20, 4, 8), antennas=4, prior=WienerPrior(8), threads=1) | change
+    with pytest.raises(error, match=message):
+        jf.Receiver(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("y", "noise", "error", "message"),
+    [
+        (np.ones((4, 8, 5)), 0.1, ValueError, r"y: expected shape \(4, 8, 4\), found \(4, 8, 5\)"),
+        (np.ones((4, 8)), 0.1, ValueError, r"y: expected shape \(4, 8, 4\), found \(4, 8\)"),
+        (np.ones((1, 2, 4, 8, 4)), 0.1, ValueError, r"y: expected shape \(4, 8, 4\)"),
+        (np.ones((2, 4, 8, 5)), 0.1, ValueError, r"y: expected shape \(B, 4, 8, 4\), found \(2, 4, 8, 5\)"),
+        (np.full((4, 8, 4), np.nan), 0.1, ValueError, "y: expected finite numbers, found 128 NaN or infinite of 128"),
+        (np.full((4, 8, 4), np.inf), 0.1, ValueError, "y: expected finite numbers"),
+        (np.full((4, 8, 4), 1e200), 0.1, ValueError, "y: expected numbers that fit complex64"),
+        (np.full((4, 8, 4), "a"), 0.1, TypeError, "y: expected complex64, found dtype <U1"),
+        (np.full((4, 8, 4), None), 0.1, TypeError, "y: expected complex64, found dtype object"),
+        (np.ones((4, 8, 4)), 0.0, ValueError, "noise_var: expected a finite number"),
+        (np.ones((4, 8, 4)), -1.0, ValueError, "noise_var: expected a finite number"),
+        (np.ones((4, 8, 4)), np.nan, ValueError, "noise_var: expected a finite number"),
+        (np.ones((4, 8, 4)), "much", TypeError, "noise_var: expected a real number, found str"),
+    ],
+)
+def test_bad_blocks(y, noise, error, message):
+    rx = jf.Receiver(jf.dft_pilots(20, 4, 8), 4, WienerPrior(8), threads=1)
+    with pytest.raises(error, match=message):
+        rx.detect(y, noise)
+
+
+def test_accepted_layouts():
+    p = problem(**SIZES["plain"], seed=1)
+    rx = receiver(p)
+    expected = rx.detect(p.y, p.noise_var).activity
+    swapped = p.y.astype(p.y.dtype.newbyteorder(">"))
+    strided = np.asfortranarray(np.repeat(p.y, 2, axis=2))[:, :, ::2]
+    for y in (swapped, strided, p.y.astype(np.complex128), p.y.tolist()):
+        assert np.array_equal(rx.detect(y, p.noise_var).activity, expected)
+
+
+def test_torch_tensors():
+    torch = pytest.importorskip("torch")
+    p = problem(**SIZES["plain"], seed=1)
+    rx = receiver(p)
+    out = rx.detect(torch.from_numpy(p.y), p.noise_var)
+    assert np.array_equal(out.activity, rx.detect(p.y, p.noise_var).activity)
+    with pytest.raises(TypeError, match="y: expected an array on the CPU, found one on meta"):
+        rx.detect(torch.empty(p.y.shape, device="meta"), 0.1)
