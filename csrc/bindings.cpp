@@ -362,6 +362,8 @@ PYBIND11_MODULE(_core, m) {
           py::arg("log_odds"), py::arg("threshold"), py::arg("everyone"), release())
       .def(
           "gather", [](Receiver& r) { r.stmp().gather(); }, release())
+      .def("hold", [](Receiver& r) { return r.stmp().hold(); })
+      .def_property_readonly("settled", [](Receiver& r) { return r.stmp().settled(); })
       .def(
           "gaussian", [](Receiver& r) { r.stmp().gaussian(); }, release())
       .def("network", &Receiver::network, release())

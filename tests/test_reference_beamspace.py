@@ -101,7 +101,7 @@ def test_alpha_is_the_mean_divergence_of_the_denoiser():
         divergence += (
             (prior.denoise(moved, np.broadcast_to(v, (3, 5)), np.arange(3))[0] - mean)[:, i].real / step / 8
         )
-    assert_close(ref.alpha(p, var, v, 30), p @ divergence / 30, 1e-6)
+    assert_close(ref.alpha(p, var, v, 30, caution=1.0), p @ divergence / 30, 1e-6)
     assert np.all(ref.alpha(np.ones(3), 100 * var, v, 3) < 1)
     assert np.all(ref.alpha(np.zeros(0), np.zeros((0, 5)), v, 3) > 0)
 

@@ -15,6 +15,8 @@ constexpr index_t kEnoughQuiet = 50;
 constexpr float kSmallestNull = 1e-3f;      // of the tracked variance
 constexpr float kSmallestAlpha = 1e-9f;
 constexpr float kLargestAlpha = 0.95f;
+constexpr float kCaution = 1.3f;            // alpha in units of what the denoiser's variance says (docs/design.md)
+constexpr float kCertain = 0.999f;          // probability from which a device is not looked at again
 constexpr float kNegligible = 1e-4f;  // of the error variance: support devices below are dropped
 constexpr index_t kChunk = 16;        // devices of one task of the likelihood ratio
 
@@ -68,6 +70,7 @@ Stmp::Stmp(Transform& transform, ActivityPlan activity, std::vector<float> gram,
   noise_ = floats(capacity_ * lanes);
   now_ = make_output();
   kept_ = make_output();
+  resize(screened_);
   support_device_.resize(at(support_limit_));
   support_ = floats(support_limit_ * shape_.channel());
   decided_.resize(at(capacity_));
@@ -75,10 +78,14 @@ Stmp::Stmp(Transform& transform, ActivityPlan activity, std::vector<float> gram,
   decided_mean_ = floats(capacity_ * shape_.channel());
 }
 
+void Stmp::resize(Candidates& list) const {
+  list.device.resize(at(capacity_));
+  list.posterior.resize(at(capacity_));
+}
+
 Stmp::Output Stmp::make_output() const {
   Output out;
-  out.device.resize(at(capacity_));
-  out.posterior.resize(at(capacity_));
+  resize(out);
   out.power.resize(at(capacity_));
   out.mean = floats(capacity_ * shape_.channel());
   out.var = floats(capacity_ * shape_.lanes);
@@ -103,6 +110,8 @@ void Stmp::start(const cfloat* y, float scale, float noise, bool predicted) {
   y_power_ = static_cast<float>(total / static_cast<double>(shape_.measurements() * shape_.antennas));
   std::fill_n(big_.get(), points, 0.0f);
   now_.count = 0;
+  screened_.count = -1;
+  settled_ = false;
   kept_.count = 0;
   decided_count_ = 0;
 }
@@ -194,11 +203,22 @@ void Stmp::select(float threshold, bool everyone) {
     std::sort(order_.begin(), order_.begin() + count);
   }
   everyone_ = everyone;
-  now_.count = count;
+  settled_ = count == screened_.count;
   for (index_t a = 0; a < count; ++a) {
-    now_.device[at(a)] = order_[at(a)];
-    now_.posterior[at(a)] = posterior_[at(order_[at(a)])];
+    const float posterior = posterior_[at(order_[at(a)])];
+    settled_ = settled_ && screened_.device[at(a)] == order_[at(a)] && (posterior > kCertain || everyone);
+    screened_.device[at(a)] = order_[at(a)];
+    screened_.posterior[at(a)] = posterior;
   }
+  screened_.count = count;
+  hold();
+}
+
+index_t Stmp::hold() {
+  now_.count = screened_.count;
+  std::copy_n(screened_.device.begin(), screened_.count, now_.device.begin());
+  std::copy_n(screened_.posterior.begin(), screened_.count, now_.posterior.begin());
+  return now_.count;
 }
 
 void Stmp::gather() {
@@ -238,7 +258,8 @@ void Stmp::update(float gamma) {
     double total = 0;
     for (index_t a = 0; a < now_.count; ++a)
       total += static_cast<double>(now_.posterior[at(a)] * now_.power[at(a)] * now_.var[at(a * lanes + b)]);
-    const double alpha = total / (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
+    const double caution = predicted_ ? 1.0 : kCaution;
+    const double alpha = caution * total / (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
     const float clipped = b < shape_.antennas ? std::clamp(static_cast<float>(alpha), kSmallestAlpha, kLargestAlpha) : 0.0f;
     a_[at(b)] = 1 / (1 - clipped);
     b_[at(b)] = clipped / (1 - clipped);

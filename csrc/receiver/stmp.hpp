@@ -31,6 +31,10 @@ class Stmp {
   float observe();
   // Posterior activity of all devices and the candidates, those above `threshold`; all devices with `everyone`.
   index_t screen(float log_odds, float threshold, bool everyone);
+  // Whether the last two screenings found the same devices and left no doubt about any.
+  bool settled() const { return settled_; }
+  // In place of screen(): the candidates and probabilities of the last screening again.
+  index_t hold();
   // Candidates' coefficients scaled to unit power, z() and noise().
   void gather();
   // Extrinsic message to module A from mean() and var(), with damping `gamma`; Cai (35)-(42), (57).
@@ -61,16 +65,20 @@ class Stmp {
 
  private:
   // One iteration's output for its candidates, in units of each device's power.
-  struct Output {
+  struct Candidates {
     index_t count = 0;
     std::vector<std::int32_t> device;
-    std::vector<float> posterior, power;
+    std::vector<float> posterior;
+  };
+  struct Output : Candidates {
+    std::vector<float> power;
     Floats mean, var;  // [capacity, 2 P, Mp], [capacity, Mp]
   };
 
   Output make_output() const;
   void select(float threshold, bool everyone);
   void prune();
+  void resize(Candidates& list) const;
 
   Transform& transform_;
   const Shape& shape_;
@@ -90,6 +98,8 @@ class Stmp {
   std::vector<float> llr_, posterior_, kept_posterior_;
   std::vector<unsigned char> quiet_;
   std::vector<std::int32_t> order_;
+  Candidates screened_;  // of the last screening
+  bool settled_ = false;
   Floats z_, noise_;  // [capacity, 2 P, Mp], [capacity, Mp]
   Output now_, kept_;
   index_t support_count_ = 0, decided_count_ = 0;

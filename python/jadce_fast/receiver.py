@@ -20,6 +20,8 @@ from .pilots import Pilots
 _THRESHOLD = 1e-3  # posterior probability from which a device goes through the denoiser
 _DAMP_FROM = 2  # the first iterations run undamped
 _DAMPING = 0.7
+_SETTLED = 0.4  # fall of the error variance above which a settled activity is not tested again
+_STALLED = 0.97  # fall of the error variance above which the loop ends
 _LEVEL_DB = 3.0  # grid of unknown received powers, relative to the mean of the active devices
 _LOWEST_DB, _HIGHEST_DB = -18.0, 9.0
 
@@ -163,12 +165,15 @@ class Receiver:
         native.start(y, 1 / math.sqrt(power), noise / power, self.variance == "paper")
         log_odds = math.log(self.activity_rate / (1 - self.activity_rate))
         history: list[dict[str, float]] = []
-        best, previous, stalled, converged = math.inf, math.inf, 0, False
+        best, previous, converged = math.inf, math.inf, False
         for iteration in range(self.max_iterations):
             error = native.observe()
             if not math.isfinite(error):
                 break
-            candidates = native.screen(log_odds, _THRESHOLD, not self.screening)
+            if native.settled and error > _SETTLED * previous and self.screening:
+                candidates = native.hold()
+            else:
+                candidates = native.screen(log_odds, _THRESHOLD, not self.screening)
             native.gather()
             self._denoise()
             history.append({"error_var": error * power, "candidates": candidates})
@@ -177,11 +182,9 @@ class Receiver:
             if error < best:
                 best = error
                 native.keep()
-            if iteration and error > 0.98 * previous:
-                stalled += 1
-                if stalled == 1:
-                    converged = error < 1.5 * best
-                    break
+            if error > _STALLED * previous:
+                converged = error < 1.5 * best
+                break
             previous = error
         count = native.decide()
         k, n, m = self.pilots.devices, self.pilots.subcarriers, self.antennas

@@ -171,17 +171,18 @@ def alpha(
     v: Array,
     devices: int,
     *,
+    caution: float = 1.3,
     low: float = 1e-9,
     high: float = 0.95,
 ) -> Real:
-    """Extrinsic ratio per beam: (1/K) sum over candidates of probability var / v, clipped into [low, high].
+    """Extrinsic ratio per beam: caution / K sum over candidates of probability var / v, in [low, high].
 
     The divergence of an MMSE denoiser is its error variance over the noise variance; devices that are not
     candidates are estimated as zero and add nothing. `probability` (A,), `var` (A, M), `v` (M,); returns
     (M,).
     """
     total = np.sum(probability[:, None] * var, axis=0)
-    return np.asarray(np.clip(total / (devices * v), low, high))
+    return np.asarray(np.clip(caution * total / (devices * v), low, high))
 
 
 def beamspace_stmp(
@@ -265,7 +266,9 @@ def beamspace_stmp(
         mean, var = _denoise(prior, z[cand], v, g, cand)
 
         # Extrinsic message to module A
-        ratio = alpha(probability[cand], var, v, k)
+        # Predicted variances need the ratio as it is; with measured ones some caution converges faster.
+        caution = 1.0 if variance == "paper" else 1.3
+        ratio = alpha(probability[cand], var, v, k, caution=caution)
         x_post = np.zeros_like(x)
         x_post[cand] = probability[cand, None, None] * np.einsum("np,apm->anm", basis, mean)
         history.append(
