@@ -68,6 +68,7 @@ class Transform:
         self.groups = -(-self.coefficients // self.merge)
         threads = default_threads() if threads is None else _check.integer("threads", threads, 1, 1024)
         self.gram, self.rotation, array = _gram(pilots)
+        self.on_device: dict[Any, Any] = {}  # tables copied to GPUs
         rows = None if pilots.rows is None else np.ascontiguousarray(pilots.rows.T, dtype=np.int32)
         self.native = _core.Transform(
             rows=rows,
@@ -159,7 +160,15 @@ def energies(plan: Transform, r: npt.ArrayLike, out: Float | None = None) -> Flo
 
 
 def gather(plan: Transform, r: npt.ArrayLike, devices: npt.ArrayLike, out: Complex | None = None) -> Complex:
-    """Matched-filter statistics of some devices, (A, P, M): rows `devices` of :func:`matched_filter`."""
+    """Matched-filter statistics of some devices, (A, P, M): rows `devices` of :func:`matched_filter`.
+
+    With torch tensors on a GPU (both of them, partial-DFT pilots) it runs there and returns one; `out` is for the CPU.
+    """
+    if getattr(r, "is_cuda", False):
+        from . import _cuda
+
+        on_gpu: Complex = _cuda.gather(plan, r, devices)
+        return on_gpu
     index = plan._devices(devices)
     result: Complex = _out(out, (len(index), plan.coefficients, plan.antennas), np.complex64)
     plan.native.gather(plan._measurements("r", r), index, result)

@@ -17,7 +17,7 @@ from . import _check, _core, ops
 from .detection import Detection
 from .pilots import Pilots
 
-_THRESHOLD = 1e-3  # posterior probability from which a device goes through the denoiser
+_THRESHOLD = 2e-2  # posterior probability from which a device goes through the denoiser
 _DAMP_FROM = 2  # the first iterations run undamped
 _DAMPING = 0.7
 _SETTLED = 0.4  # fall of the error variance above which a settled activity is not tested again

@@ -1,0 +1,81 @@
+"""The one timer of all benchmarks: percentiles of many runs, and the hardware they were measured on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+
+def measure(call: Callable[[], object], *, seconds: float = 2.0, least: int = 10) -> dict[str, float]:
+    """Time `call` for about `seconds` after a warm-up; milliseconds."""
+    for _ in range(3):
+        call()
+    times = []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(times) < least:
+        start = time.perf_counter()
+        call()
+        times.append(1e3 * (time.perf_counter() - start))
+    return summary(times)
+
+
+def summary(times: list[float]) -> dict[str, float]:
+    """Median, 99th percentile and number of runs."""
+    p50, p99 = np.percentile(times, [50, 99])
+    return {"p50_ms": float(p50), "p99_ms": float(p99), "runs": len(times)}
+
+
+def hardware() -> str:
+    """Processor and the number of cores this process may use."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = names[0] if names else name
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+
+
+def bandwidth_gb_s(threads: int = 1) -> float:
+    """Copy bandwidth between arrays far larger than the caches, bytes read plus bytes written."""
+    import torch
+
+    torch.set_num_threads(threads)
+    source, target = torch.ones(1 << 26), torch.empty(1 << 26)
+    return 2 * source.nbytes / measure(lambda: target.copy_(source), seconds=1.0)["p50_ms"] / 1e6
+
+
+def peak_gflop_s(threads: int = 1) -> float:
+    """Rate of a large single-precision matrix product, the practical peak of this machine."""
+    import torch
+
+    torch.set_num_threads(threads)
+    a = torch.randn(2048, 2048)
+    return 2 * 2048**3 / measure(lambda: a @ a, seconds=1.0)["p50_ms"] / 1e6
+
+
+def report(name: str, rows: list[dict[str, object]]) -> None:
+    """Print rows as a table, and append them with hardware and date to the file named by JADCE_BENCH_JSON, if set."""
+    print(f"\n{name} ({hardware()}, {time.strftime('%Y-%m-%d')})")
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    cells = [[_cell(row.get(c, "")) for c in columns] for row in rows]
+    widths = [max(len(c), *(len(r[i]) for r in cells)) for i, c in enumerate(columns)]
+    for line in [columns, *cells]:
+        print("  ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)))
+    target = os.environ.get("JADCE_BENCH_JSON")
+    if target:
+        path = Path(target)
+        everything = json.loads(path.read_text()) if path.exists() else {}
+        everything[name] = {"hardware": hardware(), "date": time.strftime("%Y-%m-%d"), "rows": rows}
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(everything, indent=1) + "\n")
+        os.replace(part, path)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

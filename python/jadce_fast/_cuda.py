@@ -1,0 +1,77 @@
+"""The GPU variant of ``ops.gather``: torch CUDA tensors in and out, on torch's current stream, no copies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import _core
+
+if TYPE_CHECKING:
+    from .ops import Transform
+
+
+def gather(plan: Transform, r: Any, devices: Any) -> Any:
+    """Matched-filter statistics (A, P, M) of `devices` (A,) int64 for `r` (T, N, M) complex64, all on one GPU.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an array is of another kind, device, type or shape, or the pilots are not partial DFT.
+    """
+    import torch
+
+    p = plan.pilots
+    if p.rows is None:
+        raise ValueError("pilots: expected partial-DFT pilots on a GPU, found arbitrary ones")
+    for name, value, dtype in (("r", r, torch.complex64), ("devices", devices, torch.int64)):
+        if not isinstance(value, torch.Tensor) or value.device != r.device:
+            found = getattr(value, "device", type(value).__name__)
+            raise TypeError(f"{name}: expected a torch tensor on {r.device}, found {found}")
+        if value.dtype != dtype:
+            raise TypeError(f"{name}: expected {dtype}, found {value.dtype}")
+        if not value.is_contiguous() or value.is_conj():
+            raise ValueError(f"{name}: expected a contiguous tensor that is not a conjugated view")
+    shape = (p.symbols, p.subcarriers, plan.antennas)
+    if tuple(r.shape) != shape or devices.ndim != 1:
+        raise ValueError(
+            f"r: expected shape {shape} and one axis of devices, found {tuple(r.shape)} and {tuple(devices.shape)}"
+        )
+    rows, twiddle, basis = _tables(plan, r.device)
+    out = torch.empty((len(devices), plan.coefficients, plan.antennas), dtype=torch.complex64, device=r.device)
+    with torch.cuda.device(r.device):
+        _core.cuda_gather(
+            r.data_ptr(),
+            rows.data_ptr(),
+            twiddle.data_ptr(),
+            basis.data_ptr(),
+            devices.data_ptr(),
+            len(devices),
+            p.devices,
+            p.subcarriers,
+            p.symbols,
+            plan.antennas,
+            plan.coefficients,
+            out.data_ptr(),
+            torch.cuda.current_stream().cuda_stream,
+        )
+    return out
+
+
+def _tables(plan: Transform, device: Any) -> tuple[Any, Any, Any]:
+    """DFT rows, twiddles and basis on `device`; copied there on first use."""
+    import torch
+
+    if device not in plan.on_device:
+        p = plan.pilots
+        assert p.rows is not None
+        phase = np.exp(2j * np.pi * np.arange(p.devices) / p.devices)
+        arrays = (
+            np.ascontiguousarray(p.rows.T, np.int32),
+            (np.sqrt(p.power) * phase).astype(np.complex64),
+            plan.basis,
+        )
+        plan.on_device[device] = tuple(torch.from_numpy(a).to(device) for a in arrays)
+    tables: tuple[Any, Any, Any] = plan.on_device[device]
+    return tables
