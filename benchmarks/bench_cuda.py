@@ -27,7 +27,10 @@ def main() -> None:
     if not (torch.cuda.is_available() and _core.cuda_built):
         print("CUDA gather: not measured, no GPU:", _core.cuda_devices()[1])
         return
-    a, b = torch.empty(1 << 28, dtype=torch.uint8, device="cuda"), torch.empty(1 << 28, dtype=torch.uint8, device="cuda")
+    a, b = (
+        torch.empty(1 << 28, dtype=torch.uint8, device="cuda"),
+        torch.empty(1 << 28, dtype=torch.uint8, device="cuda"),
+    )
     bandwidth = 2 * a.nbytes / events(lambda: b.copy_(a), 50)["p50_ms"] / 1e6
     rows = []
     for devices, symbols, candidates in ((800, 20, 40), (800, 20, 800), (3000, 40, 160)):

@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -71,18 +72,19 @@ void merge_coefficients(const Shape& s, index_t count, const float* in, cfloat* 
 
 std::unique_ptr<Transform> make_transform(const py::object& rows, const py::object& array, float amplitude,
                                           const Array<cfloat>& basis, index_t devices, index_t antennas, index_t merge,
-                                          int threads, const py::object& isa) {
+                                          bool beamspace, int threads, const py::object& isa) {
   const std::string name = isa.is_none() ? "" : isa.cast<std::string>();
   const char* variant = isa.is_none() ? nullptr : name.c_str();
   Shape s{devices, basis.shape(0), 0, antennas, basis.shape(1), padded(antennas)};
   if (!rows.is_none()) {
     const auto values = rows.cast<Array<std::int32_t>>();  // [N, T]
     s.symbols = values.shape(1);
-    return std::make_unique<Transform>(s, values.data(), amplitude, nullptr, basis.data(), merge, threads, variant);
+    return std::make_unique<Transform>(s, values.data(), amplitude, nullptr, basis.data(), merge, beamspace, threads,
+                                       variant);
   }
   const auto values = array.cast<Array<cfloat>>();  // [N, K, T]
   s.symbols = values.shape(2);
-  return std::make_unique<Transform>(s, nullptr, 1.0f, values.data(), basis.data(), merge, threads, variant);
+  return std::make_unique<Transform>(s, nullptr, 1.0f, values.data(), basis.data(), merge, beamspace, threads, variant);
 }
 
 // Kernels on arrays: what ops.py calls. They allocate; a receiver does not.
@@ -150,12 +152,18 @@ void energies(Transform& t, const Array<cfloat>& r, Array<float>& out) {
     py::gil_scoped_release release;
     t.energy(in.get(), {0, nullptr, nullptr}, nullptr, e.get());
   }
-  const index_t w = t.kernels().width, groups = t.view().groups();
+  const index_t w = t.kernels().width, groups = t.view().groups(), blocks = s.lanes / w;
   float* o = out.mutable_data();
-  for (index_t k = 0; k < s.devices; ++k)
+  py::gil_scoped_release release;
+  t.pool().each(s.devices, [&](index_t k, int) {
     for (index_t g = 0; g < groups; ++g)
-      for (index_t b = 0; b < s.antennas; ++b)
-        *o++ = e[static_cast<std::size_t>(((g * s.lanes / w + b / w) * s.devices + k) * w + b % w)];
+      for (index_t b = 0; b < blocks; ++b) {
+        const index_t count = std::min(w, s.antennas - b * w);
+        if (count > 0)
+          std::copy_n(e.get() + ((g * blocks + b) * s.devices + k) * w, count,
+                      o + (k * groups + g) * s.antennas + b * w);
+      }
+  });
 }
 
 ActivityPlan make_activity(const Array<float>& product, const Array<float>& weight,
@@ -204,14 +212,27 @@ class BeamNetwork {
       : dilation_(std::move(dilation)), eigenvalue_(eigenvalue.data(), eigenvalue.data() + eigenvalue.size()) {
     const auto blocks = static_cast<index_t>(dilation_.size());
     for (std::int32_t d : dilation_)
-      if (taps % 2 != 1 || d < 1 || taps / 2 * d > kHalo) throw std::invalid_argument("network: too wide a convolution");
-    if (static_cast<index_t>(layers.size()) != 3 * blocks + 2) throw std::invalid_argument("network: wrong number of layers");
+      if (taps % 2 != 1 || d < 1 || taps / 2 * d > kHalo)
+        throw std::invalid_argument("network: too wide a convolution");
+    if (static_cast<index_t>(layers.size()) != 3 * blocks + 2)
+      throw std::invalid_argument("network: wrong number of layers");
     for (std::size_t i = 0; i < layers.size(); ++i) {
       const auto& [weight, bias] = layers[i];
       const bool first_of_block = i % 3 == 1 && i + 1 < layers.size();
-      (first_of_block ? pack_depthwise : pack_dense)(weight.shape(0), weight.shape(1), weight.data(), bias.data(), packed_);
+      (first_of_block ? pack_depthwise : pack_dense)(weight.shape(0), weight.shape(1), weight.data(), bias.data(),
+                                                     packed_);
     }
-    view_ = {static_cast<index_t>(eigenvalue_.size()), subcarriers, 0, 0, width, hidden, blocks, taps, nullptr, nullptr, nullptr};
+    view_ = {static_cast<index_t>(eigenvalue_.size()),
+             subcarriers,
+             0,
+             0,
+             width,
+             hidden,
+             blocks,
+             taps,
+             nullptr,
+             nullptr,
+             nullptr};
   }
 
   BeamNetworkView view(index_t antennas) const {
@@ -316,8 +337,8 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<Transform>(m, "Transform")
       .def(py::init(&make_transform), py::kw_only(), py::arg("rows"), py::arg("array"), py::arg("amplitude"),
-           py::arg("basis").noconvert(), py::arg("devices"), py::arg("antennas"), py::arg("merge"), py::arg("threads"),
-           py::arg("isa") = py::none())
+           py::arg("basis").noconvert(), py::arg("devices"), py::arg("antennas"), py::arg("merge"),
+           py::arg("beamspace"), py::arg("threads"), py::arg("isa") = py::none())
       .def_property_readonly("isa", [](Transform& t) { return std::string(t.kernels().name); })
       .def_property_readonly("threads", [](Transform& t) { return t.pool().size(); })
       .def("beamspace", &beamspace, py::arg("y").noconvert())
@@ -337,8 +358,8 @@ PYBIND11_MODULE(_core, m) {
   py::class_<BeamNetwork>(m, "BeamNetwork")
       .def(py::init<index_t, index_t, index_t, index_t, std::vector<std::int32_t>, const Array<float>&,
                     const std::vector<std::pair<Array<float>, Array<float>>>&>(),
-           py::kw_only(), py::arg("subcarriers"), py::arg("width"), py::arg("hidden"), py::arg("taps"), py::arg("dilation"),
-           py::arg("eigenvalue").noconvert(), py::arg("layers"));
+           py::kw_only(), py::arg("subcarriers"), py::arg("width"), py::arg("hidden"), py::arg("taps"),
+           py::arg("dilation"), py::arg("eigenvalue").noconvert(), py::arg("layers"));
 
   py::class_<Receiver>(m, "Receiver")
       .def(py::init<Transform&, ActivityPlan, std::vector<float>, const py::object&, index_t, const BeamNetwork*>(),

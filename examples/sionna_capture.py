@@ -31,18 +31,14 @@ def draw_channels(args: argparse.Namespace, count: int, rng: np.random.Generator
     for channel in channels:
         spread = rng.uniform(*args.delay_spread) * 1e-9
         azimuth = rng.uniform(-np.pi, np.pi)
-        model = CDL(
-            args.model, spread, CARRIER, device, station, "uplink", bs_orientation=[azimuth, 0.0, 0.0]
-        )
+        model = CDL(args.model, spread, CARRIER, device, station, "uplink", bs_orientation=[azimuth, 0.0, 0.0])
         gains, delays = model(1, 1, 1.0)
         channel[:] = cir_to_ofdm_channel(frequencies, gains, delays)[0, 0, :, 0, 0, 0].numpy().T
         channel /= np.sqrt(np.mean(np.abs(channel) ** 2))
     return channels
 
 
-def draw_pilots(
-    args: argparse.Namespace, rng: np.random.Generator
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
+def draw_pilots(args: argparse.Namespace, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """What the file says of the pilots, and the pilots (T, N, K) themselves, of unit power."""
     shape = (args.symbols, args.subcarriers, args.devices)
     if args.pilots == "qpsk":

@@ -41,9 +41,7 @@ def write_npz(path, values):
 
 def write_mat5(path, values):
     """As MATLAB would: whole numbers are doubles too, vectors and scalars are matrices."""
-    as_double = {
-        k: v if np.iscomplexobj(v) or v.dtype.kind in "OU" else v.astype(float) for k, v in values.items()
-    }
+    as_double = {k: v if np.iscomplexobj(v) or v.dtype.kind in "OU" else v.astype(float) for k, v in values.items()}
     scipy.io.savemat(path, as_double, oned_as="column")
     return path
 
@@ -135,9 +133,7 @@ def test_matlab_empty_matrix(tmp_path):
         assert capture.true_channels.shape == (0, N, M)
 
 
-@pytest.mark.parametrize(
-    "change", [lambda a: a.astype(a.dtype.newbyteorder()), np.asfortranarray, np.complex128]
-)
+@pytest.mark.parametrize("change", [lambda a: a.astype(a.dtype.newbyteorder()), np.asfortranarray, np.complex128])
 def test_byte_swapped_fortran_ordered_and_double(tmp_path, change):
     values = good()
     capture = load_capture(write_npz(tmp_path / "capture.npz", {**values, "y": change(values["y"])}))
@@ -403,10 +399,7 @@ def test_pickled_objects_are_refused(tmp_path):
     np.savez(path, **{**good(), "y": objects})
     assert message_of(path) == "y: expected numbers, found pickled Python objects (refused)"
     path.write_bytes(pickle.dumps(Evil()))
-    assert (
-        message_of(path)
-        == "expected an .npz archive, found another kind of file or pickled objects (refused)"
-    )
+    assert message_of(path) == "expected an .npz archive, found another kind of file or pickled objects (refused)"
 
 
 def test_text_and_structures_are_refused(tmp_path):
@@ -428,9 +421,7 @@ def test_text_and_structures_are_refused(tmp_path):
 def test_array_that_claims_to_be_huge(tmp_path):
     path = write_npz(tmp_path / "capture.npz", good())
     header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "<c8", "fortran_order": False, "shape": (10**15, N, M)}
-    )
+    np.lib.format.write_array_header_1_0(header, {"descr": "<c8", "fortran_order": False, "shape": (10**15, N, M)})
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
     with zipfile.ZipFile(path, "w") as archive:

@@ -54,6 +54,27 @@ def test_equals_the_dense_reference(size, pilots, variance):
     np.testing.assert_allclose(out.channel_var, kept.var[out.active].mean(1), rtol=1e-3)
 
 
+@pytest.mark.parametrize("size", ["one-antenna", "one-device", "full-length", "everybody"])
+@pytest.mark.parametrize("pilots", ["dft", "qpsk"])
+def test_gaussian_prior_equals_the_dense_reference(size, pilots):
+    """BG-TMP, on antennas, with energies merged over subcarriers (equal as long as nobody serves as noise reference)."""
+    p = problem(**SIZES[size], pilots=pilots, channels="iid", seed=8)
+    rx = receiver(p, "gaussian", max_iterations=3, screening=False)
+    out = rx.detect(p.y, p.noise_var)
+    history = reference.beamspace_stmp(
+        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, iterations=3, threshold=-1.0
+    )[: out.iterations]
+    for found, expected in zip(out.history, history, strict=True):
+        assert found["error_var"] == pytest.approx(expected.v.mean(), rel=2e-4)
+    kept = reference.best(history)
+    np.testing.assert_allclose(out.activity, kept.probability, atol=1e-3)
+    assert error_norm(out.channels, kept.mean[out.active]) <= 1e-3
+
+
+def error_norm(found, expected):
+    return np.linalg.norm(found - expected) / max(np.linalg.norm(expected), 1e-9)
+
+
 @pytest.mark.parametrize("pilots", ["dft", "qpsk"])
 def test_unknown_power_equals_the_dense_reference(pilots):
     p = problem(**SIZES["odd"], pilots=pilots, power_spread_db=20, seed=6)

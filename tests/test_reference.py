@@ -31,10 +31,7 @@ def test_adjoint(size, kind):
     x = complex_normal(rng, *p.x.shape)
     y = complex_normal(rng, *p.y.shape)
     left = np.vdot(y, ref.measure(q, x))
-    assert (
-        abs(left - np.vdot(ref.adjoint(q, y), x))
-        <= 1e-13 * np.linalg.norm(y) * np.linalg.norm(x) * q.shape[2]
-    )
+    assert abs(left - np.vdot(ref.adjoint(q, y), x)) <= 1e-13 * np.linalg.norm(y) * np.linalg.norm(x) * q.shape[2]
     assert_close(ref.measure(q, x).reshape(-1, x.shape[2]), dense_pilot_matrix(q) @ x.reshape(-1, x.shape[2]))
 
 
@@ -57,9 +54,7 @@ def test_linear_mmse_is_the_dense_estimator(kind):
     full = dense_pilot_matrix(q)
     for m in range(2):
         gain = (
-            v_pri[m]
-            * full.conj().T
-            @ np.linalg.inv(v_pri[m] * full @ full.conj().T + p.noise_var * np.eye(len(full)))
+            v_pri[m] * full.conj().T @ np.linalg.inv(v_pri[m] * full @ full.conj().T + p.noise_var * np.eye(len(full)))
         )
         prior = x_pri[..., m].ravel()
         mean = prior + gain @ (y[..., m].ravel() - full @ prior)
@@ -151,9 +146,7 @@ def test_activity_of_gaussian_channels_is_their_marginal_likelihood_ratio():
     tau = np.full((3, m), v)
     post, var = ref.gaussian_denoiser(g)(h, tau, np.arange(3))
     beta = ref.extrinsic_ratio(var, tau)
-    llr = ref.activity_llr(
-        h, tau[0], ref.extrinsic(post, h, beta[:, None]), ref.extrinsic_variance(tau, beta)
-    )
+    llr = ref.activity_llr(h, tau[0], ref.extrinsic(post, h, beta[:, None]), ref.extrinsic_variance(tau, beta))
     energy = np.sum(np.abs(h) ** 2, (1, 2))
     assert_close(llr, energy * (1 / v - 1 / (g + v)) - n * m * np.log((g + v) / v))
     assert llr[0] > 1e4
@@ -343,9 +336,7 @@ def test_residual_rule_measures_the_input_of_module_a():
 def test_algorithms_find_the_active_devices(algorithm):
     p = problem(**SIZES["odd"], channels="iid", snr_db=20, seed=3)
     for variance in ("residual", "paper"):
-        out = algorithm(
-            p.y, p.pilots, ref.gaussian_denoiser(), p.noise_var, p.activity_rate, variance=variance
-        )[-1]
+        out = algorithm(p.y, p.pilots, ref.gaussian_denoiser(), p.noise_var, p.activity_rate, variance=variance)[-1]
         assert set(p.active) <= set(ref.decide(out.probability))
         error = np.sum(np.abs(out.x_post_b - p.x) ** 2) / np.sum(np.abs(p.x) ** 2)
         assert error < 2 * p.noise_var / 16  # matched filter after perfect cancellation: noise / T

@@ -98,9 +98,7 @@ def test_alpha_is_the_mean_divergence_of_the_denoiser():
     for i in range(4):
         moved = z.copy()
         moved[:, i] += step
-        divergence += (
-            (prior.denoise(moved, np.broadcast_to(v, (3, 5)), np.arange(3))[0] - mean)[:, i].real / step / 8
-        )
+        divergence += (prior.denoise(moved, np.broadcast_to(v, (3, 5)), np.arange(3))[0] - mean)[:, i].real / step / 8
     assert_close(ref.alpha(p, var, v, 30, caution=1.0), p @ divergence / 30, 1e-6)
     assert np.all(ref.alpha(np.ones(3), 100 * var, v, 3) < 1)
     assert np.all(ref.alpha(np.zeros(0), np.zeros((0, 5)), v, 3) > 0)
@@ -178,9 +176,7 @@ def test_receiver_is_equivariant_to_scale():
 def test_receiver_with_predicted_variances():
     """The paper's rule: v_A = v alpha / (1 - alpha), damped."""
     p = problem(**SIZES["odd"], seed=4)
-    history = ref.beamspace_stmp(
-        p.y, p.pilots, WienerPrior(12), p.noise_var, p.activity_rate, variance="paper"
-    )
+    history = ref.beamspace_stmp(p.y, p.pilots, WienerPrior(12), p.noise_var, p.activity_rate, variance="paper")
     for i, (now, after) in enumerate(pairwise(history)):
         assert_close(now.v, (105 * now.v_a + p.noise_var) / 16 - now.v_a)
         gamma = 0.7 if i >= 2 else 1.0

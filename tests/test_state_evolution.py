@@ -67,10 +67,7 @@ def test_trajectory_follows_the_scalar_recursion(drops):
 
 
 def test_residual_variance_is_the_true_error(drops):
-    ratios = [
-        [np.mean(np.abs(it.x_pri_b - p.x) ** 2) / it.v_pri_b.mean() for it in history]
-        for p, _, history in drops
-    ]
+    ratios = [[np.mean(np.abs(it.x_pri_b - p.x) ** 2) / it.v_pri_b.mean() for it in history] for p, _, history in drops]
     assert np.all(np.abs(np.mean(ratios, 0) - 1) < 0.02)
     assert np.all(np.abs(np.array(ratios) - 1) < 0.06)
 
@@ -102,8 +99,7 @@ def test_predicted_variance_is_wrong_under_mismatch():
             p.y, q, WienerPrior(16), p.noise_var, p.activity_rate, variance=variance, iterations=3
         )
         errors = [
-            np.mean(np.abs(ref.module_a(y, q, it.x_pri, it.v_a, p.noise_var)[0] - truth) ** 2, (0, 1))
-            for it in history
+            np.mean(np.abs(ref.module_a(y, q, it.x_pri, it.v_a, p.noise_var)[0] - truth) ** 2, (0, 1)) for it in history
         ]
         worst[variance] = max(np.max(np.abs(e / it.v - 1)) for e, it in zip(errors, history, strict=True))
     assert worst["residual"] < 0.06

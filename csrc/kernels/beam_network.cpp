@@ -33,7 +33,8 @@ void dense_block(const float* x, index_t row, index_t inputs, const float* bias,
 
 // One dense layer; x and out point at beam 0 of their first row. Returns the next layer's weights.
 template <Then then>
-const float* dense(const BeamNetworkView& v, const float* x, index_t inputs, index_t outputs, const float* layer, float* out) {
+const float* dense(const BeamNetworkView& v, const float* x, index_t inputs, index_t outputs, const float* layer,
+                   float* out) {
   const index_t blocks = (outputs + kOutputs - 1) / kOutputs;
   const float* weight = layer + blocks * kOutputs;
   for (index_t block = 0; block < blocks; ++block, weight += inputs * kOutputs) {

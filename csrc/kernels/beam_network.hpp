@@ -1,6 +1,7 @@
 // The shipped score network on one device (python/jadce_fast/network.py is the contract).
 //
-// Beams are the SIMD lanes and all activations of a device stay in the first-level cache; weights stream from the second.
+// Beams are the SIMD lanes and all activations of a device stay in the first-level cache; weights stream from the
+// second.
 #pragma once
 
 #include "kernels/shapes.hpp"

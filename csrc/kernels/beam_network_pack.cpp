@@ -10,7 +10,8 @@ void pack_dense(index_t outputs, index_t inputs, const float* weight, const floa
       for (index_t o = block; o < block + kOutputs; ++o) packed.push_back(o < outputs ? weight[o * inputs + c] : 0.0f);
 }
 
-void pack_depthwise(index_t channels, index_t taps, const float* weight, const float* bias, std::vector<float>& packed) {
+void pack_depthwise(index_t channels, index_t taps, const float* weight, const float* bias,
+                    std::vector<float>& packed) {
   packed.insert(packed.end(), bias, bias + channels);
   packed.insert(packed.end(), weight, weight + channels * taps);
 }

@@ -12,11 +12,11 @@ constexpr float kRounding = 1e-6f;          // of the received power: nor below 
 constexpr float kSmallestPower = 2e-2f;     // of the noise: power of a device whose energy does not exceed the noise
 constexpr float kQuiet = -7.0f;             // log odds below which a device serves as noise reference
 constexpr index_t kEnoughQuiet = 50;
-constexpr float kSmallestNull = 1e-3f;      // of the tracked variance
+constexpr float kSmallestNull = 1e-3f;  // of the tracked variance
 constexpr float kSmallestAlpha = 1e-9f;
 constexpr float kLargestAlpha = 0.95f;
-constexpr float kCaution = 1.3f;            // alpha in units of what the denoiser's variance says (docs/design.md)
-constexpr float kCertain = 0.999f;          // probability from which a device is not looked at again
+constexpr float kCaution = 1.3f;      // alpha in units of what the denoiser's variance says (docs/design.md)
+constexpr float kCertain = 0.999f;    // probability from which a device is not looked at again
 constexpr float kNegligible = 1e-4f;  // of the error variance: support devices below are dropped
 constexpr index_t kChunk = 16;        // devices of one task of the likelihood ratio
 
@@ -260,7 +260,8 @@ void Stmp::update(float gamma) {
       total += static_cast<double>(now_.posterior[at(a)] * now_.power[at(a)] * now_.var[at(a * lanes + b)]);
     const double caution = predicted_ ? 1.0 : kCaution;
     const double alpha = caution * total / (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
-    const float clipped = b < shape_.antennas ? std::clamp(static_cast<float>(alpha), kSmallestAlpha, kLargestAlpha) : 0.0f;
+    const float clipped =
+        b < shape_.antennas ? std::clamp(static_cast<float>(alpha), kSmallestAlpha, kLargestAlpha) : 0.0f;
     a_[at(b)] = 1 / (1 - clipped);
     b_[at(b)] = clipped / (1 - clipped);
     if (predicted_) v_a_[at(b)] = gamma * v_b_[at(b)] * b_[at(b)] + (1 - gamma) * v_a_[at(b)];

@@ -24,8 +24,8 @@ class Stmp {
   Stmp(Transform& transform, ActivityPlan activity, std::vector<float> gram, std::vector<cfloat> rotation,
        index_t capacity);
 
-  // Received block y [T, N, M] times `scale`, noise variance after scaling. With `predicted`, module A's variance is the
-  // one that the messages predict, Cai (41) and (58), instead of the one that the residual shows.
+  // Received block y [T, N, M] times `scale`, noise variance after scaling. With `predicted`, module A's variance is
+  // the one that the messages predict, Cai (41) and (58), instead of the one that the residual shows.
   void start(const cfloat* y, float scale, float noise, bool predicted);
   // Residual, tracked variances, matched-filter input: module A, Cai (7)-(11). Returns the mean variance to module B.
   float observe();

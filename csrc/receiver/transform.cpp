@@ -16,7 +16,7 @@ cfloat unit(double turns) {
 }  // namespace
 
 Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, const cfloat* array, const cfloat* basis,
-                     index_t merge, int threads, const char* isa)
+                     index_t merge, bool beamspace, int threads, const char* isa)
     : shape_(shape), kernels_(table(isa)), pool_(threads), fft_(rows ? shape.devices : 1) {
   const auto count = [](index_t n) { return static_cast<std::size_t>(n); };
   const index_t measurements = shape_.measurements();
@@ -32,8 +32,9 @@ Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, con
   const float norm = 1 / std::sqrt(static_cast<float>(shape_.antennas));
   for (index_t m = 0; m < shape_.antennas; ++m) {
     for (index_t b = 0; b < shape_.antennas; ++b) {
-      const cfloat w =
-          norm * std::conj(unit(static_cast<double>(m * b % shape_.antennas) / static_cast<double>(shape_.antennas)));
+      const cfloat w = !beamspace ? cfloat(m == b ? 1.0f : 0.0f)
+                                  : norm * std::conj(unit(static_cast<double>(m * b % shape_.antennas) /
+                                                          static_cast<double>(shape_.antennas)));
       dft_[count(m * shape_.point() + b)] = w.real();
       dft_[count(m * shape_.point() + shape_.lanes + b)] = w.imag();
     }

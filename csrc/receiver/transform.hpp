@@ -12,9 +12,10 @@ namespace jadce {
 
 class Transform {
  public:
+  // Without `beamspace` the antennas themselves stand for beams.
   // rows [N, T] or array [N, K, T] (one of the two is null); basis [N, P]. `isa` null: the best of this processor.
   Transform(Shape shape, const std::int32_t* rows, float amplitude, const cfloat* array, const cfloat* basis,
-            index_t merge, int threads, const char* isa);
+            index_t merge, bool beamspace, int threads, const char* isa);
 
   const Shape& shape() const { return shape_; }
   const TransformView& view() const { return view_; }

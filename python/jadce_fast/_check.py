@@ -23,9 +23,7 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
     return number
 
 
-def real(
-    name: str, value: object, low: float = 0.0, high: float = np.inf, *, closed: bool = False
-) -> float:
+def real(name: str, value: object, low: float = 0.0, high: float = np.inf, *, closed: bool = False) -> float:
     """Return `value` as a finite float in (low, high), or [low, high] if `closed`, or raise."""
     try:
         number = float(value)  # type: ignore[arg-type]

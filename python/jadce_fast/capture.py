@@ -189,9 +189,7 @@ def _build(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Capture:
         pilots = Pilots.from_rows(
             _whole(_rank("pilot_rows", values, 2, matlab), matlab),
             _whole(_scalar("devices", values), matlab).item(),
-            _check.real("pilot_power", _scalar("pilot_power", values).item())
-            if "pilot_power" in values
-            else 1.0,
+            _check.real("pilot_power", _scalar("pilot_power", values).item()) if "pilot_power" in values else 1.0,
         )
     else:
         raise ValueError(f"pilots: expected the key pilots, or pilot_rows and devices, found only {found}")
@@ -246,9 +244,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         try:
             archive = np.load(file, allow_pickle=False)
         except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
-            raise ValueError(
-                f"expected an .npz archive, found a damaged or truncated one ({error})"
-            ) from error
+            raise ValueError(f"expected an .npz archive, found a damaged or truncated one ({error})") from error
         except ValueError:
             # NumPy takes whatever is neither .npz nor .npy for a pickle.
             raise ValueError(

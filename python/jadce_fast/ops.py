@@ -39,6 +39,8 @@ class Transform:
         Threads, by default all processors of this process.
     merge : int
         Energies are summed over this many neighbouring coefficients (1: each on its own).
+    beamspace : bool
+        Whether :func:`beamspace` is the DFT over antennas (True) or leaves them as they are.
     isa : str, optional
         Kernel variant ("generic", "avx2", "avx512"), by default the best one of this processor.
 
@@ -56,6 +58,7 @@ class Transform:
         *,
         threads: int | None = None,
         merge: int = 1,
+        beamspace: bool = True,
         isa: str | None = None,
     ) -> None:
         self.pilots = pilots
@@ -78,6 +81,7 @@ class Transform:
             devices=pilots.devices,
             antennas=self.antennas,
             merge=self.merge,
+            beamspace=beamspace,
             threads=threads,
             isa=isa,
         )

@@ -82,14 +82,15 @@ class Pilots:
         self.rows, self._array = values, None
         return self
 
-    def select(self, devices: npt.ArrayLike | slice = slice(None)) -> npt.NDArray[np.complex64]:
+    def select(self, devices: npt.ArrayLike | None = None) -> npt.NDArray[np.complex64]:
         """Pilot symbols of some devices (default all), shape (T, N, len(devices)), complex64."""
+        k = np.arange(self.devices) if devices is None else np.asarray(devices, np.int64)
         if self._array is not None:
-            return np.ascontiguousarray(self._array[:, :, devices])  # type: ignore[index]
+            return np.ascontiguousarray(self._array[:, :, k])
         assert self.rows is not None
-        k = np.arange(self.devices)[devices]
         phase = (self.rows[:, :, None] * k) % self.devices
-        return (np.sqrt(self.power) * np.exp(-2j * np.pi / self.devices * phase)).astype(np.complex64)
+        symbols: npt.NDArray[np.complex64] = np.exp(-2j * np.pi / self.devices * phase).astype(np.complex64)
+        return np.float32(np.sqrt(self.power)) * symbols
 
     def __repr__(self) -> str:
         kind = "arbitrary" if self.rows is None else "partial DFT"
@@ -134,4 +135,6 @@ def dft_pilots(devices: int, symbols: int, subcarriers: int, seed: int = 0, powe
 
 def _check_length(symbols: int, devices: int) -> None:
     if symbols > devices:
-        raise ValueError(f"pilots: expected at most as many symbols as devices (T <= K), found T={symbols}, K={devices}")
+        raise ValueError(
+            f"pilots: expected at most as many symbols as devices (T <= K), found T={symbols}, K={devices}"
+        )

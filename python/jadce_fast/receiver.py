@@ -97,9 +97,10 @@ class Receiver:
         self.screening = bool(screening)
 
         p = self.prior
+        beams = getattr(p, "beamspace", True)
         flat = bool(np.ptp(p.eigenvalues) == 0)  # no coefficient differs: one energy may serve several
         merge = -(-len(p.eigenvalues) // 4) if flat else 1
-        self._plan = ops.Transform(pilots, antennas, p.basis, threads=threads, merge=merge)
+        self._plan = ops.Transform(pilots, antennas, p.basis, threads=threads, merge=merge, beamspace=beams)
         self.threads = self._plan.native.threads
         groups = self._plan.groups
         members = np.bincount(np.arange(len(p.eigenvalues)) // merge, minlength=groups)
@@ -108,7 +109,7 @@ class Receiver:
         else:
             level = np.ones(1)
         activity = ops.activity_plan(
-            np.asarray(p.eigenvalues)[:: merge],
+            np.asarray(p.eigenvalues)[::merge],
             p.beam_gain,
             p.beam_weight,
             level,
@@ -221,14 +222,16 @@ class Receiver:
             m, p = self.antennas, self._plan.coefficients
             split = native.z[:, :, :m]
             z = split[:, :p] + 1j * split[:, p:]
-            mean, var = self.prior.denoise(z, np.ascontiguousarray(native.noise[:, :m]), native.devices.astype(np.int64))
+            mean, var = self.prior.denoise(
+                z, np.ascontiguousarray(native.noise[:, :m]), native.devices.astype(np.int64)
+            )
             native.mean[:, :p, :m], native.mean[:, p:, :m] = mean.real, mean.imag
             native.var[:, :m] = var
 
 
 def _native_network(prior: Any) -> Any:
     """The prior's network for the native kernel, if it is a beam network; others run where the prior wants."""
-    network = getattr(prior, "network", None)
+    network: Any = getattr(prior, "network", None)
     if type(network).__name__ != "BeamNetwork":
         return None
     layers = [network.inp]
@@ -242,9 +245,7 @@ def _native_network(prior: Any) -> Any:
         taps=network.body[0].depthwise.weight.shape[1],
         dilation=[block.depthwise.dilation for block in network.body],
         eigenvalue=np.ascontiguousarray(network.eigenvalues.numpy(), np.float32),
-        layers=[
-            (np.ascontiguousarray(x.weight.detach().numpy(), np.float32), x.bias.detach().numpy()) for x in layers
-        ],
+        layers=[(np.ascontiguousarray(x.weight.detach().numpy(), np.float32), x.bias.detach().numpy()) for x in layers],
     )
 
 
@@ -258,5 +259,7 @@ def _resolve(prior: Any, subcarriers: int) -> Any:
     if not hasattr(prior, "denoise"):
         raise TypeError(f"prior: expected a name, a file or a prior object, found {type(prior).__name__}")
     if prior.subcarriers != subcarriers:
-        raise ValueError(f"prior: expected one for {subcarriers} subcarriers like the pilots, found {prior.subcarriers}")
+        raise ValueError(
+            f"prior: expected one for {subcarriers} subcarriers like the pilots, found {prior.subcarriers}"
+        )
     return prior

@@ -6,9 +6,7 @@ from jadce_fast.channels import Paths, cdl, draw_paths, path_covariance_factor, 
 from jadce_fast.channels.tables import load_table
 
 # Table 7.5-3's offsets have unit variance but for their four digits: mean of the squares of the table.
-RAY_VARIANCE = np.mean(
-    np.square([0.0447, 0.1413, 0.2492, 0.3715, 0.5129, 0.6797, 0.8844, 1.1481, 1.5195, 2.1551])
-)
+RAY_VARIANCE = np.mean(np.square([0.0447, 0.1413, 0.2492, 0.3715, 0.5129, 0.6797, 0.8844, 1.1481, 1.5195, 2.1551]))
 
 
 def direct(paths, subcarriers, antennas, first=0):
@@ -78,18 +76,10 @@ def test_delay_spread(model):
 def test_angles_of_a_cluster(angles, azimuth, zenith):
     table = load_table("C", angles)
     paths = draw_paths(400, "C", angles=angles, random_azimuth=False, seed=5)
-    np.testing.assert_allclose(
-        np.rad2deg(paths.azimuth.mean(axis=2)), np.tile(table.azimuth, (400, 1)), atol=1e-9
-    )
-    np.testing.assert_allclose(
-        np.rad2deg(paths.zenith.mean(axis=2)), np.tile(table.zenith, (400, 1)), atol=1e-9
-    )
-    np.testing.assert_allclose(
-        np.rad2deg(paths.azimuth.std(axis=2)), azimuth * np.sqrt(RAY_VARIANCE), rtol=1e-9
-    )
-    np.testing.assert_allclose(
-        np.rad2deg(paths.zenith.std(axis=2)), zenith * np.sqrt(RAY_VARIANCE), rtol=1e-9
-    )
+    np.testing.assert_allclose(np.rad2deg(paths.azimuth.mean(axis=2)), np.tile(table.azimuth, (400, 1)), atol=1e-9)
+    np.testing.assert_allclose(np.rad2deg(paths.zenith.mean(axis=2)), np.tile(table.zenith, (400, 1)), atol=1e-9)
+    np.testing.assert_allclose(np.rad2deg(paths.azimuth.std(axis=2)), azimuth * np.sqrt(RAY_VARIANCE), rtol=1e-9)
+    np.testing.assert_allclose(np.rad2deg(paths.zenith.std(axis=2)), zenith * np.sqrt(RAY_VARIANCE), rtol=1e-9)
     # Step 8: azimuth and zenith of a ray are coupled at random.
     a, z = (v - v.mean(axis=2, keepdims=True) for v in (paths.azimuth, paths.zenith))
     correlation = np.mean(a * z, axis=2) / (a.std(axis=2) * z.std(axis=2))

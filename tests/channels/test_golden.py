@@ -34,13 +34,9 @@ def test_sionna_uplink(model):
     # CDL.__call__ step by step, as it does not give away its rays and initial phases.
     rays = theirs._create_rays(count)
     topology = theirs._create_topology(count, theirs._get_velocity(count))
-    gains, delays, phases, _ = theirs._cir_gen(
-        1, 1.0, theirs._get_k_factor(count), rays, topology, debug=True
-    )
+    gains, delays, phases, _ = theirs._cir_gen(1, 1.0, theirs._get_k_factor(count), rays, topology, debug=True)
     frequencies = subcarrier_frequencies(48, 30e3, precision="double")
-    expected = cir_to_ofdm_channel(
-        frequencies, gains.permute(0, 2, 4, 1, 5, 3, 6), delays.permute(0, 2, 1, 3)
-    )
+    expected = cir_to_ofdm_channel(frequencies, gains.permute(0, 2, 4, 1, 5, 3, 6), delays.permute(0, 2, 1, 3))
     expected = expected[:, 0, :, 0, 0, 0, :].mT.numpy()  # (B, N, M)
 
     link = (slice(None), 0, 0)
@@ -88,9 +84,7 @@ def test_quadriga(model):
     array["coupling_re"], array["coupling_im"] = np.eye(antennas), np.zeros((antennas, antennas))
 
     paths = draw_paths(1, model, seed=3)
-    azimuth, zenith, phase, power = (
-        v.reshape(-1) for v in (paths.azimuth, paths.zenith, paths.phase, paths.power)
-    )
+    azimuth, zenith, phase, power = (v.reshape(-1) for v in (paths.azimuth, paths.zenith, paths.phase, paths.power))
     length = np.repeat(paths.delay[0], paths.power.shape[2]) * SPEED_OF_LIGHT
     polarisation = np.zeros((8, power.size))  # real and imaginary part of VV, HV, VH, HH
     polarisation[0], polarisation[1] = np.cos(phase), np.sin(phase)

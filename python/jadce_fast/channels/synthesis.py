@@ -127,9 +127,7 @@ def _cluster_responses(paths: Paths, part: slice, antennas: int, dtype: np.dtype
     return out
 
 
-def _powers(
-    step: npt.NDArray[Any], count: int, first: npt.NDArray[Any] | None = None
-) -> list[npt.NDArray[Any]]:
+def _powers(step: npt.NDArray[Any], count: int, first: npt.NDArray[Any] | None = None) -> list[npt.NDArray[Any]]:
     """Return first * step^0 ... first * step^(count - 1)."""
     values = [np.ones_like(step) if first is None else first]
     for _ in range(count - 1):

@@ -206,7 +206,7 @@ def beamspace_stmp(
     Parameters
     ----------
     y : array_like, shape (T, N, M)
-        Received block over antennas (not beams).
+        Received block over antennas (not beams). A prior with ``beamspace = False`` works on antennas.
     pilots : Pilots or ndarray, shape (T, N, K)
     prior : BeamspacePrior
     noise_var, activity_rate : float
@@ -239,7 +239,7 @@ def beamspace_stmp(
     k, n = q.shape[2], q.shape[1]
     gains = np.asarray(powers, np.float64)
     weights = np.full(len(gains), 1 / len(gains)) if power_weight is None else np.asarray(power_weight)
-    y = beamspace(y)
+    y = beamspace(y) if getattr(prior, "beamspace", True) else np.asarray(y, np.complex128)
     x_pri = np.zeros((k, *y.shape[1:]), np.complex128)
     odds: Real | None = None
     predicted: Real | None = None
@@ -271,9 +271,7 @@ def beamspace_stmp(
         ratio = alpha(probability[cand], var, v, k, caution=caution)
         x_post = np.zeros_like(x)
         x_post[cand] = probability[cand, None, None] * np.einsum("np,apm->anm", basis, mean)
-        history.append(
-            BeamspaceIteration(x_pri, v_a, v, energy, null, odds, probability, cand, g, mean, var, ratio)
-        )
+        history.append(BeamspaceIteration(x_pri, v_a, v, energy, null, odds, probability, cand, g, mean, var, ratio))
         gamma = damping if i >= damp_from else 1.0
         x_pri = damp(extrinsic(x_post, x, ratio), x_pri, gamma)
         if variance == "paper":
@@ -286,9 +284,7 @@ def best(history: list[BeamspaceIteration]) -> BeamspaceIteration:
     return min(history, key=lambda iteration: float(iteration.v.mean()))
 
 
-def _denoise(
-    prior: BeamspacePrior, z: Complex, v: Real, power: Real, devices: Indices
-) -> tuple[Complex, Real]:
+def _denoise(prior: BeamspacePrior, z: Complex, v: Real, power: Real, devices: Indices) -> tuple[Complex, Real]:
     """Denoise at unit power and scale back: the prior sees z / sqrt(power), v / power."""
     if not len(devices):
         return np.zeros_like(z), np.zeros((0, z.shape[2]))

@@ -113,9 +113,7 @@ def correction(r: Array, pilots: PilotsLike, v_pri: Array, noise_var: float) -> 
     return c, v_pri * (1 / eta - 1), eta
 
 
-def linear_mmse(
-    y: Array, pilots: PilotsLike, x_pri: Array, v_pri: Array, noise_var: float
-) -> tuple[Complex, Real]:
+def linear_mmse(y: Array, pilots: PilotsLike, x_pri: Array, v_pri: Array, noise_var: float) -> tuple[Complex, Real]:
     """Posterior mean (K, N, M) and variance (M,) of module A, Cai (7) and (8), for any pilots."""
     c, _, eta = correction(residual(y, pilots, x_pri), pilots, v_pri, noise_var)
     x_post = x_pri + adjoint(pilots, eta * c)  # (7): eta c = v / (K P v + noise) r for Q Q^H = K P I
@@ -123,9 +121,7 @@ def linear_mmse(
     return x_post, v_post
 
 
-def module_a(
-    y: Array, pilots: PilotsLike, x_pri: Array, v_pri: Array, noise_var: float
-) -> tuple[Complex, Real]:
+def module_a(y: Array, pilots: PilotsLike, x_pri: Array, v_pri: Array, noise_var: float) -> tuple[Complex, Real]:
     """Extrinsic mean (K, N, M) and variance (M,) of module A, Cai (7)-(11) in one step, for any pilots."""
     c, v_ext, _ = correction(residual(y, pilots, x_pri), pilots, v_pri, noise_var)
     return x_pri + adjoint(pilots, c), v_ext
