@@ -1,4 +1,4 @@
-"""Matched-filter energies of all devices (module A) against SciPy's FFT on the dense state, same run, answers compared."""
+"""Matched-filter energies of all devices (module A) against SciPy's FFT on the dense state; answers are compared."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jadce_fast import ops
 
 def dense(r, rows, devices, basis, threads):
     """The plain way: scatter to (K, N, M), one inverse FFT of length K a subcarrier and beam, KLT, energies."""
-    t, n, m = r.shape
+    _, n, m = r.shape
     state = np.zeros((devices, n, m), np.complex64)
     state[rows, np.arange(n)[None]] = r
     x = scipy.fft.ifft(state, axis=0, norm="forward", overwrite_x=True, workers=threads)

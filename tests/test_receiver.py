@@ -57,7 +57,7 @@ def test_equals_the_dense_reference(size, pilots, variance):
 @pytest.mark.parametrize("size", ["one-antenna", "one-device", "full-length", "everybody"])
 @pytest.mark.parametrize("pilots", ["dft", "qpsk"])
 def test_gaussian_prior_equals_the_dense_reference(size, pilots):
-    """BG-TMP, on antennas, with energies merged over subcarriers (equal as long as nobody serves as noise reference)."""
+    """BG-TMP, on antennas, energies merged over subcarriers: equal while nobody serves as noise reference."""
     p = problem(**SIZES[size], pilots=pilots, channels="iid", seed=8)
     rx = receiver(p, "gaussian", max_iterations=3, screening=False)
     out = rx.detect(p.y, p.noise_var)

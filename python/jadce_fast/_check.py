@@ -37,7 +37,7 @@ def real(name: str, value: object, low: float = 0.0, high: float = np.inf, *, cl
 
 
 def array(
-    name: str, value: object, shape: tuple[int | None | str, ...], dtype: npt.DTypeLike, *, finite: bool = True
+    name: str, value: object, shape: tuple[int | str | None, ...], dtype: npt.DTypeLike, *, finite: bool = True
 ) -> npt.NDArray[Any]:
     """Return `value` as a C-contiguous native array of `dtype` and `shape` or raise.
 

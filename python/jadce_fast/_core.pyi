@@ -1,7 +1,6 @@
 """Types of the native module (csrc/bindings.cpp)."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt

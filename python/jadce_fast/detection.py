@@ -25,12 +25,13 @@ class Detection:
     iterations : int
         Turbo iterations that were run.
     converged : bool
-        False if the state diverged or the last iteration was still improving; the best state seen is returned.
+        False if the state diverged, was still improving at the last iteration, or explained the block worse than
+        silence, in which case nobody is declared active. Otherwise the best state seen is returned.
     noise_var : float
         Variance per received entry that remains when the detected devices are subtracted: noise and estimation
         error together; far above the noise variance given to ``detect`` it says that devices were missed.
     history : tuple of dict
-        Per iteration: ``error_var`` (tracked error variance per channel entry), ``candidates``, ``active``.
+        Per iteration: ``error_var`` (tracked error variance per channel entry) and ``candidates``.
     """
 
     activity: npt.NDArray[np.float32]

@@ -98,7 +98,7 @@ class Transform:
 
 
 def _gram(pilots: Pilots) -> tuple[Float, Complex | None, Complex | None]:
-    """Eigenvalues (N, T) of Q_n Q_n^H, and for other than partial-DFT pilots U_n^H (N, T, T) and U_n^H Q_n (N, K, T)."""
+    """Eigenvalues (N, T) of Q_n Q_n^H, and for arbitrary pilots U_n^H (N, T, T) and U_n^H Q_n (N, K, T)."""
     n, t = pilots.subcarriers, pilots.symbols
     if pilots.rows is not None:
         return np.full((n, t), pilots.devices * pilots.power, np.float32), None, None
@@ -237,7 +237,7 @@ def activity_plan(
     # Gains and powers on one logarithmic grid share products; a thousandth of a decibel tells products apart.
     product = (power[:, None] * gain[None]).astype(np.float64)
     key = np.round(1e4 * np.log10(product)).astype(np.int64)
-    unique, first, index = np.unique(key, return_index=True, return_inverse=True)
+    _, first, index = np.unique(key, return_index=True, return_inverse=True)
     return _core.ActivityPlan(
         product=product.ravel()[first].astype(np.float32),
         weight=weight,
@@ -259,8 +259,8 @@ def activity_llr(
 ) -> Float:
     """Structured log-likelihood ratio of activity, without the prior's log odds.
 
-    log sum_j w_j prod_b sum_i w_i prod_p CN(z; 0, null + g_i s_j lambda_p) / CN(z; 0, null), in the log domain; it takes
-    the place of the ratio in Cai (30).
+    log sum_j w_j prod_b sum_i w_i prod_p CN(z; 0, null + g_i s_j lambda_p) / CN(z; 0, null), in the log domain; it
+    takes the place of the ratio in Cai (30).
 
     Parameters
     ----------

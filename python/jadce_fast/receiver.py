@@ -187,8 +187,10 @@ class Receiver:
                 converged = error < 1.5 * best
                 break
             previous = error
+        someone = bool((native.kept_posterior >= 0.5).any())
         count = native.decide()
-        k, n, m = self.pilots.devices, self.pilots.subcarriers, self.antennas
+        converged &= bool(count) == someone  # else what was found explained the block worse than silence
+        n, m = self.pilots.subcarriers, self.antennas
         channels = np.empty((count, n, m), np.complex64)
         var = np.empty(count, np.float32)
         native.channels(channels, var)

@@ -1,0 +1,1 @@
+"""Training of score networks: the randomised channel family, the loss and the loop."""
