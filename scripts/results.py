@@ -1,7 +1,7 @@
-"""Measures the tables of docs/results.md: ``python scripts/results.py [--trials 50] [--only NAME]``; resumes where it stopped.
+"""Measures the tables of docs/results.md: ``python scripts/results.py [--trials 50] [--only NAME]``.
 
-Each row is one operating point, `trials` drops, ratio of summed errors. One JSON per row is kept under out/results, and the
-tables are written to docs/results-tables.md.
+Each row is one operating point, `trials` drops, ratio of summed errors. One JSON per row is kept under out/results,
+from which an interrupted run goes on; the tables are written to docs/results-tables.md.
 """
 
 from __future__ import annotations
