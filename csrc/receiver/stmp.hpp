@@ -37,8 +37,9 @@ class Stmp {
   index_t hold();
   // Candidates' coefficients scaled to unit power, z() and noise().
   void gather();
-  // Extrinsic message to module A from mean() and var(), with damping `gamma`; Cai (35)-(42), (57).
-  void update(float gamma);
+  // Extrinsic message to module A from mean() and var(), with damping `gamma`; Cai (35)-(42), (57). The extrinsic ratio
+  // is `caution` times what var() says (docs/design.md).
+  void update(float gamma, float caution);
   // The i.i.d. Gaussian denoiser, BG-TMP.
   void gaussian();
   // Keeps this iteration's output as the result.

@@ -266,8 +266,9 @@ def beamspace_stmp(
         mean, var = _denoise(prior, z[cand], v, g, cand)
 
         # Extrinsic message to module A
-        # Predicted variances need the ratio as it is; with measured ones some caution converges faster.
-        caution = 1.0 if variance == "paper" else 1.3
+        # With a learned denoiser some caution converges faster; predicted variances allow none.
+        exact = variance == "paper" or getattr(prior, "closed_form", False)
+        caution = 1.0 if exact else 1.3
         ratio = alpha(probability[cand], var, v, k, caution=caution)
         x_post = np.zeros_like(x)
         x_post[cand] = probability[cand, None, None] * np.einsum("np,apm->anm", basis, mean)

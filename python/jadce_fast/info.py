@@ -1,0 +1,76 @@
+"""What is installed and what this machine offers."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib import metadata, resources
+from typing import Any
+
+from . import __version__
+
+_PACKAGES = (
+    *("numpy", "torch", "scipy", "h5py", "safetensors", "matplotlib", "typer"),
+    *("cupy-cuda13x", "sionna-no-rt"),
+)
+
+
+def collect() -> dict[str, Any]:
+    """Versions, processor, kernel variant, threads, shipped priors and CUDA, for ``jadce info``.
+
+    Imports no torch: its version is that of the installed package.
+    """
+    weights = resources.files(__package__) / "weights"
+    names = [entry.name for entry in weights.iterdir()] if weights.is_dir() else []
+    return {
+        "jadce_fast": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in _PACKAGES},
+        "processor": _processor(),
+        **_native(),
+        "priors": sorted(n.removesuffix(".safetensors") for n in names if n.endswith(".safetensors")),
+    }
+
+
+def _native() -> dict[str, Any]:
+    try:
+        from . import _core, ops
+    except ImportError as error:
+        return {"native": None, "native_error": str(error)}
+    count, reason = _core.cuda_devices()
+    return {
+        "native": {"version": _core.__version__, "compiler": _core.compiler},
+        "kernels": _core.isa(),
+        "kernels_available": list(_core.variants()),
+        "threads": ops.default_threads(),
+        "cuda": {
+            "built": bool(_core.cuda_built),
+            "devices": count,
+            "reason": reason or None,
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> dict[str, Any]:
+    """Model and vector features; Linux tells both, elsewhere the name must do."""
+    wanted = ("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512_bf16", "amx_bf16", "asimd", "sve")
+    fields: dict[str, str] = {}
+    if sys.platform == "linux":
+        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+            for line in file:
+                key, _, value = line.partition(":")
+                fields.setdefault(key.strip(), value.strip())
+    flags = (fields.get("flags") or fields.get("Features") or "").split()
+    return {
+        "name": fields.get("model name") or platform.processor() or platform.machine(),
+        "architecture": platform.machine(),
+        "features": [name for name in wanted if name in flags],
+    }

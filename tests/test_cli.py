@@ -1,0 +1,273 @@
+"""The command line: results, purity of JSON, exit status and messages."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jadce_fast as jf
+from jadce_fast import cli
+
+DATA = Path(__file__).parent / "data"
+DFT, QPSK = DATA / "sionna_cdl_c_dft.npz", DATA / "sionna_cdl_a_qpsk.npz"
+SMALL = ["--devices", 100, "--symbols", 12, "--antennas", 16]
+
+
+@pytest.fixture
+def jadce(capsys):
+    """Run the command in this process: (status, standard output, standard error)."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(a) for a in arguments])
+        return (end.value.code, *capsys.readouterr())
+
+    return run
+
+
+def strict(text):
+    """The one JSON object of `text`, without NaN or Infinity."""
+
+    def refuse(name):
+        raise AssertionError(f"{name} in JSON")
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def without_truth(path, target, *more):
+    with np.load(path) as file:
+        dropped = ("true_active", "true_channels", *more)
+        np.savez(target, **{k: file[k] for k in file.files if k not in dropped})
+    return target
+
+
+@pytest.mark.parametrize("capture", [DFT, QPSK])
+def test_detect_scores_a_capture_of_another_simulator(jadce, capture):
+    status, out, err = jadce("detect", capture, "--json")
+    found = strict(out)
+    assert status == 0
+    assert err == ""
+    assert found["missed"] == found["false_alarms"] == 0
+    assert found["nmse_db"] < -27  # a wrong convention of angles or delays costs more than 20 dB
+    assert found["converged"] is True
+    assert found["active"] == sorted(np.load(capture)["true_active"].tolist())
+    assert all(p > 0.5 for p in found["probabilities"])
+    assert found["seconds"] > 0
+    assert found["iterations"] >= 1
+
+
+def test_detect_without_the_truth(jadce, tmp_path):
+    capture = without_truth(DFT, tmp_path / "blind.npz")
+    blind = strict(jadce("detect", capture, "--json")[1])
+    scored = strict(jadce("detect", DFT, "--json")[1])
+    assert blind["active"] == scored["active"]
+    assert not {"nmse_db", "missed", "false_alarms"} & set(blind)
+
+
+def test_detect_with_indices_as_the_only_truth(jadce, tmp_path):
+    with np.load(DFT) as file:
+        kept = {k: file[k] for k in file.files if k != "true_channels"}
+    kept["true_active"] = kept["true_active"][1:]
+    np.savez(tmp_path / "c.npz", **kept)
+    found = strict(jadce("detect", tmp_path / "c.npz", "--json")[1])
+    assert (found["missed"], found["false_alarms"], found["nmse_db"]) == (0, 1, None)
+
+
+def test_detect_assumes_a_rate_and_says_so(jadce, tmp_path):
+    capture = without_truth(DFT, tmp_path / "blind.npz", "activity_rate")
+    status, out, err = jadce("detect", capture, "--json")
+    assert status == 0
+    assert "activity_rate: not in the capture" in err
+    assert "0.05" in err
+    found = strict(out)
+    assert (found["activity_rate"], found["activity_rate_assumed"]) == (0.05, True)
+    status, out, err = jadce("detect", capture, "--rate", 0.1, "--json")
+    assert err == ""
+    assert strict(out)["activity_rate"] == 0.1
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+def test_detect_writes_a_result(jadce, tmp_path, suffix):
+    path = tmp_path / f"result{suffix}"
+    active = strict(jadce("detect", DFT, "-o", path, "--json")[1])["active"]
+    if suffix == ".npz":
+        result = dict(np.load(path))
+    else:
+        from scipy.io import loadmat
+
+        result = loadmat(path)
+    assert result["active"].ravel().tolist() == active
+    assert result["channels"].shape == (len(active), *np.load(DFT)["y"].shape[1:])
+    assert result["activity"].size == 400
+    assert result["channel_var"].size == len(active)
+
+
+def test_detect_table(jadce):
+    status, out, _ = jadce("detect", QPSK)
+    assert status == 0
+    assert "devices active" in out
+    assert "0 missed, 0 false alarms" in out
+
+
+def test_detect_receivers_and_powers(jadce):
+    assert strict(jadce("detect", DFT, "--receiver", "bg", "--json")[1])["prior"] == "gaussian"
+    known = strict(jadce("detect", DFT, "--power", 1, "--threads", 1, "--prior", "cdl-tiny", "--json")[1])
+    assert known["missed"] == known["false_alarms"] == 0
+
+
+BAD = {
+    "no command": ([], "Missing command"),
+    "unknown command": (["dance"], "No such command 'dance'"),
+    "unknown option": (["detect", DFT, "--loud"], "No such option: --loud"),
+    "no capture": (["detect"], "Missing argument"),
+    "missing file": (["detect", "nosuch.npz"], "nosuch.npz: expected a capture, found no such file"),
+    "extension": (["detect", "a.csv"], "a.csv: expected the extension .npz or .mat, found .csv"),
+    "receiver": (["detect", DFT, "--receiver", "ls"], "--receiver: expected stmp or bg, found 'ls'"),
+    "bg with a prior": (["detect", DFT, "--receiver", "bg", "--prior", "cdl"], "--prior: expected none"),
+    "prior": (["detect", DFT, "--prior", "nosuch"], "prior: expected one of cdl"),
+    "empty prior": (["detect", DFT, "--prior", ""], "prior: expected one of cdl"),
+    "prior file": (["detect", DFT, "--prior", "no/such.safetensors"], "no/such.safetensors"),
+    "power text": (["detect", DFT, "--power", "loud"], "--power: expected unknown or a number, found 'loud'"),
+    "power": (["detect", DFT, "--power", "-1"], "power: expected a finite number"),
+    "rate": (["detect", DFT, "--rate", "1.5"], "activity_rate: expected a finite number in (0, 1), found 1.5"),
+    "rate nan": (["detect", DFT, "--rate", "nan"], "activity_rate: expected a finite number"),
+    "threads": (["detect", DFT, "--threads", 0], "threads: expected 1 to"),
+    "device": (["detect", DFT, "--device", "abacus"], "device: expected"),
+    "output extension": (["detect", DFT, "-o", "a.csv"], "--output: expected the extension .npz or .mat"),
+    "output folder": (["detect", DFT, "-o", "no/such.npz"], "--output: expected a file in an existing directory"),
+    "not a number": (["simulate", "--trials", "many"], "--trials"),
+    "trials": (["simulate", "--trials", 0], "trials: expected at least 1, found 0"),
+    "model": (["simulate", "--model", "F"], "model: expected A or B"),
+    "symbols": (["simulate", "--devices", 5, "--symbols", 6], "symbols: expected at most devices=5, found 6"),
+    "delays": (["simulate", "--delay-spread", 300, 100], "delay_spread: expected low <= high"),
+    "simulate power": (["simulate", "--power", 2], 'power: expected "unknown" or "known", found \'2\''),
+    "subcarriers": (["simulate", "--subcarriers", 24], "expected one for 24 subcarriers"),
+    "plot": (["simulate", "--plot", "a.docx"], "--plot: expected the extension .png or .pdf or .svg"),
+    "csv": (["simulate", "--csv", "no/such.csv"], "--csv: expected a file in an existing directory"),
+    "seed": (["demo", "--seed", -1], "seed: expected at least 0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_unusable_input(jadce, tmp_path, monkeypatch, case):
+    monkeypatch.chdir(tmp_path)
+    arguments, message = BAD[case]
+    status, out, err = jadce(*arguments)
+    assert status == 2
+    assert out == ""
+    assert message in err
+    assert err.startswith("jadce: error: ")
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "found an empty file"),
+        (b"PK\x03\x04 and no more", "expected an .npz archive"),
+        (DFT.read_bytes()[:5000], "expected an .npz archive"),
+    ],
+)
+def test_unusable_files(jadce, tmp_path, content, message):
+    path = tmp_path / "capture.npz"
+    path.write_bytes(content)
+    status, out, err = jadce("detect", path, "--json")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert str(path) in err
+    assert message in err
+
+
+def test_simulate(jadce, tmp_path):
+    arguments = ["simulate", *SMALL, "--trials", 3, "--prior", "cdl", "--prior", "gaussian", "--genie", "--json"]
+    status, out, err = jadce(*arguments, "--csv", tmp_path / "t.csv", "--plot", tmp_path / "t.png")
+    first, second = strict(out), strict(jadce(*arguments)[1])
+    assert status == 0
+    assert err == ""
+    assert [r["prior"] for r in first["results"]] == ["cdl", "gaussian", "genie"]
+    assert first["scenario"]["devices"] == 100
+    for a, b in zip(first["results"], second["results"], strict=True):
+        same = set(a) - {"seconds_p50", "seconds_p99"}
+        assert {k: a[k] for k in same} == {k: b[k] for k in same}
+    learned, _, genie = first["results"]
+    assert learned["genie_distance_db"] == pytest.approx(learned["nmse_db"] - genie["nmse_db"])
+    rows = list(csv.DictReader((tmp_path / "t.csv").open()))
+    assert len(rows) == 9
+    assert sum(int(r["active"]) for r in rows if r["prior"] == "cdl") == learned["active"]
+    assert (tmp_path / "t.png").stat().st_size > 1000
+
+
+def test_simulate_options_reach_the_scenario(jadce):
+    out = jadce(
+        *("simulate", *SMALL, "--trials", 1, "--rate", 0.1, "--snr", 5, "--model", "mixed", "--pilots", "qpsk"),
+        *("--angles", "arrival", "--delay-spread", 50, 60, "--power-spread", 10, "--power", "known"),
+        *("--seed", 4, "--fresh-pilots", "--prior", "gaussian", "--json"),
+    )[1]
+    found = strict(out)
+    delays = found["scenario"].pop("delay_spread")
+    assert delays == pytest.approx([50e-9, 60e-9])
+    assert found["scenario"] == {
+        "devices": 100,
+        "symbols": 12,
+        "subcarriers": 48,
+        "antennas": 16,
+        "activity_rate": 0.1,
+        "snr_db": 5.0,
+        "model": "mixed",
+        "angles": "arrival",
+        "pilots": "qpsk",
+        "power_spread_db": 10.0,
+        "fresh_pilots": True,
+    }
+    assert (found["power"], found["seed"], found["trials"]) == ("known", 4, 1)
+
+
+def test_simulate_table(jadce):
+    status, out, _ = jadce("simulate", *SMALL, "--trials", 2)
+    assert status == 0
+    assert "NMSE dB" in out
+    assert "cdl" in out
+
+
+def test_demo(jadce, tmp_path):
+    status, out, err = jadce("demo", *SMALL, "--output", tmp_path / "new" / "folder", "--json")
+    found = strict(out)
+    assert status == 0
+    assert err == ""
+    assert Path(found["picture"]).read_bytes().startswith(b"\x89PNG")
+    assert [r["prior"] for r in found["results"]] == ["cdl", "gaussian", "genie"]
+    assert found["results"][0]["missed"] == 0
+    status, out, _ = jadce("demo", *SMALL, "--output", tmp_path)
+    assert status == 0
+    assert "false alarms" in out
+    assert str(tmp_path / "demo.png") in out
+
+
+def test_info(jadce):
+    found = strict(jadce("info", "--json")[1])
+    assert found["jadce_fast"] == jf.__version__
+    assert found["kernels"] in found["kernels_available"]
+    assert "cdl" in found["priors"]
+    assert found["cuda"]["devices"] > 0 or found["cuda"]["reason"]
+    assert found["threads"] >= 1
+    status, out, _ = jadce("info")
+    assert status == 0
+    assert "kernels" in out
+
+
+def test_as_a_program():
+    """Output of a real process: nothing but the object, and help that loads neither torch nor NumPy."""
+    run = [sys.executable, "-m", "jadce_fast.cli"]
+    done = subprocess.run([*run, "detect", DFT, "--json"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("\n") == 1
+    assert strict(done.stdout)["missed"] == 0
+    failed = subprocess.run([*run, "detect", "nosuch.npz"], capture_output=True, text=True, check=False)
+    assert (failed.returncode, failed.stdout) == (2, "")
+    assert failed.stderr == "jadce: error: nosuch.npz: expected a capture, found no such file\n"
+    script = "import sys, jadce_fast.cli; print(sorted({'torch', 'numpy', 'matplotlib'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "[]\n"
