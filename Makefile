@@ -52,7 +52,7 @@ $(STAMPS)/package: $(STAMPS)/venv $(SOURCES)
 	touch $@
 
 $(STAMPS)/test: $(STAMPS)/package
-	$(PIP) install -q -c constraints.txt -e ".[test]" --no-build-isolation -Cbuild-dir=build/package
+	$(PIP) install -q -c constraints.txt -e ".[test,oracle]" --no-build-isolation -Cbuild-dir=build/package
 	touch $@
 
 $(STAMPS)/lint: $(STAMPS)/package

@@ -87,13 +87,27 @@ std::unique_ptr<Transform> make_transform(const py::object& rows, const py::obje
   return std::make_unique<Transform>(s, nullptr, 1.0f, values.data(), basis.data(), merge, beamspace, threads, variant);
 }
 
+// Without the interpreter's lock, and the plan's only user. The plan's lock is taken second: its holder never waits for
+// the interpreter.
+class Alone {
+ public:
+  explicit Alone(Transform& t) : lock_(t.mutex()) {}
+
+ private:
+  py::gil_scoped_release release_;
+  std::lock_guard<std::mutex> lock_;
+};
+
 // Kernels on arrays: what ops.py calls. They allocate; a receiver does not.
 
 Array<cfloat> beamspace(Transform& t, const Array<cfloat>& y) {
   const Shape& s = t.shape();
   Array<cfloat> out({s.symbols, s.subcarriers, s.antennas});
   const Floats r = floats(s.measurements() * s.point());
-  t.beamspace(y.data(), nullptr, r.get());
+  {
+    const Alone alone(t);
+    t.beamspace(y.data(), nullptr, r.get());
+  }
   merge(s, r.get(), out.mutable_data());
   return out;
 }
@@ -103,7 +117,7 @@ void statistics(Transform& t, const Array<cfloat>& r, Array<cfloat>& out) {
   const Floats in = floats(s.measurements() * s.point()), z = floats(s.devices * s.channel());
   split(s, r.data(), in.get());
   {
-    py::gil_scoped_release release;
+    const Alone alone(t);
     if (t.view().rows) {
       t.statistics(in.get(), z.get());
     } else {
@@ -120,7 +134,7 @@ void gather(Transform& t, const Array<cfloat>& r, const Array<std::int64_t>& dev
   const Floats in = floats(s.measurements() * s.point()), z = floats(count * s.channel());
   split(s, r.data(), in.get());
   {
-    py::gil_scoped_release release;
+    const Alone alone(t);
     const std::int64_t* device = devices.data();
     t.pool().each(
         count, [&](index_t a, int) { t.kernels().gather(t.view(), device[a], in.get(), z.get() + a * s.channel()); });
@@ -136,7 +150,7 @@ void project(Transform& t, const Array<std::int64_t>& devices, const Array<cfloa
   const Floats power = floats(s.subcarriers * s.lanes);
   split_coefficients(s, count, coefficients.data(), c.get());
   {
-    py::gil_scoped_release release;
+    const Alone alone(t);
     for (index_t i = 0; i < count * s.channel(); ++i) c[static_cast<std::size_t>(i)] *= -1;
     t.residual(nullptr, nullptr, nullptr, {count, device.data(), c.get()}, r.get(), power.get());
   }
@@ -148,13 +162,10 @@ void energies(Transform& t, const Array<cfloat>& r, Array<float>& out) {
   const Shape& s = t.shape();
   const Floats in = floats(s.measurements() * s.point()), e = floats(t.energy_size());
   split(s, r.data(), in.get());
-  {
-    py::gil_scoped_release release;
-    t.energy(in.get(), {0, nullptr, nullptr}, nullptr, e.get());
-  }
   const index_t w = t.kernels().width, groups = t.view().groups(), blocks = s.lanes / w;
   float* o = out.mutable_data();
-  py::gil_scoped_release release;
+  const Alone alone(t);
+  t.energy(in.get(), {0, nullptr, nullptr}, nullptr, e.get());
   t.pool().each(s.devices, [&](index_t k, int) {
     for (index_t g = 0; g < groups; ++g)
       for (index_t b = 0; b < blocks; ++b) {
@@ -198,8 +209,9 @@ void activity_llr(const ActivityPlan& plan, const Array<float>& energy, const Ar
   pool.each(lanes / w, [&](index_t task, int) {
     kernels.activity_table(s, groups, task, view, base.get(), slope.get(), offset.get());
   });
-  pool.each((k + 15) / 16, [&](index_t task, int) {
-    kernels.activity(s, groups, task * 16, std::min(task * 16 + 16, k), view, e.get(), slope.get(), offset.get(), llr);
+  pool.each((k + kActivityChunk - 1) / kActivityChunk, [&](index_t task, int) {
+    kernels.activity(s, groups, task * kActivityChunk, std::min((task + 1) * kActivityChunk, k), view, e.get(),
+                     slope.get(), offset.get(), llr);
   });
 }
 

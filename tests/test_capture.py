@@ -233,7 +233,7 @@ BAD = {
         "activity_rate: expected a finite number in (0, 1), found 1",
     ),
     "few devices": ({"devices": np.array(3)}, "pilots: expected at most as many symbols as devices (T <= K)"),
-    "no devices": ({"devices": np.array(0)}, "devices: expected at least 1, found 0"),
+    "no devices": ({"devices": np.array(0)}, "devices: expected 1 to 16777216, found 0"),
     "half a device": ({"devices": np.array(9.5)}, "devices: expected an integer, found float 9.5"),
     "row K": ({"pilot_rows": np.arange(T)[:, None] + [5, 6, 1]}, "pilot_rows: expected 0 to 8, found 1 to 9"),
     "row -1": (

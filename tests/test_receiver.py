@@ -1,13 +1,14 @@
 """The receiver against the dense double-precision reference, its guarantees, and its refusals."""
 
 import multiprocessing
+import threading
 
 import numpy as np
 import pytest
 from problems import SIZES, WienerPrior, complex_normal, problem
 
 import jadce_fast as jf
-from jadce_fast import reference
+from jadce_fast import ops, reference
 
 LEVELS = 10 ** (np.arange(-18, 9.1, 3) / 10)  # the receiver's grid of unknown powers
 
@@ -235,7 +236,7 @@ def test_candidates_are_bounded():
     ("change", "error", "message"),
     [
         (dict(pilots=np.ones((2, 2, 2))), TypeError, "pilots: expected jadce_fast.Pilots, found ndarray"),
-        (dict(antennas=0), ValueError, "antennas: expected at least 1, found 0"),
+        (dict(antennas=0), ValueError, "antennas: expected 1 to 4096, found 0"),
         (dict(antennas=2.5), TypeError, "antennas: expected an integer, found float"),
         (dict(activity_rate=0), ValueError, r"activity_rate: expected a finite number in \(0, 1\), found 0"),
         (dict(activity_rate=1.0), ValueError, r"activity_rate: expected a finite number in \(0, 1\), found 1"),
@@ -298,3 +299,106 @@ def test_torch_tensors():
     assert np.array_equal(out.activity, rx.detect(p.y, p.noise_var).activity)
     with pytest.raises(TypeError, match="y: expected an array on the CPU, found one on meta"):
         rx.detect(torch.empty(p.y.shape, device="meta"), 0.1)
+
+
+@pytest.mark.parametrize("spread_db", [3, 10, 20])
+@pytest.mark.parametrize("power", [1.0, "unknown"])
+def test_pilots_of_unequal_power(spread_db, power):
+    """Devices that send with different power, and one that sends nothing, are what the pilots say."""
+    rng = np.random.default_rng(0)
+    amplitude = 10 ** (spread_db * rng.uniform(-0.5, 0.5, 105) / 20)
+    base = problem(**SIZES["odd"], pilots="qpsk", seed=1)
+    q = base.pilots.select() * amplitude
+    silent = np.setdiff1d(np.arange(105), base.active)[0]
+    q[:, :, silent] = 0
+    p = problem(**SIZES["odd"], pilots=jf.Pilots(q), seed=1, snr_db=20)
+    out = receiver(p, power=power).detect(p.y, p.noise_var)
+    assert np.array_equal(out.active, p.active)
+    assert nmse(out, p) < 0.03
+
+
+@pytest.mark.parametrize("rate", [1e-12, 1e-4])
+def test_rate_far_too_small(rate):
+    p = problem(**SIZES["odd"], seed=1)
+    rx = jf.Receiver(p.pilots, 16, WienerPrior(12), rate, threads=2)
+    assert np.array_equal(rx.detect(p.y, p.noise_var).active, p.active)
+
+
+@pytest.mark.parametrize("power", ["unknown", 1e-30, 1.0, 1e30])
+@pytest.mark.parametrize("scale", [1e-38, 1e-25, 1e-15, 1e15, 1e18, 1e37])
+@pytest.mark.parametrize("noise", [1e-30, 0.1, 1e30])
+def test_extreme_scales_stay_finite(power, scale, noise):
+    p = problem(**SIZES["plain"], seed=1)
+    out = receiver(p, power=power).detect((p.y * np.float32(scale)).astype(np.complex64), noise)
+    for values in (out.activity, out.channels, out.channel_var, out.noise_var):
+        assert np.isfinite(values).all()
+
+
+def test_nothing_of_an_earlier_block_is_returned():
+    p = problem(**SIZES["plain"], seed=1)
+    rx = receiver(p)
+    assert rx.detect(p.y, p.noise_var).activity.max() > 0.9
+    out = rx.detect((p.y * np.float32(1e37)).astype(np.complex64), p.noise_var)  # squares overflow
+    assert not out.converged
+    assert not out.activity.any()
+
+
+def test_calls_from_several_threads_take_turns():
+    problems = [problem(**SIZES["odd"], seed=s) for s in range(2)]
+    rx = receiver(problems[0])
+    plan = ops.Transform(rx.pilots, 16, rx.prior.basis, threads=2)
+    expected = [(rx.detect(p.y, p.noise_var).activity, ops.matched_filter(plan, p.y)) for p in problems]
+    wrong = []
+
+    def work(i):
+        p = problems[i]
+        for _ in range(50):
+            found = rx.detect(p.y, p.noise_var).activity, ops.matched_filter(plan, p.y)
+            wrong.extend(1 for a, b in zip(found, expected[i], strict=True) if not np.array_equal(a, b))
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(2)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not wrong
+
+
+def test_denoise_of_any_prior_object_is_used():
+    class Mine(WienerPrior):
+        def denoise(self, z, v, devices):
+            raise RuntimeError("mine")
+
+    p = problem(**SIZES["plain"], seed=1)
+    with pytest.raises(RuntimeError, match="mine"):
+        receiver(p, Mine(8)).detect(p.y, p.noise_var)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("eigenvalues", np.ones(5), r"prior.eigenvalues: expected shape \(6,\), found \(5,\)"),
+        ("eigenvalues", -np.ones(6), "prior.eigenvalues: expected positive numbers"),
+        ("beam_gain", np.zeros(7), "prior.beam_gain: expected positive numbers"),
+        ("basis", np.ones((9, 6)), r"prior.basis: expected shape \(8, P\), found \(9, 6\)"),
+    ],
+)
+def test_prior_objects_are_checked(name, value, message):
+    prior = WienerPrior(8)
+    setattr(prior, name, value)
+    with pytest.raises(ValueError, match=message):
+        jf.Receiver(jf.dft_pilots(20, 4, 8), 4, prior, threads=1)
+
+
+def test_strange_tensors_are_named():
+    torch = pytest.importorskip("torch")
+    rx = jf.Receiver(jf.dft_pilots(20, 4, 8), 4, WienerPrior(8), threads=1)
+    with pytest.raises(TypeError, match="y: expected an array, found Tensor"):
+        rx.detect(torch.ones(4, 8, 4, dtype=torch.complex64).conj(), 0.1)
+    with pytest.raises(TypeError, match="y: expected an array, found list"):
+        rx.detect([[1, 2], [3]], 0.1)
+    for noise in (True, "0.1", None):
+        with pytest.raises(TypeError, match="noise_var: expected a real number"):
+            rx.detect(np.ones((4, 8, 4)), noise)
+    with pytest.raises(ValueError, match="noise_var: expected a finite number"):
+        rx.detect(np.ones((4, 8, 4)), 10**400)

@@ -4,24 +4,27 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <new>
 
 namespace jadce {
 
 struct Free {
-  void operator()(void* p) const { std::free(p); }
+  void operator()(float* p) const { std::free(reinterpret_cast<void**>(p)[-1]); }
 };
 
 using Floats = std::unique_ptr<float[], Free>;
 
+// calloc leaves the pages of a large array untouched until they are used: a generous capacity costs no memory.
 inline Floats floats(std::int64_t count) {
-  const std::size_t bytes = (static_cast<std::size_t>(count) * sizeof(float) + 63) / 64 * 64 + 64;
-  void* p = std::aligned_alloc(64, bytes);
-  if (p == nullptr) throw std::bad_alloc();
-  std::memset(p, 0, bytes);
-  return Floats(static_cast<float*>(p));
+  constexpr std::size_t kLine = 64;
+  if (count < 0 || static_cast<std::size_t>(count) > PTRDIFF_MAX / sizeof(float) - 2 * kLine) throw std::bad_alloc();
+  void* base = std::calloc(static_cast<std::size_t>(count) * sizeof(float) + 2 * kLine, 1);
+  if (base == nullptr) throw std::bad_alloc();
+  const auto start = (reinterpret_cast<std::uintptr_t>(base) + kLine + kLine - 1) / kLine * kLine;
+  auto* p = reinterpret_cast<float*>(start);
+  reinterpret_cast<void**>(p)[-1] = base;
+  return Floats(p);
 }
 
 }  // namespace jadce

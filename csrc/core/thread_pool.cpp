@@ -3,6 +3,9 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <stdexcept>
+#include <string>
+#include <system_error>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -46,7 +49,13 @@ struct ThreadPool::State {
   }
 };
 ThreadPool::ThreadPool(int threads) : size_(threads), pid_(getpid()), state_(new State) {
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  try {
+    for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  } catch (const std::system_error&) {
+    stop();
+    throw std::runtime_error("threads: this system starts only " + std::to_string(workers_.size() + 1) + " of " +
+                             std::to_string(threads));
+  }
 }
 
 ThreadPool::~ThreadPool() {
@@ -54,6 +63,10 @@ ThreadPool::~ThreadPool() {
     for (auto& worker : workers_) worker.detach();
     return;
   }
+  stop();
+}
+
+void ThreadPool::stop() {
   {
     std::lock_guard lock(state_->mutex);
     state_->stop = true;
@@ -84,7 +97,13 @@ void ThreadPool::run(Task task, void* context, std::int64_t count) {
     std::lock_guard lock(s.mutex);
     s.job = {};  // a worker that wakes from now on finds no job
   }
-  while (s.inside.load(std::memory_order_acquire) != 0) relax();
+  for (int i = 0; s.inside.load(std::memory_order_acquire) != 0; ++i) {
+    if (i < 10'000) {
+      relax();
+    } else {
+      std::this_thread::yield();  // more threads than processors: the worker may be waiting for this one
+    }
+  }
 }
 
 void ThreadPool::work(int thread) {

@@ -34,6 +34,7 @@ class ThreadPool {
  private:
   struct State;
   void work(int thread);
+  void stop();
 
   int size_;
   std::int64_t pid_;

@@ -10,6 +10,8 @@
 
 namespace jadce {
 
+inline constexpr index_t kActivityChunk = 16;  // devices of one task
+
 struct ActivityView {
   index_t gains;                  // G components of a beam's gain
   index_t powers;                 // J components of a device's power

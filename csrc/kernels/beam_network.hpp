@@ -20,11 +20,11 @@ struct BeamNetworkView {
   // Depthwise: bias [C], weight [C, taps].
   const float* weights;
 
-  index_t row() const { return lanes + 2 * kHalo; }
-  index_t features() const { return 3 * coefficients + 1; }
-  index_t outputs() const { return 2 * coefficients + 1; }
+  JADCE_INLINE index_t row() const { return lanes + 2 * kHalo; }
+  JADCE_INLINE index_t features() const { return 3 * coefficients + 1; }
+  JADCE_INLINE index_t outputs() const { return 2 * coefficients + 1; }
   // Floats of scratch: features or outputs, trunk, depthwise result, hidden.
-  index_t scratch() const { return (features() + 2 * width + hidden + 4 * kOutputs) * row(); }
+  JADCE_INLINE index_t scratch() const { return (features() + 2 * width + hidden + 4 * kOutputs) * row(); }
 };
 
 }  // namespace jadce

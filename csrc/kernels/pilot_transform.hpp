@@ -1,4 +1,4 @@
-// Module A: between measurement space and the KLT coefficients of devices (DESIGN: docs/design.md, "state").
+// Module A: between measurement space and the KLT coefficients of devices (docs/design.md, "state").
 //
 // With pilots q, KLT basis V and beamspace measurements r, the matched-filter statistics of device k are
 //   z[k, p, b] = sum_n conj(V[n, p]) sum_t conj(q[t, n, k]) r[t, n, b].
@@ -20,7 +20,7 @@ struct TransformView {
   index_t merge;             // energies are summed over this many neighbouring coefficients
   FftView fft;
 
-  index_t groups() const { return (shape.coefficients + merge - 1) / merge; }
+  JADCE_INLINE index_t groups() const { return (shape.coefficients + merge - 1) / merge; }
 };
 
 // Devices whose prior mean is not only Q^H R: their part S in KLT coefficients.

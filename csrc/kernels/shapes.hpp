@@ -8,6 +8,9 @@
 #include <complex>
 #include <cstdint>
 
+// In every instruction set's own copy, never one for all that the linker picks.
+#define JADCE_INLINE __attribute__((always_inline)) inline
+
 namespace jadce {
 
 using cfloat = std::complex<float>;
@@ -23,9 +26,9 @@ struct Shape {
   index_t coefficients;  // P
   index_t lanes;         // Mp
 
-  index_t point() const { return 2 * lanes; }  // floats of one (n, t)
-  index_t measurements() const { return subcarriers * symbols; }
-  index_t channel() const { return 2 * coefficients * lanes; }  // floats of one device
+  JADCE_INLINE index_t point() const { return 2 * lanes; }  // floats of one (n, t)
+  JADCE_INLINE index_t measurements() const { return subcarriers * symbols; }
+  JADCE_INLINE index_t channel() const { return 2 * coefficients * lanes; }  // floats of one device
 };
 
 }  // namespace jadce

@@ -17,7 +17,6 @@ constexpr float kSmallestAlpha = 1e-9f;
 constexpr float kLargestAlpha = 0.95f;
 constexpr float kCertain = 0.999f;    // probability from which a device is not looked at again
 constexpr float kNegligible = 1e-4f;  // of the error variance: support devices below are dropped
-constexpr index_t kChunk = 16;        // devices of one task of the likelihood ratio
 
 float sigmoid(float x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
 
@@ -99,6 +98,7 @@ void Stmp::start(const cfloat* y, float scale, float noise, bool predicted) {
   support_count_ = 0;
   quiet_count_ = 0;
   std::fill(slot_.begin(), slot_.end(), -1);
+  std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
   const index_t points = shape_.measurements() * shape_.point();
   transform_.beamspace(y, rotation_.empty() ? nullptr : rotation_.data(), y_.get());
   double total = 0;
@@ -176,9 +176,9 @@ index_t Stmp::screen(float log_odds, float threshold, bool everyone) {
   transform_.pool().each(blocks, [&](index_t task, int) {
     kernels.activity_table(shape_, groups, task, activity, null_.get(), slope_.get(), offset_.get());
   });
-  transform_.pool().each((shape_.devices + kChunk - 1) / kChunk, [&](index_t task, int) {
-    kernels.activity(shape_, groups, task * kChunk, std::min((task + 1) * kChunk, shape_.devices), activity,
-                     energy_.get(), slope_.get(), offset_.get(), llr_.data());
+  transform_.pool().each((shape_.devices + kActivityChunk - 1) / kActivityChunk, [&](index_t task, int) {
+    kernels.activity(shape_, groups, task * kActivityChunk, std::min((task + 1) * kActivityChunk, shape_.devices),
+                     activity, energy_.get(), slope_.get(), offset_.get(), llr_.data());
   });
   quiet_count_ = 0;
   for (index_t k = 0; k < shape_.devices; ++k) {
@@ -272,7 +272,7 @@ void Stmp::update(float gamma, float caution) {
   for (index_t a = 0; a < now_.count; ++a) {
     std::int32_t& slot = slot_[at(now_.device[at(a)])];
     if (slot < 0) {
-      if (support_count_ == support_limit_) continue;
+      if (support_count_ == support_limit_) continue;  // only under hopeless overload: its message is not sent
       slot = static_cast<std::int32_t>(support_count_++);
       support_device_[at(slot)] = now_.device[at(a)];
       std::fill_n(support_.get() + slot * size, size, 0.0f);
@@ -330,12 +330,12 @@ index_t Stmp::decide() {
   double total = 0;
   for (index_t i = 0; i < shape_.subcarriers * shape_.lanes; ++i) total += power_[at(i)];
   const float left = static_cast<float>(total / static_cast<double>(shape_.measurements() * shape_.antennas));
-  if (!(left <= y_power_)) {  // worse than silence, or not a number
+  if (!(left <= y_power_) || !std::isfinite(y_power_)) {  // worse than silence, or not a number
     std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
-    residual_var_ = y_power_ / (scale_ * scale_);
+    residual_var_ = y_power_;
     return decided_count_ = 0;
   }
-  residual_var_ = left / (scale_ * scale_);
+  residual_var_ = left;
   return decided_count_ = count;
 }
 
@@ -348,7 +348,7 @@ void Stmp::channels(cfloat* channel, float* var) {
     const index_t a = decided_at_[at(i)];
     float total = 0;
     for (index_t b = 0; b < shape_.antennas; ++b) total += kept_.var[at(a * lanes + b)];
-    var[i] = total / static_cast<float>(shape_.antennas) * kept_.power[at(a)] / (scale_ * scale_);
+    var[i] = total / static_cast<float>(shape_.antennas) * kept_.power[at(a)];
   });
 }
 

@@ -47,7 +47,7 @@ class Stmp {
   // Decides on the kept output: number of devices with probability >= 1/2. If subtracting them leaves more power than
   // they explain, nobody is declared active. residual_var() is then valid.
   index_t decide();
-  // Channels [A, N, M] and variances [A] of the decided devices, in the units of y.
+  // Channels [A, N, M] of the decided devices in the units of y, and variances [A] in those of the scaled y.
   void channels(cfloat* channel, float* var);
 
   Transform& transform() { return transform_; }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "core/aligned.hpp"
@@ -21,6 +22,8 @@ class Transform {
   const TransformView& view() const { return view_; }
   const KernelTable& kernels() const { return kernels_; }
   ThreadPool& pool() { return pool_; }
+  // Threads, scratch and hence every operation serve one caller at a time.
+  std::mutex& mutex() { return mutex_; }
   float* scratch(int thread) { return scratch_[static_cast<std::size_t>(thread)].get(); }
   const float* dft() const { return dft_.get(); }
   index_t energy_size() const { return view_.groups() * shape_.lanes * shape_.devices; }
@@ -38,6 +41,7 @@ class Transform {
   Shape shape_;
   const KernelTable& kernels_;
   ThreadPool pool_;
+  std::mutex mutex_;
   FftPlan fft_;
   std::vector<std::int32_t> rows_;
   std::vector<cfloat> twiddle_, array_, basis_;

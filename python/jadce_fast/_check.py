@@ -25,15 +25,28 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
 
 def real(name: str, value: object, low: float = 0.0, high: float = np.inf, *, closed: bool = False) -> float:
     """Return `value` as a finite float in (low, high), or [low, high] if `closed`, or raise."""
+    if isinstance(value, (str, bytes, bool, np.bool_)):
+        raise TypeError(f"{name}: expected a real number, found {type(value).__name__}")
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except OverflowError:
+        number = np.inf
+    except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name}: expected a real number, found {type(value).__name__}") from None
     inside = low <= number <= high if closed else low < number < high
     if not (np.isfinite(number) and inside):
         left, right = "[]" if closed else "()"
         raise ValueError(f"{name}: expected a finite number in {left}{low:g}, {high:g}{right}, found {number:g}")
     return number
+
+
+def as_array(name: str, value: object) -> npt.NDArray[Any]:
+    """``np.asarray`` with an error that names the argument, also for tensors that torch does not export."""
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise TypeError(f"{name}: expected an array, found {type(value).__name__} ({reason})") from None
 
 
 def array(
@@ -50,7 +63,7 @@ def array(
         raise TypeError(f"{name}: expected an array on the CPU, found one on {device}")
     if getattr(value, "requires_grad", False):
         raise TypeError(f"{name}: expected an array without gradients, found a tensor that requires grad")
-    found = np.asarray(value)
+    found = as_array(name, value)
     want = np.dtype(dtype)
     if found.dtype.kind not in "biufc":
         raise TypeError(f"{name}: expected {want.name}, found dtype {found.dtype}")
@@ -71,3 +84,8 @@ def array(
     if finite and result.dtype.kind in "fc" and not np.isfinite(result).all():
         raise ValueError(f"{name}: expected numbers that fit {want.name}, found larger ones")
     return result
+
+
+def scale(name: str, value: object) -> float:
+    """Return a power or variance as a float in [1e-30, 1e30], which single precision can work with, or raise."""
+    return real(name, value, 1e-30, 1e30, closed=True)

@@ -38,6 +38,8 @@ def gather(plan: Transform, r: Any, devices: Any) -> Any:
         raise ValueError(
             f"r: expected shape {shape} and one axis of devices, found {tuple(r.shape)} and {tuple(devices.shape)}"
         )
+    if len(devices) and not 0 <= int(devices.min()) <= int(devices.max()) < p.devices:
+        raise ValueError(f"devices: expected 0 to {p.devices - 1}, found {int(devices.min())} to {int(devices.max())}")
     rows, twiddle, basis = _tables(plan, r.device)
     out = torch.empty((len(devices), plan.coefficients, plan.antennas), dtype=torch.complex64, device=r.device)
     with torch.cuda.device(r.device):

@@ -72,7 +72,7 @@ def detect(
         float | None, typer.Option(help=f"Activity rate; default: the capture's, or {DEFAULT_RATE}.")
     ] = None,
     threads: Threads = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to run: cpu.")] = "cpu",
     as_json: Json = False,
 ) -> None:
     """Detect the active devices of a capture and estimate their channels."""

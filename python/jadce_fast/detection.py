@@ -28,8 +28,8 @@ class Detection:
         False if the state diverged, was still improving at the last iteration, or explained the block worse than
         silence, in which case nobody is declared active. Otherwise the best state seen is returned.
     noise_var : float
-        Variance per received entry that remains when the detected devices are subtracted: noise and estimation
-        error together; far above the noise variance given to ``detect`` it says that devices were missed.
+        Variance per received entry that remains when the detected devices are subtracted. About the noise variance
+        given to ``detect``, less what was fitted to noise; far above it says that devices were missed.
     history : tuple of dict
         Per iteration: ``error_var`` (tracked error variance per channel entry) and ``candidates``.
     """

@@ -11,7 +11,7 @@ from . import __version__
 
 _PACKAGES = (
     *("numpy", "torch", "scipy", "h5py", "safetensors", "matplotlib", "typer"),
-    *("cupy-cuda13x", "sionna-no-rt"),
+    "sionna-no-rt",
 )
 
 

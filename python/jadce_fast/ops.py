@@ -1,5 +1,7 @@
 """Stateless operations on NumPy arrays: the kernels one by one, for tests, benchmarks and other algorithms.
 
+Operations on one plan may be called from several threads; they take turns.
+
 A :class:`Transform` plans pilots, basis and transform once; the operations take it with arrays, and write into ``out``
 where one is given. Receivers run the same kernels without allocating.
 """
@@ -62,7 +64,7 @@ class Transform:
         isa: str | None = None,
     ) -> None:
         self.pilots = pilots
-        self.antennas = _check.integer("antennas", antennas, 1)
+        self.antennas = _check.integer("antennas", antennas, 1, 4096)
         self.basis = _check.array("basis", basis, (pilots.subcarriers, "P"), np.complex64)
         self.coefficients = self.basis.shape[1]
         if not 1 <= self.coefficients <= pilots.subcarriers:

@@ -7,6 +7,8 @@ import numpy.typing as npt
 
 from . import _check
 
+_MOST_DEVICES = 2**24
+
 
 class Pilots:
     """Arbitrary pilots, one sequence over symbols and subcarriers for every device.
@@ -14,7 +16,8 @@ class Pilots:
     Parameters
     ----------
     array : array_like, shape (T, N, K)
-        Symbol sent by device k on subcarrier n in OFDM symbol t, complex. At most K symbols (T <= K).
+        Symbol sent by device k on subcarrier n in OFDM symbol t, complex. At most K symbols (T <= K). Devices may
+        send with different power.
 
     Attributes
     ----------
@@ -46,6 +49,7 @@ class Pilots:
         self.power = float(np.mean(np.abs(values.astype(np.complex128)) ** 2))
         if self.power == 0.0:
             raise ValueError("pilots: expected symbols with power, found only zeros")
+        _check.scale("power of the pilots", self.power)
         self.rows = None
         self._array: npt.NDArray[np.complex64] | None = values
 
@@ -62,7 +66,7 @@ class Pilots:
         power : float
             P > 0.
         """
-        k = _check.integer("devices", devices, 1)
+        k = _check.integer("devices", devices, 1, _MOST_DEVICES)
         values = _check.array("pilot_rows", rows, ("T", "N"), np.int64)
         if 0 in values.shape:
             raise ValueError(f"pilot_rows: expected at least one symbol and subcarrier, found {values.shape}")
@@ -78,13 +82,15 @@ class Pilots:
             )
         self = cls.__new__(cls)
         self.symbols, self.subcarriers = values.shape
-        self.devices, self.power = k, _check.real("power", power)
+        self.devices, self.power = k, _check.scale("power", power)
         self.rows, self._array = values, None
         return self
 
     def select(self, devices: npt.ArrayLike | None = None) -> npt.NDArray[np.complex64]:
         """Pilot symbols of some devices (default all), shape (T, N, len(devices)), complex64."""
-        k = np.arange(self.devices) if devices is None else np.asarray(devices, np.int64)
+        k = np.arange(self.devices) if devices is None else _check.array("devices", devices, ("A",), np.int64)
+        if k.size and (k.min() < 0 or k.max() >= self.devices):
+            raise ValueError(f"devices: expected 0 to {self.devices - 1}, found {k.min()} to {k.max()}")
         if self._array is not None:
             return np.ascontiguousarray(self._array[:, :, k])
         assert self.rows is not None
@@ -121,7 +127,7 @@ def dft_pilots(devices: int, symbols: int, subcarriers: int, seed: int = 0, powe
     ValueError
         If a size is below one, T > K, or the power is not positive.
     """
-    k = _check.integer("devices", devices, 1)
+    k = _check.integer("devices", devices, 1, _MOST_DEVICES)
     t = _check.integer("symbols", symbols, 1)
     n = _check.integer("subcarriers", subcarriers, 1)
     _check_length(t, k)

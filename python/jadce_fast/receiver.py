@@ -37,15 +37,15 @@ class Receiver:
     antennas : int
         M, a half-wavelength uniform linear array for the shipped priors.
     prior : str, path or object
-        Name of a shipped prior ("cdl", "cdl-tiny"), "gaussian" for the i.i.d. Gaussian one (BG-TMP), a prior's
-        ``.safetensors`` file, or any object with the attributes and the ``denoise`` method of
+        Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-c"), "gaussian" for the i.i.d. Gaussian one
+        (BG-TMP), a prior's ``.safetensors`` file, or any object with the attributes and the ``denoise`` method of
         :class:`jadce_fast.prior.Prior`.
     activity_rate : float
         lambda, prior probability that a device is active, in (0, 1).
     power : "unknown" or float
         Mean received power of an active device per antenna and subcarrier for unit pilots, if it is known (power
-        control). "unknown" learns the mean from the block and allows each device 18 dB less to 9 dB more (3 dB less
-        with the Gaussian prior).
+        control). "unknown" learns the mean from the block and allows each device 18 dB less to 9 dB more (9 dB less
+        with fewer than four antennas, 3 dB less with the Gaussian prior).
     device : {"cpu"}
         Where to run.
     threads : int, optional
@@ -86,11 +86,12 @@ class Receiver:
         if str(device) != "cpu":
             raise ValueError(f"device: expected 'cpu', found {str(device)!r}")
         self.pilots = pilots
-        self.antennas = _check.integer("antennas", antennas, 1)
+        self.antennas = _check.integer("antennas", antennas, 1, 4096)
         self.activity_rate = _check.real("activity_rate", activity_rate, 0.0, 1.0)
+        _check.real("activity_rate", activity_rate, 1e-12, 1 - 1e-12, closed=True)
         if isinstance(power, str) and power != "unknown":
             raise TypeError(f"power: expected 'unknown' or a real number, found {power!r}")
-        self.power: float | None = None if isinstance(power, str) else _check.real("power", power)
+        self.power: float | None = None if isinstance(power, str) else _check.scale("power", power)
         self.prior = _resolve(prior, pilots.subcarriers)
         self.max_iterations = _check.integer("max_iterations", max_iterations, 1)
         if variance not in ("residual", "paper"):
@@ -103,13 +104,17 @@ class Receiver:
         self._closed_form = bool(getattr(p, "closed_form", False))
         flat = bool(np.ptp(p.eigenvalues) == 0)  # no coefficient differs: one energy may serve several
         merge = -(-len(p.eigenvalues) // 4) if flat else 1
-        self._plan = ops.Transform(pilots, antennas, p.basis, threads=threads, merge=merge, beamspace=beams)
+        # Inside, pilots have unit power: the channel of device k is seen times the gain g_k.
+        unit, self._gain = _unit_power(pilots)
+        same = bool(np.ptp(self._gain) <= 1e-3 * self._gain.max())
+        self._mean_gain = float(np.mean(self._gain**2))
+        self._plan = ops.Transform(unit, antennas, p.basis, threads=threads, merge=merge, beamspace=beams)
         self.threads = self._plan.native.threads
         groups = self._plan.groups
         members = np.bincount(np.arange(len(p.eigenvalues)) // merge, minlength=groups)
-        if self.power is None:
-            # Without the structure of channels, energy alone cannot tell a weak device from uneven noise.
-            lowest = -_LEVEL_DB if self._closed_form else _LOWEST_DB
+        if self.power is None or not same:
+            # Without structure, or over a few antennas, energy cannot tell a very weak device from uneven noise.
+            lowest = -3.0 if self._closed_form else -9.0 if self.antennas < 4 else _LOWEST_DB
             level = 10 ** (np.arange(lowest, _HIGHEST_DB + 0.1, _LEVEL_DB) / 10)
         else:
             level = np.ones(1)
@@ -156,9 +161,11 @@ class Receiver:
         ValueError, TypeError
             If `y` has another shape, is not finite or not on the CPU, or `noise_var` is not positive.
         """
-        noise = _check.real("noise_var", noise_var)
+        noise = _check.scale("noise_var", noise_var)
         shape = (self.pilots.symbols, self.pilots.subcarriers, self.antennas)
-        if getattr(y, "ndim", np.ndim(y)) == 4:
+        if not hasattr(y, "ndim"):
+            y = _check.as_array("y", y)
+        if y.ndim == 4:
             blocks = _check.array("y", y, ("B", *shape), np.complex64)
             return [self._detect(block, noise) for block in blocks]
         return self._detect(_check.array("y", y, shape, np.complex64), noise)
@@ -169,8 +176,11 @@ class Receiver:
 
     def _loop(self, y: npt.NDArray[np.complex64], noise: float) -> Detection:
         native = self._native
-        power = self._mean_power(y, noise)
-        native.start(y, 1 / math.sqrt(power), noise / power, self.variance == "paper")
+        values = y.view(np.float32).ravel().astype(np.float64)
+        received = float(values @ values) / y.size
+        power = self._mean_power(received, noise)
+        ratio = min(max(noise / power, 1e-25), 1e25)
+        native.start(y, 1 / math.sqrt(power), ratio, self.variance == "paper")
         log_odds = math.log(self.activity_rate / (1 - self.activity_rate))
         history: list[dict[str, float]] = []
         best, previous, converged = math.inf, math.inf, False
@@ -201,25 +211,28 @@ class Receiver:
         channels = np.empty((count, n, m), np.complex64)
         var = np.empty(count, np.float32)
         native.channels(channels, var)
+        active = native.decided(count).astype(np.int64)
+        gain = self._gain[active]
+        channels /= gain[:, None, None].astype(np.float32)
+        channel_var = np.minimum(var.astype(np.float64) * power / gain**2, np.finfo(np.float32).max)
         return Detection(
             activity=native.kept_posterior.copy(),
-            active=native.decided(count).astype(np.int64),
+            active=active,
             channels=channels,
-            channel_var=var,
+            channel_var=channel_var.astype(np.float32),
             iterations=len(history),
             converged=converged,
-            noise_var=native.residual_var,
+            noise_var=native.residual_var * power if count else received,
             history=tuple(history),
         )
 
-    def _mean_power(self, y: npt.NDArray[np.complex64], noise: float) -> float:
+    def _mean_power(self, received: float, noise: float) -> float:
         """Mean received power of an active device: given, or what is left of the block's power without the noise."""
         if self.power is not None:
-            return self.power
-        received = float(np.vdot(y, y).real) / y.size
-        mean = (received - noise) / (self.activity_rate * self.pilots.devices * self.pilots.power)
+            return self.power * self._mean_gain
+        mean = (received - noise) / max(self.activity_rate * self.pilots.devices, 1.0)
         # Weaker devices than this could not be told from noise in any case.
-        return max(mean, 0.1 * noise / (self.pilots.symbols * self.pilots.power))
+        return max(mean, 0.1 * noise / self.pilots.symbols)
 
     def _denoise(self) -> None:
         native = self._native
@@ -238,11 +251,21 @@ class Receiver:
             native.var[:, :m] = var
 
 
+def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
+    """Pilots with unit power for every device, and the amplitudes (K,) that they had."""
+    if pilots.rows is not None:
+        return Pilots.from_rows(pilots.rows, pilots.devices), np.full(pilots.devices, math.sqrt(pilots.power))
+    array = pilots.select()
+    gain = np.sqrt(np.mean(np.abs(array.astype(np.complex128)) ** 2, axis=(0, 1)))
+    gain[gain < 1e-6 * gain.max()] = gain.max()  # a device that sends nothing is never found
+    return Pilots(array / gain), gain
+
+
 def _native_network(prior: Any) -> Any:
     """The prior's network for the native kernel, if it is a beam network; others run where the prior wants."""
-    network: Any = getattr(prior, "network", None)
-    if type(network).__name__ != "BeamNetwork":
+    if type(prior).__name__ != "Prior" or type(prior).__module__ != f"{__package__}.prior":
         return None
+    network = prior.network
     layers = [network.inp]
     for block in network.body:
         layers += [block.depthwise, block.expand, block.mix]
@@ -265,10 +288,15 @@ def _resolve(prior: Any, subcarriers: int) -> Any:
         from .prior import gaussian_prior, load_prior
 
         prior = gaussian_prior(subcarriers) if prior == "gaussian" else load_prior(prior)
-    if not hasattr(prior, "denoise"):
+    if isinstance(prior, type) or not hasattr(prior, "denoise"):
         raise TypeError(f"prior: expected a name, a file or a prior object, found {type(prior).__name__}")
     if prior.subcarriers != subcarriers:
         raise ValueError(
             f"prior: expected one for {subcarriers} subcarriers like the pilots, found {prior.subcarriers}"
         )
+    basis = _check.array("prior.basis", prior.basis, (subcarriers, "P"), np.complex64)
+    for name, length in (("eigenvalues", basis.shape[1]), ("beam_gain", "G"), ("beam_weight", "G")):
+        value = _check.array(f"prior.{name}", getattr(prior, name), (length,), np.float32)
+        if value.size == 0 or value.min() <= 0:
+            raise ValueError(f"prior.{name}: expected positive numbers, found {value}")
     return prior
