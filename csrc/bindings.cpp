@@ -322,6 +322,14 @@ PYBIND11_MODULE(_core, m) {
       },
       "Instruction sets that this processor runs");
 
+  m.def(
+      "mean_square",
+      [](const Array<cfloat>& y) {
+        double total = 0;
+        for (index_t i = 0; i < y.size(); ++i) total += std::norm(std::complex<double>(y.data()[i]));
+        return total / static_cast<double>(y.size());
+      },
+      py::arg("y").noconvert(), "Mean |y|^2 in double precision, without waking the threads of a BLAS");
 #if defined(JADCE_CUDA)
   m.attr("cuda_built") = true;
   m.def(

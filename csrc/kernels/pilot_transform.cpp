@@ -74,8 +74,10 @@ void residual(const TransformView& v, index_t n, const float* y, const float* gr
     const float* c = support.coefficients + a * s.channel();
     for (index_t b = 0; b < s.lanes; b += W) {
       cvec x{};
-      for (index_t p = 0; p < s.coefficients; ++p)
+      for (index_t p = 0; p < s.coefficients; ++p) {
+        if (basis[2 * p] == 0.0f && basis[2 * p + 1] == 0.0f) continue;
         x = x + turn({load(c + p * s.lanes + b), load(c + (s.coefficients + p) * s.lanes + b)}, basis + 2 * p);
+      }
       store(scratch + b, x.re);
       store(scratch + s.lanes + b, x.im);
     }
@@ -186,6 +188,7 @@ void gather_block(const TransformView& v, index_t k, const float* r, float* z, i
     const float* e = v.basis + n * s.coefficients * 2;
     for (index_t p = 0; p < s.coefficients; ++p) {
       const float w[2] = {e[2 * p], -e[2 * p + 1]};
+      if (w[0] == 0.0f && w[1] == 0.0f) continue;  // a basis of single subcarriers
       float* out = z + p * s.lanes + b;
       for (int i = 0; i < B; ++i) {
         const cvec x = turn(acc[i], w);
@@ -223,8 +226,10 @@ void channel(const TransformView& v, const float* h, float scale, const float* d
     const float* e = v.basis + n * s.coefficients * 2;
     for (index_t b = 0; b < s.lanes; b += W) {
       cvec x{};
-      for (index_t p = 0; p < s.coefficients; ++p)
+      for (index_t p = 0; p < s.coefficients; ++p) {
+        if (e[2 * p] == 0.0f && e[2 * p + 1] == 0.0f) continue;
         x = x + turn({load(h + p * s.lanes + b), load(h + half + p * s.lanes + b)}, e + 2 * p);
+      }
       store(scratch + b, x.re);
       store(scratch + s.lanes + b, x.im);
     }

@@ -176,8 +176,7 @@ class Receiver:
 
     def _loop(self, y: npt.NDArray[np.complex64], noise: float) -> Detection:
         native = self._native
-        values = y.view(np.float32).ravel().astype(np.float64)
-        received = float(values @ values) / y.size
+        received = _core.mean_square(y)
         power = self._mean_power(received, noise)
         ratio = min(max(noise / power, 1e-25), 1e25)
         native.start(y, 1 / math.sqrt(power), ratio, self.variance == "paper")
