@@ -19,26 +19,18 @@ KernelTable make_table();
 }
 #endif
 
+#if defined(JADCE_X86)
 namespace {
 
-bool runs_avx2() {
-#if defined(JADCE_X86)
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-#else
-  return false;
-#endif
-}
+bool runs_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 bool runs_avx512() {
-#if defined(JADCE_X86)
   return runs_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-#else
-  return false;
-#endif
 }
 
 }  // namespace
+#endif
 
 const KernelTable& table(const char* isa) {
   static const std::vector<KernelTable> variants = [] {
