@@ -44,9 +44,9 @@ struct Pilot {
   // conj(q[t, n, k]) into w[2].
   void conjugate(index_t n, index_t t, float* w) const {
     if (v.rows) {
+      const auto devices = static_cast<std::uint64_t>(v.shape.devices);
       const auto row = static_cast<std::uint64_t>(v.rows[n * v.shape.symbols + t]);
-      const float* e =
-          v.twiddle + 2 * (row * static_cast<std::uint64_t>(k) % static_cast<std::uint64_t>(v.shape.devices));
+      const float* e = v.twiddle + 2 * (row * static_cast<std::uint64_t>(k) % devices);
       w[0] = e[0];
       w[1] = e[1];
     } else {
@@ -70,27 +70,37 @@ void residual(const TransformView& v, index_t n, const float* y, const float* gr
     }
   }
   const float* basis = v.basis + n * s.coefficients * 2;
-  for (index_t a = 0; a < support.count; ++a) {
-    const float* c = support.coefficients + a * s.channel();
-    for (index_t b = 0; b < s.lanes; b += W) {
-      cvec x{};
-      for (index_t p = 0; p < s.coefficients; ++p) {
-        if (basis[2 * p] == 0.0f && basis[2 * p + 1] == 0.0f) continue;
-        x = x + turn({load(c + p * s.lanes + b), load(c + (s.coefficients + p) * s.lanes + b)}, basis + 2 * p);
+  for (index_t a = 0; a < support.count; a += kDevices) {  // together, so that r is read and written less often
+    const index_t count = support.count - a < kDevices ? support.count - a : kDevices;
+    for (index_t i = 0; i < count; ++i) {
+      const float* c = support.coefficients + (a + i) * s.channel();
+      float* x = scratch + i * s.point();
+      for (index_t b = 0; b < s.lanes; b += W) {
+        cvec total{};
+        for (index_t p = 0; p < s.coefficients; ++p) {
+          if (basis[2 * p] == 0.0f && basis[2 * p + 1] == 0.0f) continue;
+          total =
+              total + turn({load(c + p * s.lanes + b), load(c + (s.coefficients + p) * s.lanes + b)}, basis + 2 * p);
+        }
+        store(x + b, total.re);
+        store(x + s.lanes + b, total.im);
       }
-      store(scratch + b, x.re);
-      store(scratch + s.lanes + b, x.im);
     }
-    const Pilot pilot{v, support.device[a]};
     for (index_t t = 0; t < s.symbols; ++t) {
-      float q[2];
-      pilot.conjugate(n, t, q);
-      q[1] = -q[1];
+      float q[kDevices][2];
+      for (index_t i = 0; i < count; ++i) {
+        Pilot{v, support.device[a + i]}.conjugate(n, t, q[i]);
+        q[i][1] = -q[i][1];
+      }
       float* out = r + start + t * s.point();
       for (index_t b = 0; b < s.lanes; b += W) {
-        const cvec x = turn({load(scratch + b), load(scratch + s.lanes + b)}, q);
-        store(out + b, load(out + b) - x.re);
-        store(out + s.lanes + b, load(out + s.lanes + b) - x.im);
+        cvec total{load(out + b), load(out + s.lanes + b)};
+        for (index_t i = 0; i < count; ++i) {
+          const float* x = scratch + i * s.point() + b;
+          total = total - turn({load(x), load(x + s.lanes)}, q[i]);
+        }
+        store(out + b, total.re);
+        store(out + s.lanes + b, total.im);
       }
     }
   }

@@ -9,6 +9,8 @@
 
 namespace jadce {
 
+inline constexpr index_t kDevices = 4;  // devices projected together
+
 // What the transforms read; planned once.
 struct TransformView {
   Shape shape;

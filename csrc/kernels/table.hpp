@@ -21,7 +21,7 @@ struct KernelTable {
                     float* out);
 
   // r = y - gram * R - Q S, all [N, T, 2, Mp]; gram [N, T]; power [N, Mp] gets sum over t of |r|^2. One task a
-  // subcarrier. y or R may be null (taken as zero). scratch [2, Mp].
+  // subcarrier. y or R may be null (taken as zero). scratch [kDevices, 2, Mp].
   void (*residual)(const TransformView&, index_t task, const float* y, const float* gram, const float* big,
                    const Support&, float* scratch, float* r, float* power);
 

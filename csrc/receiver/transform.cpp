@@ -39,8 +39,8 @@ Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, con
       dft_[count(m * shape_.point() + shape_.lanes + b)] = w.imag();
     }
   }
-  const index_t needed = std::max(
-      {rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0}, shape_.symbols * shape_.point(), shape_.channel()});
+  const index_t needed = std::max({rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0},
+                                   std::max(shape_.symbols, kDevices) * shape_.point(), shape_.channel()});
   for (int i = 0; i < threads; ++i) scratch_.push_back(floats(needed));
   const auto raw = [](const std::vector<cfloat>& v) { return reinterpret_cast<const float*>(v.data()); };
   view_ = {shape_,     rows ? rows_.data() : nullptr, raw(twiddle_), amplitude, raw(array_), raw(basis_), merge,
