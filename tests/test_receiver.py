@@ -31,8 +31,8 @@ def nmse(out, p):
 def test_equals_the_dense_reference(size, pilots, variance):
     """Screening off, three iterations: the sparse state in single precision is the dense one to rounding.
 
-    Sums are good to some 1e-6. The tracked variance is |r|^2 less the noise, which magnifies that by up to 200 here; log
-    odds of some hundreds are good to 1e-3, and a probability moves by a quarter of that at the most.
+    Sums are good to some 1e-6. The tracked variance is |r|^2 less the noise, which magnifies that by up to 200 here;
+    log odds of some hundreds are good to 1e-3, and a probability moves by a quarter of that at the most.
     """
     p = problem(**SIZES[size], pilots=pilots, seed=5)
     rx = receiver(p, max_iterations=3, screening=False, variance=variance)
