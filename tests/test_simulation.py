@@ -112,7 +112,7 @@ def test_genie_bases_are_complete():
 
 @pytest.mark.parametrize(("snr_db", "expected"), [(0, -13.6), (10, -22.0), (20, -30.8)])
 def test_genie_denoising_error(snr_db, expected):
-    """CDL-C, arrival angles, white noise: what a prototype with azimuths only measured, up to 0.6 dB."""
+    """CDL-C, arrival angles, white noise: what an independent model with azimuths only gives, up to 0.6 dB."""
     paths = channels.draw_paths(40, "C", angles="arrival", seed=1)
     h = channels.unit_power(channels.synthesize(paths, 48, 32))
     genie = GeniePrior(WienerPrior(48))
