@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -13,6 +14,7 @@
 #if defined(JADCE_CUDA)
 #include "kernels/pilot_transform_cuda.hpp"
 #endif
+#include "receiver/layout.hpp"
 #include "receiver/stmp.hpp"
 
 namespace py = pybind11;
@@ -24,50 +26,11 @@ template <class T>
 using Array = py::array_t<T, py::array::c_style>;
 
 // A view of native memory that keeps its owner alive.
+using Sizes = std::vector<py::ssize_t>;
+
 template <class T>
-py::array_t<T> view(std::vector<index_t> shape, const T* data, py::handle owner) {
-  return py::array_t<T>(std::vector<py::ssize_t>(shape.begin(), shape.end()), data, owner);
-}
-
-index_t padded(index_t antennas) { return (antennas + kLanes - 1) / kLanes * kLanes; }
-
-// Measurements [T, N, M] complex and split [N, T, 2, Mp].
-void split(const Shape& s, const cfloat* in, float* out) {
-  for (index_t n = 0; n < s.subcarriers; ++n)
-    for (index_t t = 0; t < s.symbols; ++t)
-      for (index_t b = 0; b < s.antennas; ++b) {
-        const cfloat x = in[(t * s.subcarriers + n) * s.antennas + b];
-        float* o = out + (n * s.symbols + t) * s.point() + b;
-        o[0] = x.real();
-        o[s.lanes] = x.imag();
-      }
-}
-
-void merge(const Shape& s, const float* in, cfloat* out) {
-  for (index_t n = 0; n < s.subcarriers; ++n)
-    for (index_t t = 0; t < s.symbols; ++t)
-      for (index_t b = 0; b < s.antennas; ++b) {
-        const float* x = in + (n * s.symbols + t) * s.point() + b;
-        out[(t * s.subcarriers + n) * s.antennas + b] = {x[0], x[s.lanes]};
-      }
-}
-
-// Coefficients [count, P, M] complex and split [count, 2 P, Mp].
-void split_coefficients(const Shape& s, index_t count, const cfloat* in, float* out) {
-  for (index_t i = 0; i < count * s.coefficients; ++i) {
-    float* o = out + (i / s.coefficients * 2 * s.coefficients + i % s.coefficients) * s.lanes;
-    for (index_t b = 0; b < s.antennas; ++b) {
-      o[b] = in[i * s.antennas + b].real();
-      o[s.coefficients * s.lanes + b] = in[i * s.antennas + b].imag();
-    }
-  }
-}
-
-void merge_coefficients(const Shape& s, index_t count, const float* in, cfloat* out) {
-  for (index_t i = 0; i < count * s.coefficients; ++i) {
-    const float* x = in + (i / s.coefficients * 2 * s.coefficients + i % s.coefficients) * s.lanes;
-    for (index_t b = 0; b < s.antennas; ++b) out[i * s.antennas + b] = {x[b], x[s.coefficients * s.lanes + b]};
-  }
+py::array_t<T> view(Sizes sizes, const T* data, py::handle owner) {
+  return py::array_t<T>(std::move(sizes), data, owner);
 }
 
 std::unique_ptr<Transform> make_transform(const py::object& rows, const py::object& array, float amplitude,
@@ -299,6 +262,20 @@ class Receiver {
   std::vector<Floats> scratch_;
 };
 
+Sizes coefficients(const Shape& s) { return {2 * s.coefficients, s.lanes}; }
+Sizes beams(const Shape& s) { return {s.lanes}; }
+
+// A property that shows an array over candidates, [A, ...].
+template <class Get>
+auto candidate_view(Get get, Sizes (*rest)(const Shape&)) {
+  return [get, rest](py::object self) {
+    Stmp& s = self.cast<Receiver&>().stmp();
+    Sizes sizes = rest(s.transform().shape());
+    sizes.insert(sizes.begin(), s.candidates());
+    return view(std::move(sizes), std::invoke(get, s), self);
+  };
+}
+
 using release = py::call_guard<py::gil_scoped_release>;
 
 }  // namespace
@@ -426,51 +403,18 @@ PYBIND11_MODULE(_core, m) {
           py::arg("channel").noconvert(), py::arg("var").noconvert())
       .def_property_readonly("residual_var", [](Receiver& r) { return r.stmp().residual_var(); })
       // Views of native memory; mean and var move when an output is kept, so ask anew in every iteration.
-      .def_property_readonly("devices",
-                             [](py::object self) {
-                               Stmp& s = self.cast<Receiver&>().stmp();
-                               return view<std::int32_t>({s.candidates()}, s.device(), self);
-                             })
-      .def_property_readonly("z",
-                             [](py::object self) {
-                               Stmp& s = self.cast<Receiver&>().stmp();
-                               const Shape& f = s.transform().shape();
-                               return view<float>({s.candidates(), 2 * f.coefficients, f.lanes}, s.z(), self);
-                             })
-      .def_property_readonly("noise",
-                             [](py::object self) {
-                               Stmp& s = self.cast<Receiver&>().stmp();
-                               return view<float>({s.candidates(), s.transform().shape().lanes}, s.noise(), self);
-                             })
-      .def_property_readonly("mean",
-                             [](py::object self) {
-                               Stmp& s = self.cast<Receiver&>().stmp();
-                               const Shape& f = s.transform().shape();
-                               return view<float>({s.candidates(), 2 * f.coefficients, f.lanes}, s.mean(), self);
-                             })
-      .def_property_readonly("var",
-                             [](py::object self) {
-                               Stmp& s = self.cast<Receiver&>().stmp();
-                               return view<float>({s.candidates(), s.transform().shape().lanes}, s.var(), self);
-                             })
-      .def_property_readonly("posterior",
-                             [](py::object self) {
-                               Stmp& s = self.cast<Receiver&>().stmp();
-                               return view<float>({s.transform().shape().devices}, s.posterior(), self);
-                             })
+      .def_property_readonly("devices", candidate_view(&Stmp::device, [](const Shape&) { return Sizes{}; }))
+      .def_property_readonly("z", candidate_view(&Stmp::z, coefficients))
+      .def_property_readonly("noise", candidate_view(&Stmp::noise, beams))
+      .def_property_readonly("mean", candidate_view(&Stmp::mean, coefficients))
+      .def_property_readonly("var", candidate_view(&Stmp::var, beams))
       .def_property_readonly("kept_posterior",
                              [](py::object self) {
                                Stmp& s = self.cast<Receiver&>().stmp();
-                               return view<float>({s.transform().shape().devices}, s.kept_posterior(), self);
+                               return view({s.transform().shape().devices}, s.kept_posterior(), self);
                              })
       .def(
           "decided",
-          [](py::object self, index_t count) {
-            return view<std::int32_t>({count}, self.cast<Receiver&>().stmp().decided(), self);
-          },
-          py::arg("count"))
-      .def_property_readonly("variance", [](py::object self) {
-        Stmp& s = self.cast<Receiver&>().stmp();
-        return view<float>({s.transform().shape().antennas}, s.variance(), self);
-      });
+          [](py::object self, index_t count) { return view({count}, self.cast<Receiver&>().stmp().decided(), self); },
+          py::arg("count"));
 }

@@ -52,7 +52,6 @@ class Stmp {
 
   Transform& transform() { return transform_; }
   index_t candidates() const { return now_.count; }
-  const float* posterior() const { return posterior_.data(); }
   const float* kept_posterior() const { return kept_posterior_.data(); }
   const std::int32_t* device() const { return now_.device.data(); }
   const std::int32_t* decided() const { return decided_.data(); }
@@ -60,9 +59,7 @@ class Stmp {
   float* noise() { return noise_.get(); }
   float* mean() { return now_.mean.get(); }
   float* var() { return now_.var.get(); }
-  const float* variance() const { return v_b_.get(); }
   float residual_var() const { return residual_var_; }
-  index_t capacity() const { return capacity_; }
 
  private:
   // One iteration's output for its candidates, in units of each device's power.
