@@ -1,0 +1,5 @@
+"""``python -m jadce_fast.cli``."""
+
+from .app import main
+
+main()

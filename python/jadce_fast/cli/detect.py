@@ -1,0 +1,131 @@
+"""``jadce detect``: a capture in, active devices and channels out."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import console
+from .app import DEFAULT_RATE, Json, Threads, app, check_target
+
+if TYPE_CHECKING:
+    from ..capture import Capture
+    from ..detection import Detection
+
+
+@app.command()
+def detect(
+    capture: Annotated[Path, typer.Argument(help="Capture, .npz or .mat.", show_default=False)],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the result to this .npz or .mat.")
+    ] = None,
+    receiver: Annotated[str, typer.Option(help="stmp (score prior) or bg (Gaussian prior).")] = "stmp",
+    prior: Annotated[
+        str | None, typer.Option(help="Prior of stmp: shipped name or .safetensors file. [default: cdl]")
+    ] = None,
+    power: Annotated[str, typer.Option(help="Mean received power of an active device, or unknown.")] = "unknown",
+    rate: Annotated[
+        float | None, typer.Option(help=f"Activity rate; default: the capture's, or {DEFAULT_RATE}.")
+    ] = None,
+    threads: Threads = None,
+    device: Annotated[str, typer.Option(help="Where to run: cpu.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Detect the active devices of a capture and estimate their channels."""
+    import time
+
+    from ..capture import load_capture, save_result
+
+    name = _prior_of(receiver, prior)
+    check_target("--output", output, (".npz", ".mat"))
+    level = _power(power)
+    block = load_capture(capture)
+    assumed = rate is None and block.activity_rate is None
+    if rate is None:
+        rate = DEFAULT_RATE if block.activity_rate is None else block.activity_rate
+    if assumed:
+        console.note(f"activity_rate: not in the capture and no --rate given, assuming {rate}")
+
+    from ..receiver import Receiver
+
+    antennas = block.y.shape[2]
+    rx = Receiver(block.pilots, antennas, name, rate, level, device, threads)
+    start = time.perf_counter()
+    found = rx.detect(block.y, block.noise_var)
+    seconds = time.perf_counter() - start
+    assert not isinstance(found, list)
+    if output is not None:
+        save_result(output, found)
+    setup = {"capture": str(capture), "prior": name, "devices": block.pilots.devices}
+    setup |= {"activity_rate": rate, "activity_rate_assumed": assumed}
+    result = setup | _result(found, seconds) | _truth(found, block)
+    if as_json:
+        console.show_json(result)
+    else:
+        _print_detection(result)
+
+
+def _prior_of(receiver: str, prior: str | None) -> str:
+    if receiver not in ("stmp", "bg"):
+        raise ValueError(f"--receiver: expected stmp or bg, found {receiver!r}")
+    if receiver == "stmp":
+        return "cdl" if prior is None else prior
+    if prior not in (None, "gaussian"):
+        raise ValueError(f"--prior: expected none or gaussian with --receiver bg, found {prior!r}")
+    return "gaussian"
+
+
+def _power(text: str) -> Any:
+    if text == "unknown":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"--power: expected unknown or a number, found {text!r}") from None
+
+
+def _result(found: Detection, seconds: float) -> dict[str, Any]:
+    return {
+        "active": found.active.tolist(),
+        "probabilities": found.activity[found.active].tolist(),
+        "power": (abs(found.channels) ** 2).mean((1, 2)).tolist(),
+        "iterations": found.iterations,
+        "converged": bool(found.converged),
+        "noise_var": found.noise_var,
+        "seconds": seconds,
+    }
+
+
+def _truth(found: Detection, block: Capture) -> dict[str, Any]:
+    """Scores, as far as the capture holds the truth."""
+    from ..metrics import score
+
+    if block.true_active is None:
+        return {}
+    if block.true_channels is None:
+        truth, active = set(block.true_active.tolist()), set(found.active.tolist())
+        return {"nmse_db": None, "missed": len(truth - active), "false_alarms": len(active - truth)}
+    errors = score(found, block.true_active, block.true_channels)
+    nmse = errors.nmse_db if errors.channel_energy > 0 else None
+    return {"nmse_db": nmse, "missed": errors.missed, "false_alarms": errors.false_alarms}
+
+
+def _print_detection(result: dict[str, Any]) -> None:
+    state = "converged" if result["converged"] else "not converged"
+    console.show(
+        f"{len(result['active'])} of {result['devices']} devices active "
+        f"({result['iterations']} iterations, {state}, {1e3 * result['seconds']:.1f} ms, "
+        f"residual {result['noise_var']:.3g})"
+    )
+    if "missed" in result:
+        nmse = "" if result["nmse_db"] is None else f", NMSE {result['nmse_db']:.2f} dB"
+        console.show(f"against the truth: {result['missed']} missed, {result['false_alarms']} false alarms{nmse}")
+    rows = [
+        [str(k), f"{p:.4f}", f"{10 * math.log10(max(g, 1e-30)):.1f}"]
+        for k, p, g in zip(result["active"], result["probabilities"], result["power"], strict=True)
+    ]
+    if rows:
+        console.show(console.table(None, ["device", "probability", "power dB"], rows))

@@ -1,0 +1,197 @@
+"""``jadce simulate`` and ``jadce demo``: drops of the library's own channels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from . import console
+from .app import DEFAULT_RATE, Json, Seed, Threads, app, check_target, write_csv
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..simulation.demo import Contender
+    from ..simulation.run import Outcome, Record
+
+
+@app.command()
+def simulate(
+    devices: Annotated[int, typer.Option(help="K, potential devices.")] = 800,
+    subcarriers: Annotated[int, typer.Option(help="N, pilot subcarriers.")] = 48,
+    antennas: Annotated[int, typer.Option(help="M, antennas.")] = 32,
+    symbols: Annotated[int, typer.Option(help="T, OFDM symbols with pilots.")] = 20,
+    rate: Annotated[float, typer.Option(help="Activity rate.")] = DEFAULT_RATE,
+    snr: Annotated[float, typer.Option(help="SNR in dB: pilot power over noise variance.")] = 10.0,
+    model: Annotated[str, typer.Option(help="CDL model A ... E, or mixed.")] = "C",
+    angles: Annotated[str, typer.Option(help="Table's column of angles: departure or arrival.")] = "departure",
+    delay_spread: Annotated[
+        tuple[float, float], typer.Option(metavar="LOW HIGH", help="RMS delay spread, range in ns.")
+    ] = (100.0, 363.0),
+    pilots: Annotated[str, typer.Option(help="dft or qpsk.")] = "dft",
+    fresh_pilots: Annotated[bool, typer.Option("--fresh-pilots", help="New pilots in every trial.")] = False,
+    power_spread: Annotated[
+        float, typer.Option(help="Received powers uniform over this many dB, not told to the receiver.")
+    ] = 0.0,
+    power: Annotated[str, typer.Option(help="Is the receiver told the mean power: unknown or known.")] = "unknown",
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(help="Shipped prior, gaussian, or file; repeat to compare. [default: cdl]"),
+    ] = None,
+    genie: Annotated[bool, typer.Option("--genie", help="Also the genie-denoiser loop (slow).")] = False,
+    trials: Annotated[int, typer.Option(help="Number of drops.")] = 50,
+    seed: Seed = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+    csv: Annotated[Path | None, typer.Option(help="Write one line per trial and prior.")] = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture (.png, .pdf, .svg).")] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Keep finished trials in this JSON file and go on from it.")
+    ] = None,
+) -> None:
+    """Simulate many drops at one operating point and sum up the errors."""
+    from dataclasses import asdict
+
+    from ..simulation.drop import Scenario
+    from ..simulation.run import GENIE, simulate, summarize
+
+    low, high = delay_spread
+    scenario = Scenario(
+        devices,
+        symbols,
+        subcarriers,
+        antennas,
+        rate,
+        snr,
+        model,
+        angles,
+        (1e-9 * low, 1e-9 * high),
+        pilots,
+        power_spread,
+        fresh_pilots,
+    )
+    check_target("--csv", csv)
+    check_target("--plot", plot, (".png", ".pdf", ".svg"))
+    check_target("--resume", resume)
+    names = [*(prior or ["cdl"]), *([GENIE] if genie else [])]
+    with console.Progress("simulating", trials) as bar:
+
+        def report(done: int, records: list[Record]) -> None:
+            nmse = summarize(records, names[0]).nmse_db
+            bar.update(done, "" if nmse is None else f"{names[0]} {nmse:.2f} dB")
+
+        records = simulate(
+            scenario,
+            names,
+            trials,
+            seed,
+            power=power,  # type: ignore[arg-type]
+            threads=threads,
+            resume=resume,
+            progress=report,
+        )
+    outcomes = [summarize(records, name) for name in dict.fromkeys(names)]
+    if csv is not None:
+        write_csv(csv, [record.row() for record in records])
+    if plot is not None:
+        from ..plots import save_figure, trials_figure
+
+        save_figure(trials_figure(records, scenario), plot)
+    if as_json:
+        setup = {"scenario": asdict(scenario), "power": power, "seed": seed, "trials": trials}
+        console.show_json(setup | {"results": [asdict(o) | _genie_distance(o, outcomes) for o in outcomes]})
+    else:
+        console.show(_outcome_table(outcomes))
+
+
+@app.command()
+def demo(
+    output: Annotated[Path, typer.Option(help="Directory of the picture.")] = Path("out"),
+    seed: Seed = 0,
+    prior: Annotated[str, typer.Option(help="Shipped prior, or a .safetensors file.")] = "cdl",
+    devices: Annotated[int, typer.Option(help="K, potential devices.")] = 800,
+    antennas: Annotated[int, typer.Option(help="M, antennas.")] = 32,
+    symbols: Annotated[int, typer.Option(help="T, OFDM symbols with pilots.")] = 20,
+    snr: Annotated[float, typer.Option(help="SNR in dB.")] = 10.0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Detect one realistic CDL-C drop three ways; ends with a table and a picture."""
+    from ..simulation.drop import Scenario
+
+    scenario = Scenario(devices, symbols, antennas=antennas, snr_db=snr)
+    output.mkdir(parents=True, exist_ok=True)
+
+    from ..plots import demo_figure, save_figure
+    from ..simulation.demo import demonstrate
+
+    with console.Progress("detecting", 4) as bar:
+        stages = iter(range(4))
+        shown = demonstrate(
+            scenario, seed, prior, threads=threads, progress=lambda name: bar.update(next(stages), name)
+        )
+        bar.update(3, "picture")
+        picture = output / "demo.png"
+        save_figure(demo_figure(shown), picture)
+        bar.update(4, "")
+    rows = [_contender(c) for c in shown.contenders]
+    if as_json:
+        setup = {"devices": devices, "symbols": symbols, "subcarriers": scenario.subcarriers}
+        setup |= {"antennas": antennas, "snr_db": snr, "seed": seed}  # type: ignore[dict-item]
+        console.show_json(setup | {"picture": str(picture), "results": rows})
+        return
+    title = (
+        f"{devices} devices · {symbols} symbols · {scenario.subcarriers} subcarriers · {antennas} antennas · "
+        f"{snr:g} dB · CDL-C"
+    )
+    columns = ["prior", "active", "detected", "missed", "false alarms", "NMSE dB", "iterations", "ms"]
+    console.show(console.table(title, columns, [list(_cells(row)) for row in rows]))
+    console.show(f"picture: {picture}")
+
+
+def _contender(contender: Contender) -> dict[str, Any]:
+    s = contender.score
+    return {
+        "prior": contender.prior,
+        "active": s.active,
+        "detected": len(contender.detection.active),
+        "missed": s.missed,
+        "false_alarms": s.false_alarms,
+        "nmse_db": s.nmse_db if s.channel_energy > 0 else None,
+        "iterations": contender.detection.iterations,
+        "milliseconds": contender.milliseconds,
+        "nmse_db_per_iteration": list(contender.nmse_db),
+    }
+
+
+def _genie_distance(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, float | None]:
+    """How far an outcome is above the genie's, in dB."""
+    genie = next((o.nmse_db for o in outcomes if o.prior == "genie"), None)
+    if genie is None or outcome.nmse_db is None:
+        return {}
+    return {"genie_distance_db": outcome.nmse_db - genie}
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    names = ("prior", "active", "detected", "missed", "false_alarms", "nmse_db", "iterations", "milliseconds")
+    return [console.plain(row[name]) for name in names]
+
+
+def _outcome_table(outcomes: Sequence[Outcome]) -> Table:
+    columns = ["prior", "trials", "active", "missed", "false alarms", "error rate", "NMSE dB", "to genie dB"]
+    columns += ["iterations", "converged", "p50 ms", "p99 ms"]
+    rows = []
+    for o in outcomes:
+        distance = _genie_distance(o, outcomes).get("genie_distance_db")
+        row = [
+            o.prior,
+            *(str(n) for n in (o.trials, o.active, o.missed, o.false_alarms)),
+            f"{o.error_rate:.1e}",
+        ]
+        row += ["" if level is None else f"{level:.2f}" for level in (o.nmse_db, distance)]
+        row += [f"{o.iterations:.1f}", f"{o.converged:.0%}"]
+        rows.append([*row, f"{1e3 * o.seconds_p50:.1f}", f"{1e3 * o.seconds_p99:.1f}"])
+    return console.table(None, columns, rows)
