@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
+import jadce_fast as jf
 from jadce_fast.network import BeamNetwork
-from jadce_fast.prior import Prior, gaussian_prior, load_prior, save_prior, shipped_priors
+from jadce_fast.prior import (
+    Prior,
+    ScorePrior,
+    export_torchscript,
+    gaussian_prior,
+    load_prior,
+    save_prior,
+    shipped_priors,
+)
+from jadce_fast.score_network import ScoreNetwork
 
 P, N, M = 5, 12, 16
 
@@ -25,6 +36,15 @@ def random_prior(seed: int = 0) -> Prior:
             weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
     basis = np.linalg.qr(noise((N, P), seed))[0].astype(np.complex64)
     return Prior(network, basis, np.array([0.1, 1, 4], np.float32), np.array([0.3, 0.5, 0.2], np.float32), {"seed": 1})
+
+
+def score_prior(subcarriers: int = P, seed: int = 0) -> ScorePrior:
+    """The paper's networks, small, with random weights in the last layers too, which start from zero."""
+    torch.manual_seed(seed)
+    network = ScoreNetwork(subcarriers, width=2)
+    for net in (network.first, network.second):
+        torch.nn.init.normal_(net.end.weight, std=0.1)
+    return ScorePrior(network, {"seed": 1})
 
 
 def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
@@ -59,6 +79,90 @@ def test_round_trip(tmp_path):
     for one, other in zip(prior.denoise(*inputs()), again.denoise(*inputs()), strict=True):
         np.testing.assert_array_equal(one, other)
     assert [p.name for p in tmp_path.iterdir()] == ["small.safetensors"]  # no temporary file stays
+
+
+def test_round_trip_of_score_networks(tmp_path):
+    prior, path = score_prior(), tmp_path / "pair.safetensors"
+    save_prior(path, network=prior.network, metadata=prior.metadata)
+    again = load_prior(path)
+    assert isinstance(again, ScorePrior)
+    assert (again.subcarriers, again.metadata) == (P, {"seed": 1})
+    assert again.network.architecture == prior.network.architecture
+    for name, value in prior.network.state_dict().items():
+        np.testing.assert_array_equal(again.network.state_dict()[name], value)
+    for one, other in zip(prior.denoise(*inputs()), again.denoise(*inputs()), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert [p.name for p in tmp_path.iterdir()] == ["pair.safetensors"]
+
+
+def test_files_without_the_name_of_a_network_hold_a_beam_network(tmp_path):
+    """As written before there were two."""
+    path = tmp_path / "old.safetensors"
+    save(random_prior(), path)
+    content = path.read_bytes()
+    with safetensors.safe_open(path, framework="pt") as file:
+        header = file.metadata()
+    assert header.pop("network") == "beam"
+    path.write_bytes(safetensors.torch.save(safetensors.torch.load(content), header))
+    assert isinstance(load_prior(path), Prior)
+
+
+def test_score_prior_denoises_in_pieces():
+    prior = score_prior()
+    z, v = inputs(count=70)  # more than go through the networks at once
+    mean, var = prior.denoise(z, v)
+    stacked = torch.from_numpy(np.concatenate([z.real, z.imag], 1))
+    eager_mean, eager_var = (x.numpy() for x in prior.network(stacked, torch.from_numpy(v)))
+    assert (mean.dtype, var.dtype) == (np.complex64, np.float32)
+    # Some 60 layers of sums in single precision in another order.
+    np.testing.assert_allclose(mean, eager_mean[:, :P] + 1j * eager_mean[:, P:], atol=1e-4)
+    np.testing.assert_allclose(var, eager_var, rtol=1e-3)
+    none, nothing = prior.denoise(z[:0], v[:0])
+    assert (none.shape, nothing.shape) == ((0, P, M), (0, M))
+
+
+def test_receiver_takes_a_score_prior():
+    """With networks that know nothing a detection still ends, with finite numbers."""
+    prior = score_prior(12)
+    pilots = jf.dft_pilots(devices=40, symbols=8, subcarriers=12, seed=0)
+    x = np.zeros((40, 12, 4), complex)
+    x[[3, 17]] = noise((2, 12, 4), 1)
+    y = np.einsum("tnk,knm->tnm", pilots.select(), x) + 0.1 * noise((8, 12, 4), 2)
+    for power in (1.0, "unknown"):
+        receiver = jf.Receiver(pilots, antennas=4, prior=prior, power=power, max_iterations=4)
+        out = receiver.detect(y, noise_var=0.01)
+        assert np.isfinite(out.activity).all()
+        assert np.isfinite(out.channels).all()
+        assert np.isfinite(out.channel_var).all()
+        assert out.iterations >= 1
+
+
+@pytest.mark.parametrize("prior", [random_prior(), score_prior()])
+def test_export(prior, tmp_path):
+    path = tmp_path / "network.pt"
+    difference = export_torchscript(prior, path)
+    assert [p.name for p in tmp_path.iterdir()] == ["network.pt"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        loaded = torch.jit.load(path)
+    z, v = inputs()
+    mean, var = loaded(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(v))
+    wanted_mean, wanted_var = prior.denoise(z, v)
+    assert mean.dtype == var.dtype == torch.float32
+    np.testing.assert_allclose(mean[:, :P] + 1j * mean[:, P:], wanted_mean, atol=1e-4)
+    np.testing.assert_allclose(var, wanted_var, rtol=1e-3)
+    assert 0 <= difference < 1e-4
+
+
+def test_export_refuses(tmp_path):
+    with pytest.raises(TypeError, match="prior: expected one with a network, found GaussianPrior"):
+        export_torchscript(gaussian_prior(P), tmp_path / "a.pt")  # type: ignore[arg-type]
+    prior = random_prior()
+    prior.denoise(*inputs())
+    prior.network = random_prior(1).network  # no longer what was compiled
+    with pytest.raises(RuntimeError, match="path: expected outputs within .* of the prior's, found"):
+        export_torchscript(prior, tmp_path / "a.pt")
+    assert not list(tmp_path.iterdir())
 
 
 def test_denoise_is_deterministic_and_equals_the_eager_network():
@@ -137,7 +241,7 @@ def test_gaussian_prior():
         gaussian_prior(0)
 
 
-@pytest.mark.parametrize("prior", [random_prior(), gaussian_prior(P)])
+@pytest.mark.parametrize("prior", [random_prior(), gaussian_prior(P), score_prior()])
 def test_denoise_refuses(prior):
     z, v = inputs()
     with pytest.raises(ValueError, match=r"z: expected shape \(\?, 5, \?\), found \(6, 4, 16\)"):
@@ -197,9 +301,41 @@ def test_unusable_files(tmp_path):
     refused(variant({"architecture": "{"}), "inconsistent file")
     refused(variant({"architecture": '{"width": 1000000000}'}), "inconsistent file")
     refused(variant({"subcarriers": "13"}), "inconsistent file .*basis")
+    refused(variant({"network": "spline"}), ".* with network 'spline'; expected 'beam' or 'score'")
     refused(variant({}, **{"network.inp.bias": torch.full((8,), torch.nan)}), "inconsistent file .*network.inp.bias")
     refused(variant({}, **{"network.inp.bias": torch.zeros(9)}), "inconsistent file")
     refused(variant({}, **{"beam_gain": torch.zeros(3)}), "inconsistent file .*must be positive")
+
+
+def test_unusable_files_of_score_networks(tmp_path):
+    path = tmp_path / "a.safetensors"
+    save_prior(path, network=score_prior().network, metadata={})
+    tensors = safetensors.torch.load(path.read_bytes())
+    header = {"format": "jadce-prior", "version": "1", "network": "score", "subcarriers": str(P)}
+    header |= {"architecture": '{"width": 2}', "metadata": "{}"}
+
+    def refused(message: str, change: dict[str, str], **replaced: torch.Tensor) -> None:
+        path.write_bytes(safetensors.torch.save(tensors | replaced, header | change))
+        with pytest.raises(ValueError, match=rf"(?s)^prior: expected a jadce-prior file .*found {message}"):
+            load_prior(path)
+
+    path.write_bytes(safetensors.torch.save(tensors, header))
+    load_prior(path)  # this much is right
+    refused("inconsistent file .*size mismatch", {"architecture": '{"width": 100000}'})
+    refused("inconsistent file", {"architecture": '{"width": 10000000000}'})
+    refused("inconsistent file .*width: expected at least 2", {"architecture": '{"width": 0}'})
+    refused("inconsistent file", {"architecture": '{"depth": 2}'})
+    refused("inconsistent file", {"architecture": "[]"})
+    refused("inconsistent file .*subcarriers: expected at least 1", {"subcarriers": "0"})
+    refused("inconsistent file", {"network": "beam"})
+    refused("inconsistent file .*network.first.end.bias", {}, **{"network.first.end.bias": torch.full((2,), torch.inf)})
+    refused("inconsistent file .*Unexpected key", {}, **{"network.third": torch.zeros(2)})
+
+
+def test_save_refuses_half_a_beam_prior(tmp_path):
+    with pytest.raises(TypeError, match="basis: expected an array with a beam network, found None"):
+        save_prior(tmp_path / "a.safetensors", network=random_prior().network, metadata={})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", shipped_priors())

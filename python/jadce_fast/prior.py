@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import json
 import os
 import warnings
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,8 +21,10 @@ import torch
 
 from . import _check
 from .network import BeamNetwork
+from .score_network import ScoreNetwork
 
 _FORMAT, _VERSION = "jadce-prior", 1
+_CHUNK = 64  # devices that a score network denoises at once, which bounds its memory
 _Complex = npt.NDArray[np.complex64]
 _Real = npt.NDArray[np.float32]
 
@@ -54,9 +60,6 @@ class Prior:
         self.eigenvalues: _Real = network.eigenvalues.numpy().copy()
         self.beam_gain, self.beam_weight, self.metadata = beam_gain, beam_weight, metadata
         self.network = network.eval().requires_grad_(False)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning)  # TorchScript has no successor
-            self._compiled = torch.jit.freeze(torch.jit.script(self.network))
 
     def denoise(
         self, z: npt.ArrayLike, v: npt.ArrayLike, devices: npt.ArrayLike | None = None
@@ -84,11 +87,40 @@ class Prior:
         TypeError, ValueError
             For arguments of another shape or type, not finite, or noise that is not positive.
         """
-        z, v = _check_denoise(z, v, len(self.eigenvalues))
-        with torch.inference_mode():
-            mean, var = self._compiled(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(v))
-        real, imag = np.split(mean.numpy(), 2, axis=1)
-        return (real + 1j * imag).astype(np.complex64), var.numpy()
+        return _run(self._compiled, *_check_denoise(z, v, len(self.eigenvalues)))
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return _compile(self.network)
+
+
+class ScorePrior:
+    """The paper's pair of score networks (Cai IV), on antennas and all subcarriers. Attributes as in `Prior`.
+
+    The networks know white noise only: of a device's noise variances they are told the mean.
+    """
+
+    beamspace = False
+
+    def __init__(self, network: ScoreNetwork, metadata: dict[str, Any]) -> None:
+        self.subcarriers, self.metadata = network.subcarriers, metadata
+        self.basis, self.eigenvalues, self.beam_gain, self.beam_weight = _unstructured(self.subcarriers)
+        self.network = network.eval().requires_grad_(False)
+
+    def denoise(
+        self, z: npt.ArrayLike, v: npt.ArrayLike, devices: npt.ArrayLike | None = None
+    ) -> tuple[_Complex, _Real]:
+        """Posterior mean and error variance by Tweedie's formulas; see `Prior.denoise`, with antennas for beams."""
+        z, v = _check_denoise(z, v, self.subcarriers)
+        starts = range(0, max(len(z), 1), _CHUNK)
+        means, variances = zip(
+            *[_run(self._compiled, z[i : i + _CHUNK], v[i : i + _CHUNK]) for i in starts], strict=True
+        )
+        return np.concatenate(means), np.concatenate(variances)
+
+    @functools.cached_property
+    def _compiled(self) -> Any:
+        return _compile(self.network)
 
 
 class GaussianPrior:
@@ -102,10 +134,7 @@ class GaussianPrior:
 
     def __init__(self, subcarriers: int) -> None:
         self.subcarriers = _check.integer("subcarriers", subcarriers, 1)
-        self.basis: _Complex = np.eye(self.subcarriers, dtype=np.complex64)
-        self.eigenvalues: _Real = np.ones(self.subcarriers, np.float32)
-        self.beam_gain: _Real = np.ones(1, np.float32)
-        self.beam_weight: _Real = np.ones(1, np.float32)
+        self.basis, self.eigenvalues, self.beam_gain, self.beam_weight = _unstructured(self.subcarriers)
 
     def denoise(
         self, z: npt.ArrayLike, v: npt.ArrayLike, devices: npt.ArrayLike | None = None
@@ -123,10 +152,10 @@ def gaussian_prior(subcarriers: int) -> GaussianPrior:
 def save_prior(
     path: str | os.PathLike[str],
     *,
-    network: BeamNetwork,
-    basis: npt.ArrayLike,
-    beam_gain: npt.ArrayLike,
-    beam_weight: npt.ArrayLike,
+    network: BeamNetwork | ScoreNetwork,
+    basis: npt.ArrayLike | None = None,
+    beam_gain: npt.ArrayLike | None = None,
+    beam_weight: npt.ArrayLike | None = None,
     metadata: dict[str, Any],
 ) -> None:
     """Write a prior to one safetensors file, atomically.
@@ -136,22 +165,33 @@ def save_prior(
     path : path
         File to write.
     network, basis, beam_gain, beam_weight : see `Prior`
-        Its parts.
+        Its parts. Of a score network's prior the network alone is written: the rest is fixed.
     metadata : dict
         Anything JSON can hold: recipe, seed, measured curve, licence.
+
+    Raises
+    ------
+    TypeError
+        If a beam network comes without basis, gains or weights.
     """
-    columns = np.asarray(basis)
     tensors = {f"network.{k}": value.detach().cpu().contiguous() for k, value in network.state_dict().items()}
-    for name, value in (
-        ("basis.real", columns.real),
-        ("basis.imag", columns.imag),
-        ("beam_gain", beam_gain),
-        ("beam_weight", beam_weight),
-    ):
-        tensors[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
+    kind = "score" if isinstance(network, ScoreNetwork) else "beam"
+    if kind == "beam":
+        for name, value in (("basis", basis), ("beam_gain", beam_gain), ("beam_weight", beam_weight)):
+            if value is None:
+                raise TypeError(f"{name}: expected an array with a beam network, found None")
+        columns = np.asarray(basis)
+        for name, value in (
+            ("basis.real", columns.real),
+            ("basis.imag", columns.imag),
+            ("beam_gain", beam_gain),
+            ("beam_weight", beam_weight),
+        ):
+            tensors[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
     header = {
         "format": _FORMAT,
         "version": str(_VERSION),
+        "network": kind,
         "subcarriers": str(network.subcarriers),
         "architecture": json.dumps(network.architecture),
         "metadata": json.dumps(metadata),
@@ -161,13 +201,69 @@ def save_prior(
     os.replace(part, path)
 
 
+def export_torchscript(prior: Prior | ScorePrior, path: str | os.PathLike[str]) -> float:
+    """Write a prior's network as frozen TorchScript, atomically, and check it as other programs will load it.
+
+    ``forward(z, v) -> (mean, var)`` in float32 is documented at `BeamNetwork.forward` and `ScoreNetwork.forward`.
+
+    Parameters
+    ----------
+    prior : Prior or ScorePrior
+        From `load_prior`.
+    path : path
+        File to write, for ``torch.jit.load`` or ``torch::jit::load``.
+
+    Returns
+    -------
+    float
+        Largest difference between the loaded file's and the prior's output on random input.
+
+    Raises
+    ------
+    TypeError
+        If `prior` has no network.
+    RuntimeError
+        If that difference is more than rounding; the file is not written then.
+    """
+    if not isinstance(prior, (Prior, ScorePrior)):
+        raise TypeError(f"prior: expected one with a network, found {type(prior).__name__}")
+    part = Path(f"{os.fspath(path)}.part")
+    try:
+        with _torchscript():
+            prior._compiled.save(part)
+            loaded = torch.jit.load(part)
+        difference, rounding = _compare(loaded, prior.network, len(prior.eigenvalues))
+        # Each of the two has a rounding error of about that size of its own; eight leaves room for the luck of one.
+        if not difference <= 8 * rounding:
+            raise RuntimeError(
+                f"path: expected outputs within {8 * rounding:.1e} of the prior's, found {difference:.1e}"
+            )
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return difference
+
+
+def _compare(loaded: Any, network: torch.nn.Module, coefficients: int) -> tuple[float, float]:
+    """Largest difference of two single-precision networks, and of the second from itself in double precision."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(4, 2 * coefficients, 32, generator=generator)
+    v = 10 ** (1 - 3 * torch.rand(4, 1, generator=generator)).expand(4, 32).contiguous()
+    with torch.inference_mode():
+        single, double = network(z, v), copy.deepcopy(network).double()(z.double(), v.double())
+        outputs = [loaded(z, v) for _ in range(3)]  # TorchScript specialises in its first runs
+    difference = max(float((a - b).abs().max()) for output in outputs for a, b in zip(output, single, strict=True))
+    rounding = max(float((a - b).abs().max()) for a, b in zip(double, single, strict=True))
+    return difference, max(rounding, torch.finfo(torch.float32).eps * float(single[0].abs().max()))
+
+
 def shipped_priors() -> list[str]:
     """Names of the priors that come with the package."""
     folder = resources.files("jadce_fast") / "weights"
     return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if _is_weights(f.name))
 
 
-def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
+def load_prior(name_or_path: str | os.PathLike[str]) -> Prior | ScorePrior:
     """Load a shipped prior by name, or one from a file. No code from the file is executed.
 
     Parameters
@@ -178,7 +274,8 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
 
     Returns
     -------
-    Prior
+    Prior or ScorePrior
+        By the network that the file holds.
 
     Raises
     ------
@@ -187,7 +284,8 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If there is no such name, or the file is damaged, no prior, or of a later version of the format.
+        If there is no such name, or the file is damaged, no prior, of a later version of the format or with a
+        network that this release does not know.
     """
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise TypeError(f"prior: expected a name or a path, found {type(name_or_path).__name__}")
@@ -207,7 +305,7 @@ def _is_weights(name: str) -> bool:
     return name.endswith(".safetensors")
 
 
-def _read(path: Path, shipped: str) -> Prior:
+def _read(path: Path, shipped: str) -> Prior | ScorePrior:
     wanted = f"prior: expected a {_FORMAT} file (shipped: {shipped}), found"
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -220,20 +318,28 @@ def _read(path: Path, shipped: str) -> Prior:
     if header.get("version") != str(_VERSION):
         found = header.get("version")
         raise ValueError(f"{wanted} {str(path)!r} of version {found}; this release reads version {_VERSION}")
+    if header.get("network", "beam") not in ("beam", "score"):
+        raise ValueError(f"{wanted} {str(path)!r} with network {header['network']!r}; expected 'beam' or 'score'")
     try:
         return _assemble(header, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{wanted} inconsistent file {str(path)!r}: {error}") from None
 
 
-def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> Prior:
+def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> Prior | ScorePrior:
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} holds {tensor.dtype} or numbers that are not finite")
     subcarriers = int(header["subcarriers"])
+    architecture, metadata = json.loads(header["architecture"]), json.loads(header["metadata"])
     weights = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
+    if header.get("network") == "score":
+        with torch.device("meta"):  # allocates nothing, however wide the header says
+            pair = ScoreNetwork(subcarriers, **architecture)
+        pair.load_state_dict(weights, assign=True)
+        return ScorePrior(pair, metadata)
     p = len(weights["eigenvalues"])
-    network = BeamNetwork(weights["eigenvalues"], subcarriers, **json.loads(header["architecture"]))
+    network = BeamNetwork(weights["eigenvalues"], subcarriers, **architecture)
     network.load_state_dict(weights)
     basis = tensors["basis.real"].numpy() + 1j * tensors["basis.imag"].numpy()
     gain, weight = tensors["beam_gain"].numpy(), tensors["beam_weight"].numpy()
@@ -241,7 +347,38 @@ def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> Prior
         raise ValueError(f"basis {basis.shape}, beam_gain {gain.shape}, beam_weight {weight.shape}")
     if bool((weights["eigenvalues"] <= 0).any()) or (gain <= 0).any() or (weight < 0).any():
         raise ValueError("eigenvalues, beam_gain and beam_weight must be positive")
-    return Prior(network, basis.astype(np.complex64), gain, weight, json.loads(header["metadata"]))
+    return Prior(network, basis.astype(np.complex64), gain, weight, metadata)
+
+
+def _unstructured(subcarriers: int) -> tuple[_Complex, _Real, _Real, _Real]:
+    """Basis, eigenvalues, beam gain and weight without a Karhunen-Loeve basis and a mixture."""
+    return (
+        np.eye(subcarriers, dtype=np.complex64),
+        np.ones(subcarriers, np.float32),
+        np.ones(1, np.float32),
+        np.ones(1, np.float32),
+    )
+
+
+@contextlib.contextmanager
+def _torchscript() -> Iterator[None]:
+    """Where TorchScript is used: deprecated, but nothing else loads in C++ without a compiler."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        yield
+
+
+def _compile(network: torch.nn.Module) -> Any:
+    """Frozen TorchScript, made on first use: it takes a second, and the native kernel does without."""
+    with _torchscript():
+        return torch.jit.freeze(torch.jit.script(network))
+
+
+def _run(compiled: Any, z: _Complex, v: _Real) -> tuple[_Complex, _Real]:
+    with torch.inference_mode():
+        mean, var = compiled(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(v))
+    real, imag = np.split(mean.numpy(), 2, axis=1)
+    return (real + 1j * imag).astype(np.complex64), var.numpy()
 
 
 def _check_denoise(z: npt.ArrayLike, v: npt.ArrayLike, coefficients: int) -> tuple[_Complex, _Real]:

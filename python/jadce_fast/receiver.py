@@ -114,7 +114,7 @@ class Receiver:
         members = np.bincount(np.arange(len(p.eigenvalues)) // merge, minlength=groups)
         if self.power is None or not same:
             # Without structure, or over a few antennas, energy cannot tell a very weak device from uneven noise.
-            lowest = -3.0 if self._closed_form else -9.0 if self.antennas < 4 else _LOWEST_DB
+            lowest = -3.0 if flat else -9.0 if self.antennas < 4 else _LOWEST_DB
             level = 10 ** (np.arange(lowest, _HIGHEST_DB + 0.1, _LEVEL_DB) / 10)
         else:
             level = np.ones(1)

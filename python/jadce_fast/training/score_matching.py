@@ -1,0 +1,50 @@
+"""Losses of the paper's score networks: denoising score matching of first and second order, Cai (47)-(54)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..score_network import LEVELS, LOWEST_SNR, ScoreNetwork
+
+
+def losses(
+    network: ScoreNetwork, truth: Tensor, generator: torch.Generator, *, exponent: float = 2.0
+) -> tuple[Tensor, Tensor]:
+    """Losses of both networks, every channel in noise of one of the 41 levels, drawn at random.
+
+    Parameters
+    ----------
+    network : ScoreNetwork
+        In training mode or not: it has no state besides its weights.
+    truth : (B, 2 N, M) tensor
+        Channels over antennas: N real parts, then N imaginary parts, of unit mean power each (Cai V-B).
+    generator : torch.Generator
+        Draws levels and noise, on the device of `truth`.
+    exponent : float
+        The weights of the levels are tau^exponent and tau^(2 exponent): 2 in Cai, 1 in Song and Ermon 2019,
+        whose sigma^2 is tau. With 1 all levels are about as important, with 2 noise far below a channel's power
+        counts for nothing until all stronger noise has been learnt.
+
+    Returns
+    -------
+    first : scalar tensor
+        Cai (48), (49) divided by N M: for weights tau^2 the mean squared error per complex entry.
+    second : scalar tensor
+        Cai (53), (54) divided by (N M)^2: for weights tau^4 the mean squared difference of a channel's promised and
+        true squared error per entry. No gradient reaches the first network.
+    """
+    count, size = len(truth), truth[0].numel() // 2
+    clean = truth.reshape(count, 2, truth.shape[1] // 2, truth.shape[2])
+    level = torch.randint(LEVELS, (count,), generator=generator, device=truth.device)
+    tau = 10 ** (-0.1 * (LOWEST_SNR + level.to(truth.dtype)))
+    white = torch.randn(clean.shape, generator=generator, device=truth.device, dtype=truth.dtype)
+    noise = (tau / 2).sqrt()[:, None, None, None] * white
+    noisy = clean + noise
+    difference = network.first(noisy, tau) + noise / tau[:, None, None, None]
+    squared = difference.square().sum((1, 2, 3))
+    trace = network.second(noisy, tau).sum((1, 2, 3)) / 2  # an entry's two outputs are its real and imaginary part's
+    weight = tau**exponent
+    first = weight * squared / size
+    second = (weight * ((trace - squared.detach()) / size + 1 / tau)).square()
+    return first.mean(), second.mean()
