@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from jadce_fast.prior import load_prior
-from jadce_fast.training import evaluate, family, mixture, train
+from jadce_fast import cli
+from jadce_fast.network import BeamNetwork
+from jadce_fast.prior import ScorePrior, load_prior
+from jadce_fast.training import beam_loss, data, evaluate, family, load_channels, loop, mixture, train
 
 CPU = torch.device("cpu")
 
@@ -38,7 +42,7 @@ def test_tables():
     assert TABLES.specular.sum(1).tolist() == [0, 0, 0, 1, 1]
 
 
-@pytest.mark.parametrize("case", [(None, None), ("C", 1), ("D", 0)])
+@pytest.mark.parametrize("case", [("cdl", None), ("wide", None), ("C", 1), ("D", 0)])
 def test_paths_and_channels(case):
     paths = family.draw_paths(TABLES, 200, seeded(), *case)
     torch.testing.assert_close(paths.power.sum((1, 2)), torch.ones(200))
@@ -104,7 +108,7 @@ def test_symmetries_keep_the_array():
     """Shift, mirror image and phase of a plane wave's beams are the beams of a plane wave: of full coherence."""
     angle = 0.37
     wave = torch.fft.fft(torch.polar(torch.ones(32), -angle * torch.arange(32.0)), norm="ortho")
-    source, real, imag = train.symmetries(64, 32, seeded(9))
+    source, real, imag = beam_loss.symmetries(64, 32, seeded(9))
     moved = wave.expand(64, 1, 32).gather(2, source) * torch.complex(*torch.broadcast_tensors(real, imag))
     antennas = torch.fft.ifft(moved, dim=2, norm="ortho")[:, 0]
     ratio = antennas[:, 1:] / antennas[:, :-1]
@@ -114,7 +118,7 @@ def test_symmetries_keep_the_array():
 
 
 def test_noise_maps():
-    v = train.noise_maps(4000, 32, seeded(10))
+    v = beam_loss.noise_maps(4000, 32, seeded(10))
     assert (v > 0).all()
     depth = v.max(1).values / v.min(1).values
     assert (depth < 1.001).float().mean().item() == pytest.approx(0.25, abs=0.05)
@@ -128,15 +132,53 @@ def test_variance_loss_is_least_at_the_expected_error():
     lam = torch.ones(1)
 
     def loss(s: float) -> float:
-        return float(train.losses(mean, torch.full((4000, 1), s), truth, v, lam, 1)[1])
+        return float(beam_loss.mean_and_variance_loss(mean, torch.full((4000, 1), s), truth, v, lam, 1)[1])
 
     assert loss(0.5) < min(loss(0.4), loss(0.6))
+
+
+def test_wide_family_spans_what_it_says():
+    """Root-mean-square delay spreads, cluster spreads and Rician factors of the drawn paths."""
+    paths = family.draw_paths(TABLES, 4000, seeded(12), "wide")
+    power = paths.power.sum(2)
+    mean = (power * paths.delay).sum(1, keepdim=True)
+    spread = (power * (paths.delay - mean).square()).sum(1).sqrt() / 1e-9
+    # 30 to 1000 ns times the jittered tables' own normalised spread, which is about 1.
+    assert spread.quantile(0.02) < 40
+    assert spread.quantile(0.98) > 700
+    los = paths.power[:, 0, 1] == 0
+    assert los.float().mean().item() == pytest.approx(0.25, abs=0.03)  # tables D and E
+    rician = 10 * (power[los, 0] / power[los, 1:].sum(1)).log10()
+    assert rician.min() > -0.1
+    assert rician.max() < 22.1
+    assert rician.std() > 5  # uniform over 22 dB: 6.4
+
+
+def test_genie_curve_is_below_every_network():
+    case = data.Family("C", CPU).held_out(8)[:1]
+    basis, value = data.Family("C", CPU).klt(seeded())
+    network = BeamNetwork(value, 48, **loop.SIZES["tiny"]).eval()
+    wiener = evaluate.curve(network, basis, case)["CDL-C arrival"]
+    genie = evaluate.genie(case)["CDL-C arrival"]["genie"]
+    assert all(g < w - 0.3 for g, w in zip(genie, wiener["nmse"], strict=True))
+    assert all(low < high for low, high in zip(wiener["nmse"][1:], wiener["nmse"][:-1], strict=True))
+
+
+def test_pool_of_any_moment_can_be_made_again():
+    source = data.Family("C", CPU)
+    basis = torch.eye(48, dtype=torch.complex64)[:, :2]
+    pool = data.Pool(source, basis, True, 64, seeded(3))
+    for _ in range(3):
+        pool.refresh()
+    again = data.Pool(source, basis, True, 64, seeded(3), made=pool.made)
+    torch.testing.assert_close(again.data, pool.data, rtol=0, atol=0)
+    assert not torch.equal(data.Pool(source, basis, True, 64, seeded(4), made=4).data, pool.data)
 
 
 def test_beam_powers_of_a_known_mixture():
     """Beams of CDL channels differ in power by more than 100; the fit must be normalised, and of unit mean."""
     basis, value = family.klt(TABLES, seeded(), 4000)
-    gain, weight = mixture.fit_beam_powers(TABLES, basis[:, :12], value[:12], seeded(1), count=300)
+    gain, weight = mixture.fit_beam_powers(data.Family("cdl", CPU), basis[:, :12], value[:12], seeded(1), count=300)
     assert gain.shape == weight.shape == (12,)
     assert (gain.diff() > 0).all()
     assert weight.sum().item() == pytest.approx(1, abs=1e-5)
@@ -148,72 +190,242 @@ def test_beam_powers_of_a_known_mixture():
 def quick(monkeypatch):
     """Train a small network on few channels, with cheap statistics: the loop itself is what is tested."""
     architecture = {"width": 16, "hidden": 16, "blocks": 2, "taps": 3, "dilations": (1,)}
-    klt, fit, curve = family.klt, mixture.fit_beam_powers, evaluate.curve
-    monkeypatch.setitem(train.SIZES, "test", architecture)
-    monkeypatch.setattr(evaluate, "CASES", {"C arrival": ("C", 1)})
-    monkeypatch.setattr(family, "klt", lambda tables, generator, count: klt(tables, generator, 2000))
+    klt, fit, held_out = family.klt, mixture.fit_beam_powers, data.Family.held_out
+    monkeypatch.setitem(loop.SIZES, "tiny", architecture)
+    monkeypatch.setattr(family, "klt", lambda tables, generator, count, kind: klt(tables, generator, 2000, kind))
     monkeypatch.setattr(mixture, "fit_beam_powers", lambda *a: fit(*a, count=100))
-    monkeypatch.setattr(evaluate, "curve", lambda n, b, **k: curve(n, b, count=32, with_genie=False))
-    options = {"size": "test", "batch": 16, "pool": 512, "rate": 1e-2, "report": lambda line: None}
-    return lambda path, steps: train.train(path, steps=steps, **options)
+    monkeypatch.setattr(data.Family, "held_out", lambda self, count: held_out(self, min(count, 16))[:1])
+
+    def run(path, steps, **more):
+        options = {"network": "tiny", "batch": 16, "pool": 512, "rate": 1e-2, "report": lambda *a: None}
+        return train(path, steps=steps, **(options | more))
+
+    return run
 
 
 def test_training_learns(tmp_path, quick):
-    result = quick(tmp_path / "a.safetensors", 400)
+    quick(tmp_path / "a.safetensors", 400, channels="C")
     prior = load_prior(tmp_path / "a.safetensors")
     assert prior.metadata["steps"] == 400
     assert prior.metadata["license"] == "Apache-2.0"
     assert "--steps 400" in prior.metadata["recipe"]
-    untrained = type(prior.network)(prior.network.eigenvalues, 48, **prior.network.architecture)
-    wiener = evaluate.curve(untrained, torch.from_numpy(prior.basis))["C arrival"]["nmse"]
-    # The network starts as population Wiener; this run gains 0.3 to 0.5 dB at 20 and 30 dB.
+    assert len(prior.metadata["history"]) == 24
+    untrained = type(prior.network)(prior.network.eigenvalues, 48, **prior.network.architecture).eval()
+    held_out, basis = data.Family("C", CPU).held_out(256)[:1], torch.from_numpy(prior.basis)
+    before, after = (evaluate.curve(n, basis, held_out)["CDL-C arrival"]["nmse"] for n in (untrained, prior.network))
+    # The network starts as population Wiener; this run gains 0.66 and 1.28 dB at 20 and 30 dB.
     for i in (3, 4):
-        assert result["curve"]["C arrival"]["nmse"][i] < wiener[i] - 0.15
+        assert after[i] < before[i] - 0.3
 
 
-def test_training_is_reproducible_and_resumes(tmp_path, quick, monkeypatch):
-    a, b, c = (tmp_path / f"{name}.safetensors" for name in "abc")
-    assert quick(a, 30)["loss"] == quick(b, 30)["loss"]
-    np.testing.assert_array_equal(load_prior(a).network.inp.weight, load_prior(b).network.inp.weight)
-
-    # An interrupted run leaves a checkpoint and the next one goes on from it.
-    step = train.Trainer.step
-
-    def interrupted(self, rate):
-        step(self, rate)
-        if self.count == 20:
-            self.save(tmp_path / "c.safetensors.checkpoint", 5.0)
+def stop_at(step):
+    def report(done, count, line):
+        if count == step:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(train.Trainer, "step", interrupted)
+    return report
+
+
+@pytest.mark.parametrize("network", ["tiny", "ncsn"])
+def test_interrupted_training_ends_with_the_same_bits(tmp_path, quick, network):
+    a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
+    steps = 60 if network == "tiny" else 6  # the pool is refreshed every 4 * 512 / 16 updates or not at all
+    more = {"network": network, "width": 2, "pool": 32 if network == "tiny" else 512}
+    quick(a, steps, **more)
+    for step in (steps // 3, steps // 2):
+        with pytest.raises(KeyboardInterrupt):
+            quick(b, steps, report=stop_at(step), **more)
+        assert not b.exists()
+    quick(b, steps, **more)
+    one, two = load_prior(a), load_prior(b)
+    for x, y in zip(one.network.state_dict().values(), two.network.state_dict().values(), strict=True):
+        assert torch.equal(x, y)
+    for x, y in zip(one.metadata["history"], two.metadata["history"], strict=True):
+        assert x | {"seconds": 0} == y | {"seconds": 0}
+    assert isinstance(one, ScorePrior) == (network == "ncsn")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [a.name, b.name]
+
+
+def test_checkpoint_of_other_settings_or_damaged_is_refused(tmp_path, quick):
+    out = tmp_path / "a.safetensors"
     with pytest.raises(KeyboardInterrupt):
-        quick(c, 30)
-    assert not c.exists()
-    counted = []
-    monkeypatch.setattr(train.Trainer, "step", lambda self, rate: (counted.append(rate), step(self, rate)))
-    quick(c, 30)
-    assert len(counted) == 10
-    assert load_prior(c).metadata["steps"] == 30
-    assert sorted(p.name for p in tmp_path.iterdir()) == [a.name, b.name, c.name]
+        quick(out, 30, report=stop_at(5))
+    with pytest.raises(ValueError, match=r"steps: expected 30 like the checkpoint .*, found 31"):
+        quick(out, 31)
+    with pytest.raises(ValueError, match="seed: expected 0 like the checkpoint"):
+        quick(out, 30, seed=1)
+    checkpoint = tmp_path / "a.safetensors.checkpoint"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="checkpoint: expected one that this command wrote"):
+        quick(out, 30)
+
+
+def test_divergence_is_an_error(tmp_path, quick):
+    with pytest.raises(RuntimeError, match="training diverged at step"):
+        quick(tmp_path / "a", 50, rate=1e30)
+
+
+def record(path, key="channels", shape=(60, 6, 5)):
+    import h5py
+    from scipy.io import savemat
+
+    rng = np.random.default_rng(0)
+    smooth = rng.standard_normal((shape[0], 2, shape[2])) + 1j * rng.standard_normal((shape[0], 2, shape[2]))
+    h = (np.exp(2j * np.pi * np.outer(np.arange(shape[1]), [0, 0.03])) @ smooth).astype(np.complex64)
+    if path.suffix == ".npz":
+        np.savez(path, **{key: h})
+    elif path.suffix == ".mat":
+        savemat(path, {key: h})
+    else:
+        with h5py.File(path, "w") as file:
+            file[key] = h
+    return h
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat", ".h5"])
+def test_recorded_channels_of_any_size(tmp_path, quick, suffix):
+    path = tmp_path / f"r{suffix}"
+    h = record(path)
+    loaded = load_channels(path)
+    np.testing.assert_array_equal(loaded.numpy(), h)
+    result = quick(tmp_path / "a.safetensors", 20, channels=loaded)
+    prior = load_prior(tmp_path / "a.safetensors")
+    assert prior.basis.shape == (6, 2)  # two delays: two coefficients hold all the energy
+    span = prior.basis @ (prior.basis.conj().T @ h)
+    assert np.linalg.norm(span - h) < 0.01 * np.linalg.norm(h)
+    assert result["curve"]["held out"]["nmse"][4] < -25
+    mean, var = prior.denoise(np.ones((3, 2, 5), np.complex64), np.ones((3, 5), np.float32))
+    assert np.isfinite(mean).all()
+    assert (var > 0).all()
+
+
+def test_unusable_recordings(tmp_path):
+    def refused(path, match, error=ValueError):
+        with pytest.raises(error, match=match):
+            load_channels(path)
+
+    refused(tmp_path / "a.csv", "expected the extension .npz, .mat, .h5, .hdf5, found .csv")
+    refused(tmp_path / "a.npz", "expected a file of channels, found none", FileNotFoundError)
+    (tmp_path / "a.h5").write_bytes(b"nothing")
+    refused(tmp_path / "a.h5", "found a damaged one")
+    record(tmp_path / "b.h5", "other")
+    refused(tmp_path / "b.h5", "channels: expected an array of this name, found none")
+    np.savez(tmp_path / "c.npz", channels=np.full((30, 2, 2), np.nan))
+    refused(tmp_path / "c.npz", "channels: expected finite numbers")
+    np.savez(tmp_path / "d.npz", channels=np.ones((30, 2)))
+    refused(tmp_path / "d.npz", "channels: expected shape")
+    few = torch.ones(5, 2, 2, dtype=torch.complex64)
+    with pytest.raises(ValueError, match="channels: expected at least 20"):
+        train(tmp_path / "a", channels=few)
+
+
+def test_tensorboard_has_the_validation_curve(tmp_path, quick):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    quick(tmp_path / "a.safetensors", 24, log=tmp_path / "log", channels="C")
+    events = accumulator.EventAccumulator(str(tmp_path / "log")).Reload()
+    tags = events.Tags()["scalars"]
+    assert {"loss/mean", "rate", "CDL-C arrival NMSE dB/10 dB", "CDL-C arrival above genie dB/-10 dB"} <= set(tags)
+    assert [e.step for e in events.Scalars("loss/mean")] == list(range(1, 25))
+
+
+AVERAGED = """
+import torch
+from jadce_fast.network import BeamNetwork
+from jadce_fast.training import data
+from jadce_fast.training.trainer import Trainer
+
+torch.set_num_threads(1)
+torch.distributed.init_process_group("gloo")
+processes, rank = torch.distributed.get_world_size(), torch.distributed.get_rank()
+
+
+def trained(processes, rank):
+    torch.manual_seed(0)
+    value, basis = torch.ones(3), torch.eye(48, dtype=torch.complex64)[:, :3]
+    network = BeamNetwork(value, 48, width=8, hidden=8, blocks=1, taps=3)
+    source = data.Family("C", torch.device("cpu"))
+    run = Trainer(network, source, basis, seed=1, device=torch.device("cpu"), batch=8, pool=32, rank=rank,
+                  processes=processes)
+    for _ in range(3):
+        run.step(1e-2)
+    return torch.cat([p.detach().flatten() for p in run.network.parameters()])
+
+
+# Equal draws in both processes have the mean gradient of one; different draws leave both with equal weights.
+assert torch.equal(trained(2, 0), trained(1, 0))
+mine = trained(2, rank)
+other = [torch.empty_like(mine) for _ in range(2)]
+torch.distributed.all_gather(other, mine)
+assert torch.equal(*other)
+assert not torch.equal(mine, trained(1, 0))
+"""
+
+
+def torchrun(*arguments):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def test_processes_average_their_gradients(tmp_path):
+    script = tmp_path / "averaged.py"
+    script.write_text(AVERAGED)
+    done = torchrun(str(script))
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_torchrun_trains_on_a_recording(tmp_path):
+    record(tmp_path / "r.npz")
+    arguments = ["-m", "jadce_fast.cli", "train", str(tmp_path / "a.safetensors"), "--network", "tiny"]
+    arguments += ["--channels", str(tmp_path / "r.npz"), "--steps", "6", "--batch", "8", "--threads", "1"]
+    done = torchrun(*arguments)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert load_prior(tmp_path / "a.safetensors").metadata["settings"]["processes"] == 2
 
 
 def test_train_refuses(tmp_path):
-    with pytest.raises(ValueError, match="size: expected one of tiny, base, large, found 'huge'"):
-        train.train(tmp_path / "a", size="huge")
-    with pytest.raises(ValueError, match="table: expected one of A, B, C, D, E, found 'AB'"):
-        train.train(tmp_path / "a", table="AB")
+    with pytest.raises(ValueError, match="network: expected one of tiny, base, large, ncsn, found 'huge'"):
+        train(tmp_path / "a", network="huge")
+    with pytest.raises(ValueError, match="channels: expected one of cdl, wide, A, B, C, D, E or recorded"):
+        train(tmp_path / "a", channels="AB")
     with pytest.raises(ValueError, match="steps: expected at least 1, found 0"):
-        train.train(tmp_path / "a", steps=0)
+        train(tmp_path / "a", steps=0)
     with pytest.raises(ValueError, match="minutes: expected a finite number"):
-        train.train(tmp_path / "a", minutes=-1)
+        train(tmp_path / "a", minutes=-1)
 
 
-def test_command_line(tmp_path):
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "jadce_fast.training", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300)
+def test_command_line(tmp_path, capsys):
+    def call(*arguments):
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(a) for a in arguments])
+        return (end.value.code, *capsys.readouterr())
 
-    assert "--size" in call("--help").stdout
-    wrong = call("--out", str(tmp_path / "a"), "--size", "huge")
-    assert wrong.returncode == 2
-    assert "huge" in wrong.stderr
+    record(tmp_path / "r.npz")
+    out = tmp_path / "a.safetensors"
+    wanted = ["--network", "tiny", "--channels", tmp_path / "r.npz", "--steps", 10, "--threads", 1]
+    status, text, notes = call("train", out, *wanted, "--json")
+    assert status == 0, notes
+    result = json.loads(text)
+    assert result["steps"] == 10
+    assert result["prior"] == str(out)
+    assert "held out NMSE" in notes
+    status, text, _ = call("export", out, tmp_path / "a.pt", "--json")
+    assert status == 0
+    assert json.loads(text)["difference"] < 1e-5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        network = torch.jit.load(tmp_path / "a.pt")
+    mean, var = network(torch.ones(2, 4, 5), torch.ones(2, 5))
+    assert mean.shape == (2, 4, 5)
+    assert var.shape == (2, 5)
+
+    for arguments, reason in (
+        (["train", out, "--network", "huge"], "network: expected one of"),
+        (["train", tmp_path / "a.pt"], "OUTPUT: expected the extension .safetensors"),
+        (["train", out, "--channels", tmp_path / "no.npz"], "expected a file of channels, found none"),
+        (["train", out, "--channels", "no"], "channels: expected one of cdl, wide"),
+        (["export", "no", tmp_path / "a.pt"], "prior: expected one of"),
+        (["export", out, tmp_path / "a.onnx"], "OUTPUT: expected the extension .pt"),
+    ):
+        status, text, notes = call(*arguments)
+        assert (status, text) == (2, "")
+        assert reason in notes

@@ -22,7 +22,7 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,7 +136,7 @@ def load_capture(path: str | os.PathLike[str]) -> Capture:
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: expected a {suffix} capture, found an empty file")
     try:
-        values = read_mat(path, _KEYS) if suffix == ".mat" else _read_npz(path)
+        values = read_mat(path, _KEYS) if suffix == ".mat" else read_npz(path, _KEYS)
         return _build(values, matlab=suffix == ".mat")
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -239,7 +239,8 @@ def _whole(value: npt.NDArray[Any], matlab: bool) -> npt.NDArray[Any]:
     return value.astype(np.int64) if (value == np.floor(value)).all() else value
 
 
-def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
+def read_npz(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+    """Read those of the named arrays that the archive has; `ValueError` if it is damaged or holds pickled objects."""
     with path.open("rb") as file:
         try:
             archive = np.load(file, allow_pickle=False)
@@ -252,7 +253,7 @@ def _read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
             ) from None
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("expected an .npz archive, found a single array")
-        return {key: _member(archive, key) for key in _KEYS if key in archive}
+        return {key: _member(archive, key) for key in names if key in archive}
 
 
 def _member(archive: np.lib.npyio.NpzFile, key: str) -> npt.NDArray[Any]:

@@ -10,6 +10,45 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+class CircularDepthwise(torch.autograd.Function):  # type: ignore[misc]
+    """`Depthwise` with its own gradient: a third of the memory traffic of autograd's, for training on a CPU."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
+        """Map [A, M, width] to [A, M, width]."""
+        ctx.save_for_backward(x, weight)
+        ctx.dilation = dilation
+        return _correlate(x, weight, dilation).add_(bias)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """Gradients by x, weight and bias."""
+        x, weight = ctx.saved_tensors
+        taps = weight.shape[1]
+        around = _around(x, taps // 2 * ctx.dilation)
+        shifts = [around[:, t * ctx.dilation : t * ctx.dilation + x.shape[1]] for t in range(taps)]
+        by_weight = torch.stack([(g * shifted).sum((0, 1)) for shifted in shifts], 1)
+        return _correlate(g, weight.flip(1), ctx.dilation), by_weight, g.sum((0, 1)), None
+
+
+def _around(x: Tensor, reach: int) -> Tensor:
+    """Beams -reach ... M - 1 + reach of a circular array; `reach` may exceed M."""
+    beams = x.shape[1]
+    if reach > beams:
+        return x[:, torch.arange(-reach, beams + reach, device=x.device) % beams]
+    return torch.cat([x[:, beams - reach :], x, x[:, :reach]], 1)
+
+
+def _correlate(x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    """sum_t x[b + (t - taps // 2) dilation] weight[:, t]."""
+    beams, taps = x.shape[1], weight.shape[1]
+    around = _around(x, taps // 2 * dilation)
+    y = around[:, :beams] * weight[:, 0]
+    for t in range(1, taps):
+        y.addcmul_(around[:, t * dilation : t * dilation + beams], weight[:, t])
+    return y
+
+
 class Depthwise(nn.Module):  # type: ignore[misc]
     """A circular convolution over beams per channel: beam b reads beams b + (t - taps // 2) dilation."""
 
@@ -21,6 +60,9 @@ class Depthwise(nn.Module):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [A, M, width] to [A, M, width]."""
+        if not torch.jit.is_scripting():
+            if x.device.type == "cpu" and x.dtype == torch.float32:
+                return CircularDepthwise.apply(x, self.weight, self.bias, self.dilation)
         weight = self.weight.to(x.dtype)
         taps = weight.shape[1]
         y = self.bias.to(x.dtype) + x * weight[:, taps // 2]

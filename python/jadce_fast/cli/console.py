@@ -66,7 +66,7 @@ class Progress:
         self._bar = progress.Progress(
             progress.TextColumn(text),
             progress.BarColumn(),
-            progress.MofNCompleteColumn(),
+            progress.MofNCompleteColumn() if total < 1000 else progress.TaskProgressColumn(),
             progress.TimeRemainingColumn(),
             progress.TextColumn("{task.fields[note]}", markup=False),
             console=console,

@@ -1,1 +1,8 @@
-"""Training of score networks: the randomised channel family, the loss and the loop."""
+"""Training of score networks: families of channels and recordings, losses, evaluation, the loop."""
+
+from . import evaluate
+from .data import KINDS
+from .loop import NETWORKS, train
+from .recording import load_channels
+
+__all__ = ["KINDS", "NETWORKS", "evaluate", "load_channels", "train"]

@@ -1,83 +1,91 @@
-"""What a trained network is worth: error on the plain CDL tables against the genie, and calibration."""
+"""What a network is worth on held-out channels in white noise: its error, the genie's, and its calibration."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..network import BeamNetwork
 from . import family
+from .data import HeldOut, coordinates
 
 SNR_DB = (-10, 0, 10, 20, 30)
-CASES = {"C arrival": ("C", 1), "C departure": ("C", 0), "A": ("A", 0), "B": ("B", 0), "D": ("D", 0)}
-_SEED = 1_000_003
+_SEED = 1_000_033
+_CHUNK = 64
+Rows = dict[str, list[float]]
 
 
-def split(z: Tensor) -> Tensor:
-    """Complex [A, P, M] to real parts, then imaginary parts [A, 2 P, M]."""
-    return torch.cat([z.real, z.imag], 1)
-
-
-def curve(
-    network: BeamNetwork, basis: Tensor, *, count: int = 256, with_genie: bool = True
-) -> dict[str, dict[str, list[float]]]:
-    """Denoising error of held-out channels of the plain tables (no jitter), white noise, by SNR of `SNR_DB`.
+def curve(network: nn.Module, basis: Tensor, cases: list[HeldOut], *, beamspace: bool = True) -> dict[str, Rows]:
+    """Denoising error by SNR of `SNR_DB`.
 
     Parameters
     ----------
-    network : BeamNetwork
-        On any device, in evaluation mode.
+    network : BeamNetwork or ScoreNetwork
+        On the channels' device, in evaluation mode.
     basis : (N, P) complex tensor
-        Its KLT basis.
-    count : int
-        Channels of each case.
-    with_genie : bool
-        Also estimate by LMMSE with the true path covariance of every channel.
+        Its basis over subcarriers.
+    cases : list of HeldOut
+    beamspace : bool
+        Whether it works on beams or on antennas.
 
     Returns
     -------
     dict
-        By case: ``nmse`` (dB, over all subcarriers), ``calibration`` (promised over true error variance of
-        the kept coefficients) and ``genie`` (dB).
+        By case: ``nmse`` (dB, over all subcarriers) and ``calibration`` (promised over true error variance of
+        the kept coefficients).
     """
-    device = network.eigenvalues.device
-    generator = torch.Generator(device).manual_seed(_SEED)
-    tables, basis = family.load_tables(device), basis.to(device)
-    result: dict[str, dict[str, list[float]]] = {}
-    for case, (table, convention) in CASES.items():
-        paths = family.draw_paths(tables, count, generator, table, convention)
-        h = family.channels(paths, generator)
-        white = torch.randn(h.shape, generator=generator, device=device, dtype=h.dtype)
-        energy, z = _energy(h), basis.mH @ h
-        left_out = _energy(h - basis @ z)
-        rows: dict[str, list[float]] = {"nmse": [], "calibration": []}
-        for snr in SNR_DB:
-            v = 10 ** (-snr / 10)
-            y = h + v**0.5 * white
-            with torch.no_grad():
-                mean, var = network(split(basis.mH @ y), torch.full((count, h.shape[2]), v, device=device))
-            error = (mean - split(z)).double().square().sum().item()
-            rows["nmse"].append(10 * math.log10((error + left_out) / energy))
-            rows["calibration"].append(var.double().sum().item() * network.subcarriers / error)
-            if with_genie:
-                lost = 0.0
-                for some in torch.arange(count, device=device).split(32):
-                    part = family.Paths(*(x[some] for x in paths))
-                    lost += _energy(family.genie(part, y[some], v) - h[some])
-                rows.setdefault("genie", []).append(10 * math.log10(lost / energy))
-        result[case] = {name: [round(value, 3) for value in row] for name, row in rows.items()}
+    result: dict[str, Rows] = {}
+    for case in cases:
+        h = case.beams
+        energy, left_out = _energy(h), _energy(h - basis @ (basis.mH @ h))
+        rows: Rows = {"nmse": [], "calibration": []}
+        for snr, y in zip(SNR_DB, _received(h), strict=True):
+            v = torch.full((len(h), h.shape[2]), 10 ** (-snr / 10), device=h.device)
+            error = promised = 0.0
+            for part in torch.arange(len(h), device=h.device).split(_CHUNK):
+                with torch.no_grad():
+                    mean, var = network(coordinates(y[part], basis, beamspace), v[part])
+                error += _energy(mean - coordinates(h[part], basis, beamspace))
+                promised += float(var.double().sum()) * h.shape[1]
+            rows["nmse"].append(round(10 * math.log10((error + left_out) / energy), 3))
+            rows["calibration"].append(round(promised / max(error, 1e-300), 3))
+        result[case.name] = rows
     return result
 
 
-def table(result: dict[str, dict[str, list[float]]]) -> str:
-    """`curve`'s result as text, one line a case and quantity."""
-    lines = [f"{'SNR, dB':24s}" + "".join(f"{snr:8d}" for snr in SNR_DB)]
+def genie(cases: list[HeldOut]) -> dict[str, Rows]:
+    """Error in dB of LMMSE with each channel's true path covariance, for the cases whose paths are known."""
+    result: dict[str, Rows] = {}
+    for case in cases:
+        if case.paths is None:
+            continue
+        h = case.beams
+        row = []
+        for snr, y in zip(SNR_DB, _received(h), strict=True):
+            lost = 0.0
+            for part in torch.arange(len(h), device=h.device).split(_CHUNK // 2):
+                paths = family.Paths(*(x[part] for x in case.paths))
+                lost += _energy(family.genie(paths, y[part], 10 ** (-snr / 10)) - h[part])
+            row.append(round(10 * math.log10(lost / _energy(h)), 3))
+        result[case.name] = {"genie": row}
+    return result
+
+
+def table(result: dict[str, Rows]) -> str:
+    """`curve`'s and `genie`'s results as text, one line a case and quantity."""
+    lines = [f"{'SNR, dB':28s}" + "".join(f"{snr:8d}" for snr in SNR_DB)]
     for case, rows in result.items():
         for name, row in rows.items():
-            lines.append(f"{case + ' ' + name:24s}" + "".join(f"{x:8.2f}" for x in row))
+            lines.append(f"{case + ' ' + name:28s}" + "".join(f"{x:8.2f}" for x in row))
     return "\n".join(lines)
+
+
+def _received(h: Tensor) -> list[Tensor]:
+    """Channels in white noise, the same at every SNR."""
+    generator = torch.Generator(h.device).manual_seed(_SEED)
+    white = torch.randn(h.shape, generator=generator, device=h.device, dtype=h.dtype)
+    return [h + 10 ** (-snr / 20) * white for snr in SNR_DB]
 
 
 def _energy(h: Tensor) -> float:

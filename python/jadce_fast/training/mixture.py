@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from . import family
+from .data import Source
 
 GRID = 10 ** torch.linspace(-3.0, 1.5, 16)  # 10^0.3 apart
 NOISE = (0.01, 0.1, 1.0, 10.0)
 
 
 def fit_beam_powers(
-    tables: family.Tables,
+    source: Source,
     basis: Tensor,
     eigenvalues: Tensor,
     generator: torch.Generator,
@@ -32,7 +32,7 @@ def fit_beam_powers(
     beam_gain, beam_weight : (kept,) tensors
         Rising powers and their weights, which sum to 1.
     """
-    h = basis.mH @ family.channels(family.draw_paths(tables, count, generator), generator)
+    h = basis.mH @ source.draw(count, generator)
     noise = torch.randn(h.shape, generator=generator, device=h.device, dtype=h.dtype)
     gain = GRID.to(h.device)
     power = gain[:, None] * eigenvalues.to(h.device)  # [G, P]

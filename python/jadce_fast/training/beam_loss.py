@@ -1,0 +1,78 @@
+"""What a beam network is trained by: noise maps, symmetries of the array, and the two losses."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from ..network import BeamNetwork
+
+
+def noise_maps(count: int, antennas: int, generator: torch.Generator) -> Tensor:
+    """Noise variances per beam [count, M]: SNR -16...36 dB, times a random smooth profile, a quarter flat.
+
+    A receiver's effective noise is made of other devices' errors and differs 10:1 and more between beams.
+    """
+    device = generator.device
+    level, reach, depth, flat = torch.rand(4, count, 1, generator=generator, device=device)
+    lag = torch.fft.fftfreq(antennas, 1 / antennas, device=device)
+    window = torch.exp(-0.5 * (lag / (1 + 6 * reach)) ** 2)
+    white = torch.randn(count, antennas, generator=generator, device=device)
+    smooth = torch.fft.ifft(torch.fft.fft(white) * window).real
+    # One antenna has no profile.
+    smooth = smooth / smooth.std(1, keepdim=True, correction=0).clamp_min(1e-6)
+    profile = torch.exp(smooth * torch.where(flat < 0.25, 0.0, 1.2 * depth))
+    return (10 ** (1.6 - 5.2 * level) * profile / profile.mean(1, keepdim=True)).clamp(3e-5, 3e2)
+
+
+def symmetries(
+    count: int, antennas: int, generator: torch.Generator, *, narrow: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Random circular shift, mirror image, phase and gain (0.5 dB rms) of channels in beamspace.
+
+    A `narrow` family, one table as it stands or a recording, has neither of the first two symmetries.
+
+    Returns the beam that each beam is read from, [count, 1, M], and its factor's real and imaginary part.
+    """
+    device = generator.device
+    phase, shift, mirror = torch.rand(3, count, 1, 1, generator=generator, device=device)
+    if narrow:
+        shift, mirror = torch.zeros_like(shift), torch.ones_like(mirror)
+    gain = 10 ** (0.025 * torch.randn(count, 1, 1, generator=generator, device=device))
+    beam = torch.arange(antennas, device=device)
+    flip = mirror < 0.5
+    # Antennas in reverse order: beam -b, and one antenna's phase ramp because the array does not wrap around.
+    source = (torch.where(flip, -beam, beam) + (shift * antennas).long()) % antennas
+    turn = 2 * math.pi * (phase + torch.where(flip, -source / antennas, 0.0))
+    return source, gain * turn.cos(), gain * turn.sin()
+
+
+def losses(
+    network: BeamNetwork, z: Tensor, source: Tensor, real: Tensor, imag: Tensor, v: Tensor, noise: Tensor
+) -> Tensor:
+    """Losses [2] of mean and variance for channels z [B, 2 P, M] turned by `symmetries`, in noise v [B, M].
+
+    `noise` is normal, of the shape of z.
+    """
+    z = z.gather(2, source.expand_as(z))
+    a, b = z.chunk(2, 1)
+    truth = torch.cat([a * real - b * imag, a * imag + b * real], 1)
+    with torch.autocast(z.device.type, torch.bfloat16, enabled=z.device.type == "cuda"):
+        mean, var = network(truth + noise * (0.5 * v[:, None]).sqrt(), v)
+    return torch.stack(mean_and_variance_loss(mean, var, truth, v, network.eigenvalues, network.subcarriers))
+
+
+def mean_and_variance_loss(
+    mean: Tensor, var: Tensor, truth: Tensor, v: Tensor, eigenvalues: Tensor, subcarriers: int
+) -> tuple[Tensor, Tensor]:
+    """Loss of the mean, the error per beam in units of the population Wiener error, and of the variance.
+
+    The latter, log s + e / s with the mean's error e held fixed, is least where s is the expected error.
+    """
+    lam, noise = eigenvalues[None, :, None], v[:, None, :]
+    unit = (lam * noise / (lam + noise)).sum(1)
+    error = (mean - truth).square().sum(1) / unit
+    spread = var * subcarriers / unit
+    return error.mean(), (spread.log() + error.detach() / spread).mean()
