@@ -1,4 +1,4 @@
-"""Pictures: the demonstration, and the trials of a campaign. Drawn without a display."""
+"""Pictures: the demonstration, the trials of a campaign, the denoising benchmark. Drawn without a display."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from .simulation.demo import Contender, Demonstration
+from .simulation.denoising import Row
 from .simulation.drop import Scenario
+from .simulation.estimators import GENIE
 from .simulation.run import Record
 
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -41,6 +43,16 @@ _STYLE = {
     "legend.frameon": False,
     "figure.facecolor": "white",
 }
+_BASELINES = {  # of the denoising benchmark: label, colour, marker
+    "ls": ("least squares", "#8a949e", "x"),
+    "omp": ("OMP, 100 atoms", "#a6761d", "s"),
+    "omp-stop": ("OMP, ends at the noise", "#a6761d", "D"),
+    "bg": ("Bernoulli-Gaussian, 0.15", "#7d6bb0", "^"),
+    "bg-em": ("Bernoulli-Gaussian, EM", "#7d6bb0", "v"),
+    "valse": ("VALSE", INK, "P"),
+}
+_PRIOR_MARKERS = "o<>hp*dH8"
+_NEAR_DB = 4.0  # the panel of distances to the genie ends here
 _RANGE_DB = 35.0  # dynamic range of channel images
 _PAD = 4  # zero padding of the delay-angle transform
 
@@ -93,6 +105,42 @@ def trials_figure(records: Sequence[Record], scenario: Scenario) -> Figure:
         right.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         right.xaxis.set_minor_formatter(NullFormatter())
         left.legend()
+    return figure
+
+
+def denoising_figure(rows: Sequence[Row], title: str) -> Figure:
+    """Draw NMSE over SNR, and the distance to the genie with two standard errors, of one kind of noise."""
+    lines: dict[str, list[Row]] = {}
+    for row in rows:
+        lines.setdefault(row.estimator, []).append(row)
+    priors = [name for name in lines if name not in (*_BASELINES, GENIE)]
+    with rc_context(_STYLE | {"axes.grid": True, "axes.grid.axis": "both"}):
+        figure = Figure(figsize=(13.2, 6.2), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08, wspace=0.03))
+        figure.suptitle(title, x=0.012, ha="left", fontsize=13)
+        left, right = figure.subplots(1, 2)
+        for name, own in lines.items():
+            look: dict[str, Any] = {"lw": 2.0, "ms": 7, "mec": "white", "mew": 0.6}
+            if name == GENIE:
+                look |= {"label": "genie (true paths)", "color": "black", "ls": (0, (4, 2)), "lw": 1.8, "zorder": 4}
+            elif name in _BASELINES:
+                label, colour, marker = _BASELINES[name]
+                look |= {"label": label, "color": colour, "marker": marker, "lw": 1.4, "ls": (0, (2, 1.5))}
+                look |= {"mec": colour, "mew": 1.2} if marker == "x" else {}
+            else:
+                i = priors.index(name)
+                look |= {"label": _prior_label(name), "color": _COLOURS[i % len(_COLOURS)], "zorder": 3}
+                look |= {"marker": _PRIOR_MARKERS[i % len(_PRIOR_MARKERS)]}
+            snr = [row.snr_db for row in own]
+            left.plot(snr, [row.nmse_db for row in own], **look)
+            gap = [row.genie_gap_db for row in own]
+            errors = [2 * (row.genie_gap_db_se or 0.0) for row in own]
+            right.errorbar(snr, gap, errors, capsize=2.5, elinewidth=1, **look)
+        farthest = max((r.genie_gap_db + 2 * (r.genie_gap_db_se or 0) for n in priors for r in lines[n]), default=1.0)
+        left.set(title="Denoising error", xlabel="SNR in dB", ylabel="NMSE in dB")
+        right.set(title="Distance to the genie", xlabel="SNR in dB", ylabel="dB above the genie")
+        right.set_ylim(-0.05, min(max(1.1 * farthest, 1.0), _NEAR_DB))
+        handles, labels = left.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center", handlelength=2.6)
     return figure
 
 
@@ -250,6 +298,11 @@ def _draw_distribution(axes: Any, values: Sequence[float], name: str, colour: st
     share = np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
     axes.plot(ordered, share, color=colour, lw=2.2, drawstyle="steps-post", label=name, marker="o", ms=3)
     axes.set(ylim=(0, 1.02))
+
+
+def _prior_label(name: str) -> str:
+    """Name of a prior, or of its file without the folder."""
+    return f"network {Path(name).stem}" if name != "gaussian" else "Gaussian prior"
 
 
 def _error(channel: npt.NDArray[np.complex64] | None, truth: npt.NDArray[np.complex64]) -> str:
