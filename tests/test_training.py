@@ -254,6 +254,11 @@ def test_checkpoint_of_other_settings_or_damaged_is_refused(tmp_path, quick):
         quick(out, 31)
     with pytest.raises(ValueError, match="seed: expected 0 like the checkpoint"):
         quick(out, 30, seed=1)
+    one, other = (torch.randn(20, 4, 2, dtype=torch.complex64, generator=seeded(i)) for i in (1, 2))
+    with pytest.raises(KeyboardInterrupt):
+        quick(tmp_path / "b.safetensors", 30, report=stop_at(5), channels=one)
+    with pytest.raises(ValueError, match="recording: expected '[0-9a-f]+' like the checkpoint"):
+        quick(tmp_path / "b.safetensors", 30, channels=other)
     checkpoint = tmp_path / "a.safetensors.checkpoint"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(ValueError, match="checkpoint: expected one that this command wrote"):
@@ -387,6 +392,13 @@ def test_train_refuses(tmp_path):
         train(tmp_path / "a", network="huge")
     with pytest.raises(ValueError, match="channels: expected one of cdl, wide, A, B, C, D, E or recorded"):
         train(tmp_path / "a", channels="AB")
+    with pytest.raises(ValueError, match="device: expected cpu or cuda, found 'abacus'"):
+        train(tmp_path / "a", device="abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="device: expected cpu, or cuda where there is one, found 'cuda'"):
+            train(tmp_path / "a", device="cuda")
+    with pytest.raises(ValueError, match="out: expected a file in an existing directory"):
+        train(tmp_path / "no" / "a.safetensors")
     with pytest.raises(ValueError, match="steps: expected at least 1, found 0"):
         train(tmp_path / "a", steps=0)
     with pytest.raises(ValueError, match="minutes: expected a finite number"):

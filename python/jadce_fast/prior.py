@@ -91,7 +91,7 @@ class Prior:
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        return _compile(self.network)
+        return _compile(self.network)  # takes a second, and receivers have a native kernel for these
 
 
 class ScorePrior:
@@ -106,6 +106,7 @@ class ScorePrior:
         self.subcarriers, self.metadata = network.subcarriers, metadata
         self.basis, self.eigenvalues, self.beam_gain, self.beam_weight = _unstructured(self.subcarriers)
         self.network = network.eval().requires_grad_(False)
+        self._compiled = _compile(self.network)  # now: a detection shall not wait for it
 
     def denoise(
         self, z: npt.ArrayLike, v: npt.ArrayLike, devices: npt.ArrayLike | None = None
@@ -117,10 +118,6 @@ class ScorePrior:
             *[_run(self._compiled, z[i : i + _CHUNK], v[i : i + _CHUNK]) for i in starts], strict=True
         )
         return np.concatenate(means), np.concatenate(variances)
-
-    @functools.cached_property
-    def _compiled(self) -> Any:
-        return _compile(self.network)
 
 
 class GaussianPrior:

@@ -96,9 +96,7 @@ def train(
     ------
     ValueError, TypeError
         For an unknown network or family, channels that do not fit, a number that is not positive, a checkpoint
-        of other settings.
-    ImportError
-        If `log` is given and tensorboard is not installed.
+        of other settings, a device that is not there, `log` without tensorboard.
     RuntimeError
         If the loss becomes infinite or NaN.
     """
@@ -119,6 +117,8 @@ def train(
     batch, pool = sizes[not cuda], many[not cuda]
     source: Source = Family(channels, place) if isinstance(channels, str) else Recording(channels, place)
     out, checkpoint = Path(out), Path(f"{os.fspath(out)}.checkpoint")
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"out: expected a file in an existing directory, found {str(out)!r}")
 
     torch.manual_seed(seed)
     generator = torch.Generator(place).manual_seed(seed)
@@ -140,6 +140,7 @@ def train(
     }
     settings |= {"pool": pool, "rate": rate, "processes": processes}
     settings |= {"width": width, "weighting": weighting} if ncsn else {}
+    settings |= {"recording": source.fingerprint} if isinstance(source, Recording) else {}
     trainer = Trainer(
         model,
         source,
@@ -167,7 +168,7 @@ def train(
             elapsed = _together(time.perf_counter() - start, processes, place)
             done = trainer.count / steps if steps else elapsed / (60 * minutes)
             if done * _VALIDATIONS >= marks + 1 and rank == 0:
-                line = validation(elapsed, rate, progress)
+                line = validation(elapsed, progress)
                 report(min(done, 1.0), trainer.count, line)
             marks = max(marks, int(done * _VALIDATIONS))
             if done >= 1:
@@ -222,11 +223,14 @@ class _Validation:
         self.genie = evaluate.genie(self.cases)
         self.board: Any = None
         if log is not None:
-            from torch.utils.tensorboard import SummaryWriter
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ValueError("log: expected tensorboard (pip install jadce-fast[train]), found none") from None
 
             self.board = SummaryWriter(os.fspath(log), purge_step=trainer.count)
 
-    def __call__(self, elapsed: float, rate: float, progress: dict[str, Any]) -> str:
+    def __call__(self, elapsed: float, progress: dict[str, Any]) -> str:
         fit, spread = self.trainer.loss.tolist()
         if not math.isfinite(fit + spread):
             raise RuntimeError(f"training diverged at step {self.trainer.count}: loss {fit}, {spread}; lower --rate")
@@ -260,7 +264,12 @@ class _Validation:
 
 def _processes(device: str) -> tuple[int, int, torch.device]:
     """Rank, number of processes and device of this process; joins torchrun's group."""
-    place = torch.device(device)
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        raise ValueError(f"device: expected cpu or cuda, found {device!r}") from None
+    if place.type not in ("cpu", "cuda") or (place.type == "cuda" and not torch.cuda.is_available()):
+        raise ValueError(f"device: expected cpu, or cuda where there is one, found {device!r}")
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     if processes == 1:
         return 0, 1, place

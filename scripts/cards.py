@@ -1,0 +1,132 @@
+"""Write the model cards of the shipped priors from their metadata and the measurements in docs/data/denoising.
+
+python scripts/cards.py, after python scripts/denoising.sh has measured them.
+"""
+
+import csv
+from pathlib import Path
+
+import jadce_fast as jf
+from jadce_fast.prior import ScorePrior
+
+ROOT = Path(__file__).parent.parent
+WEIGHTS, DATA = ROOT / "python/jadce_fast/weights", ROOT / "docs/data/denoising"
+CASES = ("C-arrival", "C-departure", "A-departure", "B-departure", "D-departure", "E-departure")
+
+FAMILIES = {
+    "C": "CDL-C alone, no jitter, both columns of base-station angles, random azimuth, delay spread 100-363 ns",
+    "cdl": "CDL-A...E, both columns of base-station angles, random azimuth, jittered delays, powers, angles and "
+    "spreads; delay spread 100-363 ns with a tail of 30-600 ns",
+    "wide": "CDL-A...E and tables of no model, both columns of base-station angles, random azimuth; delay spread "
+    "30-1000 ns, cluster spreads 2-17 degrees, Rician factors 0-22 dB",
+}
+LIMITS = {
+    "C": "for CDL-C only. It is better there than the general priors and worse, and over-confident, elsewhere; devices "
+    "of about unit mean power (a receiver scales them).",
+    "cdl": "devices of about unit mean power (a receiver scales them); delay spreads above 600 ns: take `cdl-wide`; "
+    "another subcarrier spacing or array needs a prior of its own (`jadce train`).",
+    "wide": "devices of about unit mean power (a receiver scales them); it gives up some accuracy on the usual delay "
+    "spreads for its width: take `cdl` where these hold; another subcarrier spacing or array needs a prior of its own "
+    "(`jadce train`).",
+}
+RAMP = (
+    "the command is that of the release that made it. Half of the updates' channels, the mirrored ones, had a wrong "
+    "phase ramp then; going on for 1200 updates with the right one gains 0.01 dB"
+)
+
+
+def rows_of(case: str, name: str, noise: str) -> list[dict[str, str]]:
+    with (DATA / f"{case}.csv").open() as file:
+        return [row for row in csv.DictReader(file) if row["estimator"] == name and row["noise"] == noise]
+
+
+def line(label: str, rows: list[dict[str, str]], column: str) -> str:
+    return f"| {label} | " + " | ".join(f"{float(row[column]):.2f}" for row in rows) + " |"
+
+
+def measured(name: str) -> list[str]:
+    text: list[str] = []
+    for noise in ("white", "coloured"):
+        text += ["", f"{noise.capitalize()} noise:" if noise == "white" else "Coloured noise, 10:1 over beams:", ""]
+        for case in CASES:
+            rows, genie = rows_of(case, name, noise), rows_of(case, "genie", noise)
+            if not rows:
+                continue
+            if len(text) == 3 or text[-1] == "":
+                text += ["| SNR, dB | " + " | ".join(f"{float(r['snr_db']):g}" for r in rows) + " |", "|---" * 6 + "|"]
+            model, side = case.split("-")
+            text += [
+                line(f"CDL-{model} {side}, NMSE ({rows[0]['channels']} channels)", rows, "nmse_db"),
+                line("genie", genie, "nmse_db"),
+                line("promised / true squared error", rows, "calibration"),
+            ]
+    return text
+
+
+def card(name: str) -> str:
+    prior = jf.load_prior(name)
+    meta, network = prior.metadata, prior.network
+    settings = meta.get("settings", {})
+    kind = settings.get("channels", "C" if name == "cdl-c" else "cdl")
+    weights = sum(p.numel() for p in network.parameters())
+    facts = [
+        ("array and grid", "half-wavelength ULA (trained with 32 antennas), 48 subcarriers 30 kHz apart"),
+        ("normalisation", "unit mean power of every channel"),
+    ]
+    if isinstance(prior, ScorePrior):
+        what = (
+            "posterior mean and error variance of a device's channel from its noisy version\n"
+            "over subcarriers and antennas"
+        )
+        facts.append(
+            ("network", f"NCSNv2 (first order) and NCSN (second order), width {network.architecture['width']}")
+        )
+    else:
+        what = (
+            "posterior mean and error variance of a device's channel from noisy Karhunen-Loève\n"
+            "coefficients in beamspace, told the noise variance of every beam"
+        )
+        a = network.architecture
+        facts += [
+            ("coefficients", f"{len(prior.eigenvalues)} of 48"),
+            (
+                "network",
+                f"width {a['width']}, hidden {a['hidden']}, {a['blocks']} blocks, {a['taps']} taps, dilations "
+                + ", ".join(map(str, a["dilations"])),
+            ),
+        ]
+    macs = network.multiplications(32) / 1e6
+    facts += [
+        ("weights", f"{weights}"),
+        ("arithmetic", f"{macs:.2f} million multiply-accumulates a device (32 antennas)"),
+        ("trained on", FAMILIES[kind]),
+        ("made by", f"`{meta['recipe']}`"),
+        (
+            "updates",
+            f"{meta['steps']} of {meta['batch'] if 'batch' in meta else settings['batch']} channels, "
+            f"seed {meta['seed'] if 'seed' in meta else settings['seed']}, {meta['seconds']:.0f} s",
+        ),
+        ("hardware", meta["hardware"]),
+    ]
+    if "settings" not in meta and name != "cdl-c":
+        facts.append(("note", RAMP))
+    elif "settings" not in meta:
+        facts.append(("note", "the command is that of the release that made it"))
+    facts.append(("licence", meta["license"]))
+    text = [f"# {name}", "", f'Score network for JADCE: {what}. Read it with `jadce_fast.load_prior("{name}")`.', ""]
+    text += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts), ""]
+    text += [
+        "Measured by `bash scripts/denoising.sh` on held-out channels of plain tables (no jitter, random azimuth,",
+        "delay spread 100-363 ns), errors over all 48 subcarriers. The genie knows every channel's path delays, angles",
+        "and powers, and the noise map.",
+        *measured(name),
+        "",
+        f"Limits: {LIMITS[kind]}",
+    ]
+    return "\n".join(text) + "\n"
+
+
+if __name__ == "__main__":
+    for name in jf.prior.shipped_priors():
+        (WEIGHTS / f"{name}.md").write_text(card(name))
+        print(name)
