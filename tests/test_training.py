@@ -125,6 +125,15 @@ def test_noise_maps():
     assert depth.quantile(0.9) > 10
 
 
+@pytest.mark.parametrize("antennas", [1, 2, 3])
+def test_noise_maps_of_few_antennas(antennas):
+    v = beam_loss.noise_maps(20000, antennas, seeded(10))
+    assert v.isfinite().all()
+    # The level is 52 dB wide and the profile has mean 1; single beams reach up to the number of antennas above it.
+    assert (v.mean(1) > 10**-3.7).all()
+    assert (v.mean(1) < 10**1.61).all()
+
+
 def test_variance_loss_is_least_at_the_expected_error():
     generator = seeded(11)
     truth, v = torch.zeros(4000, 2, 1), torch.ones(4000, 1)

@@ -21,8 +21,8 @@ def noise_maps(count: int, antennas: int, generator: torch.Generator) -> Tensor:
     window = torch.exp(-0.5 * (lag / (1 + 6 * reach)) ** 2)
     white = torch.randn(count, antennas, generator=generator, device=device)
     smooth = torch.fft.ifft(torch.fft.fft(white) * window).real
-    # One antenna has no profile.
-    smooth = smooth / smooth.std(1, keepdim=True, correction=0).clamp_min(1e-6)
+    smooth = smooth - smooth.mean(1, keepdim=True)
+    smooth = smooth / smooth.std(1, keepdim=True, correction=0).clamp_min(1e-3)  # one antenna has no profile
     profile = torch.exp(smooth * torch.where(flat < 0.25, 0.0, 1.2 * depth))
     return (10 ** (1.6 - 5.2 * level) * profile / profile.mean(1, keepdim=True)).clamp(3e-5, 3e2)
 
