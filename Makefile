@@ -26,8 +26,8 @@ lint: $(STAMPS)/package $(STAMPS)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.[ch]pp' -o -name '*.cu')
-	$(BIN)/cmake -S . -B build/lint -G Ninja -DJADCE_WERROR=ON -DJADCE_CUDA=AUTO -DCMAKE_BUILD_TYPE=Release \
+	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.[ch]pp' -o -name '*.h' -o -name '*.cu')
+	$(BIN)/cmake -S . -B build/lint -G Ninja -DJADCE_WERROR=ON -DJADCE_CUDA=AUTO -DJADCE_EMULATOR=ON -DCMAKE_BUILD_TYPE=Release \
 	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) > /dev/null
 	$(BIN)/cmake --build build/lint
@@ -35,7 +35,7 @@ lint: $(STAMPS)/package $(STAMPS)/lint
 format: $(STAMPS)/lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(find csrc -name '*.[ch]pp' -o -name '*.cu')
+	$(BIN)/clang-format -i $$(find csrc -name '*.[ch]pp' -o -name '*.h' -o -name '*.cu')
 
 clean:
 	rm -rf $(VENV) build out
@@ -52,7 +52,8 @@ $(STAMPS)/package: $(STAMPS)/venv $(SOURCES)
 	touch $@
 
 $(STAMPS)/test: $(STAMPS)/package
-	$(PIP) install -q -c constraints.txt -e ".[test,oracle]" --no-build-isolation -Cbuild-dir=build/package
+	$(PIP) install -q -c constraints.txt -e ".[test,oracle]" --no-build-isolation -Cbuild-dir=build/package \
+	  -Ccmake.define.JADCE_EMULATOR=ON
 	touch $@
 
 $(STAMPS)/lint: $(STAMPS)/package

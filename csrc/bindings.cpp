@@ -1,5 +1,5 @@
-// The only file that knows Python. Arguments were checked by the Python layer; arrays are C-contiguous and of the right
-// dtype, or pybind11 refuses them.
+// Python's view of the library; with cuda_bindings.cpp the only file that knows Python. Arguments were checked by the
+// Python layer; arrays are C-contiguous and of the right dtype, or pybind11 refuses them.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -10,10 +10,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "kernels/beam_network_pack.hpp"
 #if defined(JADCE_CUDA)
-#include "kernels/pilot_transform_cuda.hpp"
+#include "cuda_bindings.hpp"
 #endif
+#include "kernels/beam_network_pack.hpp"
 #include "receiver/layout.hpp"
 #include "receiver/stmp.hpp"
 
@@ -309,24 +309,7 @@ PYBIND11_MODULE(_core, m) {
       py::arg("y").noconvert(), "Mean |y|^2 in double precision, without waking the threads of a BLAS");
 #if defined(JADCE_CUDA)
   m.attr("cuda_built") = true;
-  m.def(
-      "cuda_devices",
-      [] {
-        const char* message = "";
-        const int count = cuda::device_count(&message);
-        return std::pair(count, std::string(message));
-      },
-      "Number of CUDA devices, and why there is none");
-  m.def("cuda_gather", [](std::uintptr_t r, std::uintptr_t rows, std::uintptr_t twiddle, std::uintptr_t basis,
-                          std::uintptr_t device, std::int64_t count, int devices, int subcarriers, int symbols,
-                          int antennas, int coefficients, std::uintptr_t z, std::uintptr_t stream) {
-    const auto floats_at = [](std::uintptr_t p) { return reinterpret_cast<const float*>(p); };
-    const char* error =
-        cuda::gather(floats_at(r), reinterpret_cast<const std::int32_t*>(rows), floats_at(twiddle), floats_at(basis),
-                     reinterpret_cast<const std::int64_t*>(device), count, devices, subcarriers, symbols, antennas,
-                     coefficients, reinterpret_cast<float*>(z), reinterpret_cast<void*>(stream));
-    if (error) throw std::runtime_error(error);
-  });
+  cuda::bind_kernels(m);
 #else
   m.attr("cuda_built") = false;
   m.def("cuda_devices", [] { return std::pair(0, std::string("built without CUDA (no nvcc was found)")); });

@@ -1,5 +1,4 @@
-#include <cuda_runtime.h>
-
+#include "core/launch.hpp"
 #include "kernels/pilot_transform_cuda.hpp"
 
 namespace jadce::cuda {
@@ -21,7 +20,7 @@ __global__ void __launch_bounds__(kBeams* kGroups)
                   const float2* __restrict__ twiddle, const float2* __restrict__ basis,
                   const std::int64_t* __restrict__ device, unsigned devices, int subcarriers, int symbols, int antennas,
                   int coefficients, float2* __restrict__ z) {
-  extern __shared__ float2 correlation[];
+  float2* const correlation = dynamic_shared<float2>();
   const auto k = static_cast<unsigned long long>(device[blockIdx.x]);
   const int lane = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.y) * kBeams + lane;
   const bool inside = beam < antennas;
@@ -56,22 +55,14 @@ int device_count(const char** message) {
   return error == cudaSuccess ? count : 0;
 }
 
-const char* gather(const float* r, const std::int32_t* rows, const float* twiddle, const float* basis,
-                   const std::int64_t* device, std::int64_t count, int devices, int subcarriers, int symbols,
-                   int antennas, int coefficients, float* z, void* stream) {
-  if (count == 0) return nullptr;
-  const dim3 grid(static_cast<unsigned>(count), static_cast<unsigned>((antennas + kBeams - 1) / kBeams));
-  const std::size_t shared = sizeof(float2) * static_cast<std::size_t>(subcarriers) * kBeams;
-  cudaError_t error =
-      cudaFuncSetAttribute(gather_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
-  if (error == cudaSuccess) {
-    gather_kernel<<<grid, dim3(kBeams, kGroups), shared, static_cast<cudaStream_t>(stream)>>>(
-        reinterpret_cast<const float2*>(r), rows, reinterpret_cast<const float2*>(twiddle),
-        reinterpret_cast<const float2*>(basis), device, static_cast<unsigned>(devices), subcarriers, symbols, antennas,
-        coefficients, reinterpret_cast<float2*>(z));
-    error = cudaGetLastError();
-  }
-  return error == cudaSuccess ? nullptr : cudaGetErrorString(error);
+void gather(const float* r, const std::int32_t* rows, const float* twiddle, const float* basis,
+            const std::int64_t* device, std::int64_t count, int devices, int subcarriers, int symbols, int antennas,
+            int coefficients, float* z, void* stream) {
+  if (count == 0) return;
+  launch("gather", gather_kernel, dim3(static_cast<unsigned>(count), blocks(antennas, kBeams)), dim3(kBeams, kGroups),
+         sizeof(float2) * static_cast<std::size_t>(subcarriers) * kBeams, stream, reinterpret_cast<const float2*>(r),
+         rows, reinterpret_cast<const float2*>(twiddle), reinterpret_cast<const float2*>(basis), device,
+         static_cast<unsigned>(devices), subcarriers, symbols, antennas, coefficients, reinterpret_cast<float2*>(z));
 }
 
 }  // namespace jadce::cuda

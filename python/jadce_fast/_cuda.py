@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from . import _core
 
 if TYPE_CHECKING:
     from .ops import Transform
+    from .pilots import Pilots
 
 
 def gather(plan: Transform, r: Any, devices: Any) -> Any:
@@ -66,14 +68,14 @@ def _tables(plan: Transform, device: Any) -> tuple[Any, Any, Any]:
     import torch
 
     if device not in plan.on_device:
-        p = plan.pilots
-        assert p.rows is not None
-        phase = np.exp(2j * np.pi * np.arange(p.devices) / p.devices)
-        arrays = (
-            np.ascontiguousarray(p.rows.T, np.int32),
-            (np.sqrt(p.power) * phase).astype(np.complex64),
-            plan.basis,
-        )
+        arrays = (*pilot_tables(plan.pilots), plan.basis)
         plan.on_device[device] = tuple(torch.from_numpy(a).to(device) for a in arrays)
     tables: tuple[Any, Any, Any] = plan.on_device[device]
     return tables
+
+
+def pilot_tables(pilots: Pilots) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.complex64]]:
+    """DFT rows (N, T) and twiddles (K,), sqrt(power) exp(+2 pi i k / K), of partial-DFT pilots."""
+    assert pilots.rows is not None
+    phase = np.exp(2j * np.pi * np.arange(pilots.devices) / pilots.devices)
+    return np.ascontiguousarray(pilots.rows.T, np.int32), (np.sqrt(pilots.power) * phase).astype(np.complex64)

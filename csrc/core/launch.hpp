@@ -1,0 +1,42 @@
+// Launches of CUDA kernels. With csrc/emulator in the include path the same code runs on the CPU.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+namespace jadce::cuda {
+
+extern __shared__ __align__(16) unsigned char shared_bytes[];
+
+// A block's dynamic shared memory; its size is the launch's.
+template <class T>
+__device__ T* dynamic_shared() {
+  return reinterpret_cast<T*>(shared_bytes);
+}
+
+inline constexpr std::size_t kMostShared = 227 * 1024;  // bytes a block can have, compute capability 9.0
+
+inline unsigned blocks(std::int64_t count, std::int64_t each) {
+  return static_cast<unsigned>((count + each - 1) / each);
+}
+
+// Runs kernel(arguments...) with `shared` bytes of dynamic shared memory on `stream` (a cudaStream_t). Throws
+// std::runtime_error with the kernel's name if it cannot be launched.
+template <class... P, class... A>
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, void* stream,
+            A... arguments) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = grid;
+  config.blockDim = block;
+  config.dynamicSmemBytes = shared;
+  config.stream = static_cast<cudaStream_t>(stream);
+  cudaError_t error = cudaSuccess;
+  if (shared > 48 * 1024)  // more must be asked for
+    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+  if (error == cudaSuccess) error = cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...);
+  if (error != cudaSuccess) throw std::runtime_error(std::string(name) + ": " + cudaGetErrorString(error));
+}
+
+}  // namespace jadce::cuda

@@ -1,0 +1,15 @@
+// The CUDA kernels on the CPU, for tests: the functions of csrc/cuda_bindings.cpp on addresses of host memory.
+#include "cuda_bindings.hpp"
+#include "emulator/checks.hpp"
+#include "emulator/fibers.hpp"
+
+PYBIND11_MODULE(_emulated, m) {
+  using namespace jadce;
+  m.doc() = "CUDA kernels of jadce-fast, emulated";
+  cuda::bind_kernels(m);
+  m.def("set_reversed", &emulator::set_reversed, "Runs threads in falling order");
+  m.def("check_tree_sum", cuda::by_address(&cuda::check_tree_sum));
+  m.def("check_warp_operations", cuda::by_address(&cuda::check_warp_operations));
+  m.def("check_count_values", cuda::by_address(&cuda::check_count_values));
+  m.def("check_misuse", cuda::by_address(&cuda::check_misuse));
+}

@@ -1,0 +1,94 @@
+// Kernels that use, or misuse, what the emulator stands in for. Only its own tests run them.
+#include "core/launch.hpp"
+#include "emulator/checks.hpp"
+
+namespace jadce::cuda {
+
+namespace {
+
+// Sum of x[count] by a tree in shared memory; one block.
+__global__ void tree_sum(const float* x, int count, float* out) {
+  float* const part = dynamic_shared<float>();
+  const unsigned i = threadIdx.x;
+  part[i] = static_cast<int>(i) < count ? x[i] : 0.0f;
+  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (i < half) part[i] += part[i + half];
+  }
+  if (i == 0) *out = part[0];
+}
+
+// What every lane gets from each warp operation: [operation, thread].
+__global__ void warp_operations(unsigned* out) {
+  const unsigned i = threadIdx.x, count = blockDim.x, all = ~0u;
+  out[0 * count + i] = __shfl_sync(all, i, 3);
+  out[1 * count + i] = __shfl_up_sync(all, i, 2);
+  out[2 * count + i] = __shfl_down_sync(all, i, 2);
+  out[3 * count + i] = __shfl_xor_sync(all, i, 5);
+  out[4 * count + i] = __shfl_xor_sync(all, i, 5, 8);
+  out[5 * count + i] = __ballot_sync(all, i % 3 == 0);
+  out[6 * count + i] = __reduce_add_sync(all, i);
+  out[7 * count + i] = __reduce_max_sync(all, i);
+  // Halves of a warp on their own, in different branches.
+  const unsigned half = i % 32 < 16 ? 0xffffu : 0xffff0000u;
+  if (i % 32 < 16)
+    out[8 * count + i] = __reduce_add_sync(half, i);
+  else
+    out[8 * count + i] = __reduce_max_sync(half, i);
+}
+
+__global__ void count_values(const int* x, int count, int* bins) {
+  const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < count) atomicAdd(bins + x[i], 1);
+}
+
+__global__ void misuse(int kind, float* out) {
+  float* const x = dynamic_shared<float>();
+  const unsigned i = threadIdx.x;
+  switch (kind) {
+    case 0:  // a thread leaves before the barrier
+      if (i == 5) return;
+      __syncthreads();
+      break;
+    case 1:  // two barriers
+      if (i < 7)
+        __syncthreads();
+      else
+        __syncthreads();
+      break;
+    case 2:  // lanes that do not come
+      if (i < 9) out[i] = __shfl_sync(~0u, 1.0f, 0);
+      __syncthreads();
+      break;
+    case 3:  // beyond the end
+      x[blockDim.x] = 1.0f;
+      break;
+    case 4:  // read before anyone wrote
+      out[i] = x[i];
+      break;
+    default:  // no barrier between write and read
+      x[i] = static_cast<float>(i);
+      out[i] = x[(i + 1) % blockDim.x];
+  }
+}
+
+}  // namespace
+
+void check_tree_sum(const float* x, int count, int threads, float* out) {
+  launch("tree_sum", tree_sum, 1, static_cast<unsigned>(threads), sizeof(float) * static_cast<std::size_t>(threads),
+         nullptr, x, count, out);
+}
+
+void check_warp_operations(int threads, unsigned* out) {
+  launch("warp_operations", warp_operations, 1, static_cast<unsigned>(threads), 0, nullptr, out);
+}
+
+void check_count_values(const int* x, int count, int* bins) {
+  launch("count_values", count_values, blocks(count, 64), 64, 0, nullptr, x, count, bins);
+}
+
+void check_misuse(int kind, int threads, std::size_t shared, float* out) {
+  launch("misuse", misuse, 1, static_cast<unsigned>(threads), shared, nullptr, kind, out);
+}
+
+}  // namespace jadce::cuda

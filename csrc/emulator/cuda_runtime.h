@@ -1,0 +1,176 @@
+// The part of CUDA's runtime that the kernels use, for the host's C++ compiler: the .cu files compile unchanged and run
+// on host pointers, block after block (fibers.hpp). In the include path of test builds only.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <tuple>
+#include <utility>
+
+#include "emulator/fibers.hpp"
+
+#define __global__
+#define __device__
+#define __host__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+#define __align__(n) __attribute__((aligned(n)))
+// Static storage that one block after another uses; legal after `extern` too, where constinit spares a call.
+#define __shared__ constinit thread_local
+
+struct uint3 {
+  unsigned x, y, z;
+};
+
+struct dim3 {
+  unsigned x = 1, y = 1, z = 1;
+  constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
+};
+
+struct alignas(8) float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+inline float2 make_float2(float x, float y) { return {x, y}; }
+inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+
+extern constinit thread_local uint3 threadIdx, blockIdx;
+extern constinit thread_local dim3 blockDim, gridDim;
+
+// Barriers of two source lines never match: threads that wait at different ones are an error.
+inline void __syncthreads(jadce::emulator::Where where = jadce::emulator::Where::current()) {
+  jadce::emulator::block_barrier(where);
+}
+inline void __syncwarp(unsigned mask = ~0u, jadce::emulator::Where where = jadce::emulator::Where::current()) {
+  jadce::emulator::exchange(mask, 0, where);
+}
+
+namespace jadce::emulator {
+
+template <class T>
+std::uint64_t bits(T value) {
+  static_assert(sizeof(T) <= sizeof(std::uint64_t));
+  std::uint64_t raw = 0;
+  std::memcpy(&raw, &value, sizeof(T));
+  return raw;
+}
+
+// What `from` gave; lanes outside the mask give a pattern that is not a number.
+template <class T>
+T of_lane(const Exchange& lanes, unsigned from) {
+  const std::uint64_t raw = lanes.mask >> from & 1u ? lanes.value[from] : ~std::uint64_t{0};
+  T value;
+  std::memcpy(&value, &raw, sizeof(T));
+  return value;
+}
+
+template <class T, class Operation>
+T reduce(unsigned mask, T value, Operation operation, Where where) {
+  const Exchange lanes = exchange(mask, bits(value), where);
+  bool first = true;
+  T total{};
+  for (unsigned i = 0; i < 32; ++i) {
+    if (!(lanes.mask >> i & 1u)) continue;
+    total = first ? of_lane<T>(lanes, i) : operation(total, of_lane<T>(lanes, i));
+    first = false;
+  }
+  return total;
+}
+
+}  // namespace jadce::emulator
+
+#define JADCE_EMULATED_WHERE jadce::emulator::Where where = jadce::emulator::Where::current()
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int from, int width = 32, JADCE_EMULATED_WHERE) {
+  const auto w = static_cast<unsigned>(width), base = jadce::emulator::lane() / w * w;
+  return jadce::emulator::of_lane<T>(jadce::emulator::exchange(mask, jadce::emulator::bits(value), where),
+                                     base + static_cast<unsigned>(from) % w);
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32, JADCE_EMULATED_WHERE) {
+  const unsigned lane = jadce::emulator::lane(), within = lane % static_cast<unsigned>(width);
+  return jadce::emulator::of_lane<T>(jadce::emulator::exchange(mask, jadce::emulator::bits(value), where),
+                                     within < delta ? lane : lane - delta);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32, JADCE_EMULATED_WHERE) {
+  const auto w = static_cast<unsigned>(width);
+  const unsigned lane = jadce::emulator::lane();
+  return jadce::emulator::of_lane<T>(jadce::emulator::exchange(mask, jadce::emulator::bits(value), where),
+                                     lane % w + delta < w ? lane + delta : lane);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int with, int width = 32, JADCE_EMULATED_WHERE) {
+  const auto w = static_cast<unsigned>(width);
+  const unsigned lane = jadce::emulator::lane(), from = lane ^ static_cast<unsigned>(with);
+  return jadce::emulator::of_lane<T>(jadce::emulator::exchange(mask, jadce::emulator::bits(value), where),
+                                     from / w == lane / w ? from : lane);
+}
+inline unsigned __ballot_sync(unsigned mask, int predicate, JADCE_EMULATED_WHERE) {
+  const unsigned mine = predicate ? 1u << jadce::emulator::lane() : 0u;
+  return jadce::emulator::reduce(mask, mine, [](unsigned a, unsigned b) { return a | b; }, where);
+}
+inline unsigned __reduce_add_sync(unsigned mask, unsigned value, JADCE_EMULATED_WHERE) {
+  return jadce::emulator::reduce(mask, value, [](unsigned a, unsigned b) { return a + b; }, where);
+}
+inline unsigned __reduce_max_sync(unsigned mask, unsigned value, JADCE_EMULATED_WHERE) {
+  return jadce::emulator::reduce(mask, value, [](unsigned a, unsigned b) { return a > b ? a : b; }, where);
+}
+
+// All threads of a block share one processor thread and switch only at barriers: plain updates are atomic.
+template <class T>
+T atomicAdd(T* at, T value) {
+  return std::exchange(*at, static_cast<T>(*at + value));
+}
+template <class T>
+T atomicMax(T* at, T value) {
+  return std::exchange(*at, *at > value ? *at : value);
+}
+template <class T>
+T atomicMin(T* at, T value) {
+  return std::exchange(*at, *at < value ? *at : value);
+}
+
+template <class T>
+T __ldg(const T* at) {
+  return *at;
+}
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __clz(int x) { return x ? __builtin_clz(static_cast<unsigned>(x)) : 32; }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
+inline unsigned __float_as_uint(float x) { return static_cast<unsigned>(jadce::emulator::bits(x)); }
+
+enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorNoDevice, cudaErrorLaunchFailure };
+enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
+using cudaStream_t = void*;
+
+struct cudaLaunchConfig_t {
+  dim3 gridDim, blockDim;
+  std::size_t dynamicSmemBytes = 0;
+  cudaStream_t stream = nullptr;
+};
+
+const char* cudaGetErrorString(cudaError_t error);
+cudaError_t cudaGetDeviceCount(int* count);
+
+template <class Kernel>
+cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
+  return bytes <= jadce::emulator::kMostShared ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+// Runs the whole grid before it returns.
+template <class... P, class... A>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), A&&... arguments) {
+  auto thread = [kernel, values = std::tuple<P...>(std::forward<A>(arguments)...)] { std::apply(kernel, values); };
+  const auto run = [](void* body) { (*static_cast<decltype(thread)*>(body))(); };
+  const auto axes = [](dim3 d) { return jadce::emulator::Axes{d.x, d.y, d.z}; };
+  return jadce::emulator::run_grid(axes(config->gridDim), axes(config->blockDim), config->dynamicSmemBytes, run,
+                                   &thread)
+             ? cudaSuccess
+             : cudaErrorLaunchFailure;
+}

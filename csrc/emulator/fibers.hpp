@@ -1,0 +1,41 @@
+// Runs the threads of a block as fibers of one processor thread, so that barriers and warp operations work.
+//
+// A fiber runs until it waits. Errors, told by last_error(): threads that wait at different barriers or after others
+// have left the kernel, warp operations whose lanes do not come, writes just beyond the dynamic shared memory, and
+// sizes that no device takes. Dynamic shared memory is filled with NaN before every block.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <source_location>
+#include <string>
+
+namespace jadce::emulator {
+
+using Where = std::source_location;
+
+inline constexpr int kMostShared = 227 * 1024;  // bytes of dynamic shared memory of one block, compute capability 9.0
+inline constexpr int kGuard = 1024;             // bytes beyond that are watched
+
+struct Axes {
+  unsigned x, y, z;
+};
+
+struct Exchange {
+  unsigned mask;
+  std::array<std::uint64_t, 32> value;
+};
+
+void block_barrier(Where where);
+// Waits for all lanes of `mask` that still run; what each of them gave.
+Exchange exchange(unsigned mask, std::uint64_t value, Where where);
+unsigned lane();
+
+bool run_grid(Axes grid, Axes block, std::size_t shared, void (*thread)(void*), void* context);
+const std::string& last_error();
+
+// Threads in falling instead of rising order: a result that depends on it shows a missing barrier.
+void set_reversed(bool reversed);
+
+}  // namespace jadce::emulator

@@ -1,0 +1,89 @@
+"""Runs the CUDA kernels on NumPy arrays: emulated on the CPU, and on a GPU where there is one."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+
+import numpy as np
+import pytest
+import torch
+
+from jadce_fast import _core
+
+GUARD = 64  # elements before and after every output that no kernel may touch
+
+
+class Emulated:
+    """The CPU's emulator. `falling` runs the threads of a block in the opposite order."""
+
+    def __init__(self, falling: bool) -> None:
+        self.native = importlib.import_module("jadce_fast._emulated")
+        self.native.set_reversed(falling)
+
+    def put(self, a):
+        return torch.from_numpy(np.array(a))
+
+    def launch(self, name, *arguments):
+        getattr(self.native, name)(*arguments, 0)
+
+
+class Gpu(Emulated):
+    def __init__(self) -> None:
+        self.native = _core
+
+    def put(self, a):
+        return torch.from_numpy(np.array(a)).cuda()
+
+    def launch(self, name, *arguments):
+        getattr(self.native, name)(*arguments, torch.cuda.current_stream().cuda_stream)
+        torch.cuda.synchronize()
+
+
+class Out:
+    """An output: initially poisoned, with guards on either side."""
+
+    def __init__(self, shape, dtype=np.float32, start=None):
+        self.shape, self.dtype, self.start = shape, np.dtype(dtype), start
+
+
+def poison(dtype):
+    """NaN, or for integers a number that no kernel writes."""
+    return np.nan if np.dtype(dtype).kind in "fc" else np.iinfo(dtype).max - 7
+
+
+def run(backend, name, *arguments):
+    """Calls a launcher with arrays, `Out`s (None: null pointer) and numbers; returns the outputs as arrays."""
+    held, values, outputs = [], [], []
+    for a in arguments:
+        if isinstance(a, Out):
+            size = int(np.prod(a.shape))
+            flat = np.full(size + 2 * GUARD, poison(a.dtype), a.dtype)
+            if a.start is not None:
+                flat[GUARD : GUARD + size] = np.asarray(a.start, a.dtype).ravel()
+            tensor = backend.put(flat)
+            outputs.append((a, tensor))
+            values.append(tensor.data_ptr() + GUARD * a.dtype.itemsize)
+            held.append(tensor)
+        elif isinstance(a, np.ndarray):
+            held.append(backend.put(np.ascontiguousarray(a)))
+            values.append(held[-1].data_ptr() if a.size else 0)
+        else:
+            values.append(0 if a is None else a)
+    backend.launch(name, *values)
+    found = []
+    for a, tensor in outputs:
+        flat = tensor.cpu().numpy()
+        size = int(np.prod(a.shape))
+        for edge in (flat[:GUARD], flat[GUARD + size :]):
+            assert np.array_equal(edge, np.full(GUARD, poison(a.dtype), a.dtype), equal_nan=a.dtype.kind in "fc")
+        found.append(flat[GUARD : GUARD + size].reshape(a.shape))
+    return found[0] if len(found) == 1 else tuple(found)
+
+
+emulator = pytest.mark.skipif(
+    importlib.util.find_spec("jadce_fast._emulated") is None, reason="needs a build with JADCE_EMULATOR=ON"
+)
+gpu = pytest.mark.skipif(
+    not (torch.cuda.is_available() and _core.cuda_built), reason="needs a GPU and a build with nvcc"
+)
