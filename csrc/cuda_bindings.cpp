@@ -1,8 +1,13 @@
 #include "cuda_bindings.hpp"
 
+#include <pybind11/numpy.h>
+
+#include <complex>
 #include <string>
 #include <utility>
+#include <vector>
 
+#include "kernels/fft.hpp"
 #include "kernels/pilot_transform_cuda.hpp"
 
 namespace jadce::cuda {
@@ -16,7 +21,19 @@ void bind_kernels(pybind11::module_& m) {
         return std::pair(count, std::string(message));
       },
       "Number of CUDA devices, and why there is none");
+  m.def(
+      "fft_tables",
+      [](index_t length) {
+        const FftPlan plan(length);
+        const auto array = [](const std::vector<cfloat>& v) {
+          return pybind11::array_t<cfloat>(static_cast<pybind11::ssize_t>(v.size()), v.data());
+        };
+        return std::tuple(array(plan.twiddle()), array(plan.root()), array(plan.chirp()), array(plan.chirp_dft()));
+      },
+      "Twiddles, roots, chirp and the chirp's transform of a K-point transform");
   m.def("cuda_gather", by_address(&gather));
+  m.def("cuda_spectral", by_address(&spectral));
+  m.def("cuda_residual", by_address(&residual));
 }
 
 }  // namespace jadce::cuda

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from kernels import Out, gpu, run
-from problems import SIZES, complex_normal
+from problems import SIZES, complex_normal, qpsk_pilots
 
 from jadce_fast import _core, _cuda, dft_pilots, ops, reference
 
@@ -22,41 +22,168 @@ def test_says_why_there_is_no_gpu():
     assert (count > 0) == (reason == "")
 
 
-def measurements(size, seed=0):
-    """Pilots, their tables as the kernels want them, a KLT basis and measurements."""
-    p = SIZES[size]
-    pilots = dft_pilots(p["devices"], p["symbols"], p["subcarriers"], power=0.7)
-    rng = np.random.default_rng(seed)
-    n = p["subcarriers"]
-    basis = np.linalg.qr(complex_normal(rng, n, n))[0][:, : max(1, n - 1)].astype(np.complex64)
-    r = complex_normal(rng, p["symbols"], n, p["antennas"]).astype(np.complex64)
-    return pilots, basis, r
+class Problem:
+    """Pilots, their tables as the kernels want them, a KLT basis, measurements and some devices' own part S."""
+
+    def __init__(self, size, kind="dft", seed=0):
+        p = SIZES[size]
+        make = dft_pilots if kind == "dft" else qpsk_pilots
+        self.pilots = make(p["devices"], p["symbols"], p["subcarriers"])
+        self.rng = np.random.default_rng(seed)
+        n, self.m = p["subcarriers"], p["antennas"]
+        self.basis = np.linalg.qr(complex_normal(self.rng, n, n))[0][:, : max(1, n - 1)].astype(np.complex64)
+        self.p = self.basis.shape[1]
+        self.plan = ops.Transform(self.pilots, self.m, self.basis)
+        self.r = complex_normal(self.rng, p["symbols"], n, self.m).astype(np.complex64)
+        self.devices = self.rng.permutation(self.pilots.devices).astype(np.int32)[:7]
+        self.s = complex_normal(self.rng, len(self.devices), self.p, self.m).astype(np.complex64)
+        self.slot = np.full(self.pilots.devices, -1, np.int32)
+        self.slot[self.devices[:3]] = np.arange(3)[: len(self.devices)]
+        self.tables = (
+            (*_cuda.pilot_tables(self.pilots), None) if kind == "dft" else (None, None, ops._gram(self.pilots)[2])
+        )
+        self.sizes = (self.pilots.devices, n, self.pilots.symbols, self.m, self.p)
+
+    def exact_pilots(self):
+        q = self.pilots.select().astype(complex)
+        return q if self.plan.rotation is None else np.einsum("nst,tnk->snk", self.plan.rotation, q)
+
+    def exact_statistics(self, with_s=True):
+        z = reference.klt_statistics(self.exact_pilots(), self.r, self.basis)
+        if with_s:
+            z[self.devices[:3]] += self.s[:3]
+        return z
 
 
+@pytest.mark.parametrize("kind", ["dft", "qpsk"])
 @pytest.mark.parametrize("size", SIZES)
-def test_gather(backend, size):
-    pilots, basis, r = measurements(size)
-    devices = np.random.default_rng(1).permutation(pilots.devices)[:7]
-    rows, twiddle = _cuda.pilot_tables(pilots)
+def test_gather(backend, size, kind):
+    p = Problem(size, kind)
+    shape = (len(p.devices), p.p, p.m)
+    arguments = (p.r, *p.tables, p.basis)
     found = run(
         backend,
-        "cuda_gather",
-        *(r, rows, twiddle, basis, devices, len(devices), pilots.devices, pilots.subcarriers, pilots.symbols),
-        *(r.shape[2], basis.shape[1], Out((len(devices), basis.shape[1], r.shape[2]), np.complex64)),
+        *("cuda_gather", *arguments, p.slot, p.s, p.devices, None, len(p.devices), *p.sizes, Out(shape, np.complex64)),
     )
-    exact = reference.klt_statistics(pilots.select().astype(complex), r, basis)[devices]
-    assert error(found, exact) <= 16 * EPS  # both sum T N products in single precision, in another order
-    assert error(found, ops.gather(ops.Transform(pilots, r.shape[2], basis), r, devices)) <= 16 * EPS
+    # Both sum T N products in single precision, in another order.
+    assert error(found, p.exact_statistics()[p.devices]) <= 16 * EPS
+    found = run(
+        backend,
+        *("cuda_gather", *arguments, None, None, p.devices, None, len(p.devices), *p.sizes, Out(shape, np.complex64)),
+    )
+    assert error(found, ops.gather(p.plan, p.r, p.devices.astype(np.int64))) <= 16 * EPS
+
+
+def test_gather_takes_its_count_from_the_device(backend):
+    p = Problem("plain")
+    for count in (0, 2, 7, 9):
+        found = run(
+            backend,
+            *("cuda_gather", p.r, *p.tables, p.basis, None, None, p.devices, np.array([count], np.int32)),
+            *(len(p.devices), *p.sizes, Out((7, p.p, p.m), np.complex64)),
+        )
+        assert np.array_equal(np.isnan(found).all((1, 2)), np.arange(7) >= count)
+
+
+def by_row(pilots):
+    """Measurements t N + n in the order of their DFT rows, and where each row's begin."""
+    flat = pilots.rows.ravel()
+    count = np.bincount(flat, minlength=pilots.devices)
+    return np.concatenate([[0], np.cumsum(count)]).astype(np.int32), np.argsort(flat, kind="stable").astype(np.int32)
+
+
+def spectral(backend, p, merge, z=True, energy=True, s=True):
+    k, n, _, m, coefficients = p.sizes
+    groups = -(-coefficients // merge)
+    tables = backend.native.fft_tables(k)
+    return run(
+        backend,
+        *("cuda_spectral", p.r, *by_row(p.pilots), float(np.sqrt(p.pilots.power)), p.basis),
+        *(p.slot if s else None, p.s if s else None, *tables, k, n, m, coefficients, merge),
+        *(Out((k, coefficients, m), np.complex64) if z else None, Out((groups, m, k)) if energy else None),
+    )
+
+
+@pytest.mark.parametrize("merge", [1, 3])
+@pytest.mark.parametrize("size", SIZES)
+def test_spectral(backend, size, merge):
+    p = Problem(size)
+    z, energy = spectral(backend, p, merge)
+    exact = p.exact_statistics()
+    assert error(z, exact) <= 8 * EPS  # as the CPU's, tests/test_ops.py
+    square = np.add.reduceat(abs(exact) ** 2, np.arange(0, p.p, merge), axis=1)
+    assert error(energy, square.transpose(1, 2, 0)) <= 16 * EPS  # squaring doubles a relative error
+    assert np.array_equal(spectral(backend, p, merge, z=False), energy)
+    z = spectral(backend, p, merge, energy=False, s=False)
+    assert error(z, ops.matched_filter(p.plan, p.r)) <= 8 * EPS
+
+
+@pytest.mark.parametrize("devices", [1, 2, 7, 30, 31, 37, 64, 74, 360, 797, 1021, 3000])
+def test_spectral_of_every_length(backend, devices):
+    """Radices 2, 3, 4, 5, larger primes inside one pass, and the chirp transform beyond them."""
+    p = Problem.__new__(Problem)
+    rng = np.random.default_rng(devices)
+    symbols = min(devices, 3)
+    p.pilots, p.basis = dft_pilots(devices, symbols, 2, power=2.5), np.eye(2, dtype=np.complex64)
+    p.r = complex_normal(rng, symbols, 2, 3).astype(np.complex64)
+    p.sizes = (devices, 2, symbols, 3, 2)
+    z, _ = spectral(backend, p, 1, s=False)
+    # Rounding of an FFT grows with the square root of the number of passes; the chirp takes two transforms.
+    assert error(z, reference.adjoint(p.pilots.select().astype(complex), p.r)) <= 8 * EPS
+
+
+def test_spectral_refuses_lengths_beyond_shared_memory(backend):
+    p = Problem("plain")
+    p.sizes = (14529, *p.sizes[1:])
+    with pytest.raises(RuntimeError, match=r"spectral: expected a transform of at most 14528 points .*14529"):
+        spectral(backend, p, 1)
+
+
+@pytest.mark.parametrize("kind", ["dft", "qpsk"])
+@pytest.mark.parametrize("size", SIZES)
+def test_residual(backend, size, kind):
+    p = Problem(size, kind)
+    _, n, t, m, _ = p.sizes
+    y, big = (complex_normal(p.rng, t, n, m).astype(np.complex64) for _ in range(2))
+    count = np.array([len(p.devices) - 1], np.int32)
+    signal = reference.project(p.exact_pilots(), p.devices[:-1], p.s[:-1], p.basis)
+    for start, old in ((y, big), (y, None), (None, None)):
+        r, power = run(
+            backend,
+            *("cuda_residual", start, p.plan.gram, old, *p.tables, p.basis, p.s, p.devices, count, len(p.devices)),
+            *(*p.sizes, Out((t, n, m), np.complex64), Out((n, m))),
+        )
+        exact = -signal
+        if start is not None:
+            exact = exact + y
+        if old is not None:
+            exact = exact - p.plan.gram.T[:, :, None] * big.astype(complex)
+        assert error(r, exact) <= 16 * EPS
+        assert error(power, (abs(exact) ** 2).sum(0)) <= 32 * EPS
+
+
+def test_residual_of_many_devices(backend):
+    """More than are projected together."""
+    p = Problem("odd")
+    devices = p.rng.permutation(105).astype(np.int32)
+    s = complex_normal(p.rng, 105, p.p, p.m).astype(np.complex64)
+    r, power = run(
+        backend,
+        *("cuda_residual", None, None, None, *p.tables, p.basis, s, devices, None, 105, *p.sizes),
+        *(Out(p.r.shape, np.complex64), Out(p.r.shape[1:])),
+    )
+    exact = reference.project(p.exact_pilots(), devices, s, p.basis)
+    assert error(-r, exact) <= 16 * EPS
+    assert error(power, (abs(exact) ** 2).sum(0)) <= 32 * EPS
 
 
 @gpu
 @pytest.mark.parametrize("size", SIZES)
 def test_gather_of_torch_tensors(size):
-    pilots, basis, r = measurements(size)
-    plan = ops.Transform(pilots, r.shape[2], basis)
-    devices = np.random.default_rng(1).permutation(pilots.devices)[:7]
-    found = ops.gather(plan, torch.from_numpy(r).cuda(), torch.from_numpy(devices).cuda())
-    assert error(found.cpu().numpy(), ops.gather(plan, r, devices)) <= 16 * EPS
+    p = Problem(size)
+    devices = p.devices.astype(np.int64)
+    found = ops.gather(p.plan, torch.from_numpy(p.r).cuda(), torch.from_numpy(devices).cuda())
+    assert error(found.cpu().numpy(), ops.gather(p.plan, p.r, devices)) <= 16 * EPS
 
 
 @gpu

@@ -21,12 +21,19 @@ struct FftView {
 
 inline constexpr int kLargestRadix = 31;
 
+// Radices of the passes, and their product: `length`, or the length of the chirp's convolution.
+std::vector<int> fft_radices(index_t length, index_t& padded);
+
 // Radices and twiddles, planned once. Lengths with a prime factor above kLargestRadix go through Bluestein's chirp.
 struct FftPlan {
   explicit FftPlan(index_t length);
 
   FftView view() const;
   index_t padded() const { return padded_; }
+  const std::vector<cfloat>& twiddle() const { return twiddle_; }
+  const std::vector<cfloat>& root() const { return root_; }
+  const std::vector<cfloat>& chirp() const { return chirp_; }
+  const std::vector<cfloat>& chirp_dft() const { return chirp_dft_; }
 
  private:
   index_t length_, padded_;

@@ -58,10 +58,18 @@ std::vector<std::complex<double>> slow_transform(const std::vector<std::complex<
 
 }  // namespace
 
-FftPlan::FftPlan(index_t n) : length_(n), padded_(n), radices_(factor(n)) {
-  if (n > 1 && radices_.empty()) {  // Bluestein: f k = (f^2 + k^2 - (k - f)^2) / 2
-    for (padded_ = 2 * n - 1; (radices_ = factor(padded_)).empty() || radices_.back() > 5; ++padded_) {
+std::vector<int> fft_radices(index_t n, index_t& padded) {
+  padded = n;
+  std::vector<int> radices = factor(n);
+  if (n > 1 && radices.empty()) {
+    for (padded = 2 * n - 1; (radices = factor(padded)).empty() || radices.back() > 5; ++padded) {
     }
+  }
+  return radices;
+}
+
+FftPlan::FftPlan(index_t n) : length_(n), radices_(fft_radices(n, padded_)) {
+  if (padded_ != n) {  // Bluestein: f k = (f^2 + k^2 - (k - f)^2) / 2
     const auto phase = [&](index_t i) {
       return std::polar(1.0, std::numbers::pi * static_cast<double>(i * i % (2 * n)) / static_cast<double>(n));
     };

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/simd.hpp"
+#include "kernels/butterfly.hpp"
 #include "kernels/fft.hpp"
 
 namespace jadce::JADCE_ISA {
@@ -23,47 +24,6 @@ static inline cvec get(const float* p, bool swap) {
 static inline void put(float* p, cvec a) {
   store(p, a.re);
   store(p + W, a.im);
-}
-
-template <int R>
-static inline void butterfly(cvec* a);
-
-template <>
-inline void butterfly<2>(cvec* a) {
-  const cvec b = a[1];
-  a[1] = a[0] - b;
-  a[0] = a[0] + b;
-}
-
-template <>
-inline void butterfly<3>(cvec* a) {
-  const cvec s = a[1] + a[2], d = times_i((a[1] - a[2]) * 0.86602540378443865f), c = a[0] - s * 0.5f;
-  a[0] = a[0] + s;
-  a[1] = c + d;
-  a[2] = c - d;
-}
-
-template <>
-inline void butterfly<4>(cvec* a) {
-  const cvec s = a[0] + a[2], d = a[0] - a[2], t = a[1] + a[3], u = times_i(a[1] - a[3]);
-  a[0] = s + t;
-  a[1] = d + u;
-  a[2] = s - t;
-  a[3] = d - u;
-}
-
-template <>
-inline void butterfly<5>(cvec* a) {
-  constexpr float c1 = 0.30901699437494742f, c2 = -0.80901699437494742f;
-  constexpr float s1 = 0.95105651629515357f, s2 = 0.58778525229247313f;
-  const cvec p = a[1] + a[4], q = a[2] + a[3], m = a[1] - a[4], n = a[2] - a[3];
-  const cvec x = a[0] + p * c1 + q * c2, y = a[0] + p * c2 + q * c1;
-  const cvec u = times_i(m * s1 + n * s2), v = times_i(m * s2 - n * s1);
-  a[0] = a[0] + p + q;
-  a[1] = x + u;
-  a[2] = y + v;
-  a[3] = y - v;
-  a[4] = x - u;
 }
 
 // x viewed as [R, m, s] goes to y viewed as [m, R, s].

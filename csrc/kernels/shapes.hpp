@@ -8,8 +8,12 @@
 #include <complex>
 #include <cstdint>
 
-// In every instruction set's own copy, never one for all that the linker picks.
+// In every instruction set's own copy, never one for all that the linker picks; and on a GPU.
+#if defined(__CUDACC__)
+#define JADCE_INLINE __host__ __device__ __forceinline__
+#else
 #define JADCE_INLINE __attribute__((always_inline)) inline
+#endif
 
 namespace jadce {
 

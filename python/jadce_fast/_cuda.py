@@ -42,6 +42,7 @@ def gather(plan: Transform, r: Any, devices: Any) -> Any:
         )
     if len(devices) and not 0 <= int(devices.min()) <= int(devices.max()) < p.devices:
         raise ValueError(f"devices: expected 0 to {p.devices - 1}, found {int(devices.min())} to {int(devices.max())}")
+    index = devices.to(torch.int32)
     rows, twiddle, basis = _tables(plan, r.device)
     out = torch.empty((len(devices), plan.coefficients, plan.antennas), dtype=torch.complex64, device=r.device)
     with torch.cuda.device(r.device):
@@ -49,9 +50,13 @@ def gather(plan: Transform, r: Any, devices: Any) -> Any:
             r.data_ptr(),
             rows.data_ptr(),
             twiddle.data_ptr(),
+            0,
             basis.data_ptr(),
-            devices.data_ptr(),
-            len(devices),
+            0,
+            0,
+            index.data_ptr(),
+            0,
+            len(index),
             p.devices,
             p.subcarriers,
             p.symbols,

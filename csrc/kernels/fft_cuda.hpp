@@ -1,0 +1,101 @@
+// Stockham passes of the transform of fft.hpp by one block, in its shared memory; several transforms interleaved.
+#pragma once
+
+#include "core/launch.hpp"
+#include "kernels/butterfly.hpp"
+#include "kernels/complex_cuda.hpp"
+#include "kernels/fft.hpp"
+
+namespace jadce::cuda {
+
+// FftView with the radices inside, to be passed to a kernel by value; the tables are device pointers.
+struct BlockFft {
+  static constexpr int kMostPasses = 16;
+  int length, padded, passes;
+  int radix[kMostPasses];
+  const Complex* twiddle;
+  const Complex* root;
+  const Complex* chirp;  // null unless Bluestein
+  const Complex* chirp_dft;
+};
+
+// x viewed as [R, m, s] goes to y viewed as [m, R, s].
+template <int R>
+__device__ void pass(const Complex* x, Complex* y, int m, int s, const Complex* __restrict__ twiddle) {
+  for (int i = static_cast<int>(threadIdx.x); i < m * s; i += static_cast<int>(blockDim.x)) {
+    const int p = i / s, q = i - p * s;
+    Complex a[R];
+#pragma unroll
+    for (int j = 0; j < R; ++j) a[j] = x[j * m * s + i];
+    butterfly<R>(a);
+    Complex* const out = y + p * R * s + q;
+    out[0] = a[0];
+#pragma unroll
+    for (int j = 1; j < R; ++j) out[j * s] = a[j] * twiddle[p * (R - 1) + j - 1];
+  }
+}
+
+// The same for any radix, an output a thread.
+inline __device__ void pass_any(int r, const Complex* x, Complex* y, int m, int s, const Complex* __restrict__ twiddle,
+                                const Complex* __restrict__ root) {
+  for (int i = static_cast<int>(threadIdx.x); i < r * m * s; i += static_cast<int>(blockDim.x)) {
+    const int q = i % s, j = i / s % r, p = i / s / r;
+    Complex total = x[p * s + q];
+    for (int k = 1; k < r; ++k) total = total + x[(k * m + p) * s + q] * root[k * j % r];
+    y[i] = j > 0 ? total * twiddle[p * (r - 1) + j - 1] : total;
+  }
+}
+
+// All passes over [padded, beams]; the result is in the buffer that is returned, after a barrier.
+inline __device__ Complex* passes(const BlockFft& plan, Complex* x, Complex* y, int beams) {
+  const Complex* twiddle = plan.twiddle;
+  const Complex* root = plan.root;
+  int rest = plan.padded, s = beams;
+  __syncthreads();
+  for (int i = 0; i < plan.passes; ++i) {
+    const int r = plan.radix[i], m = rest / r;
+    switch (r) {
+      case 2:
+        pass<2>(x, y, m, s, twiddle);
+        break;
+      case 3:
+        pass<3>(x, y, m, s, twiddle);
+        break;
+      case 4:
+        pass<4>(x, y, m, s, twiddle);
+        break;
+      case 5:
+        pass<5>(x, y, m, s, twiddle);
+        break;
+      default:
+        pass_any(r, x, y, m, s, twiddle, root);
+    }
+    __syncthreads();
+    twiddle += m * (r - 1);
+    root += r;
+    rest = m;
+    s *= r;
+    Complex* const other = x;
+    x = y;
+    y = other;
+  }
+  return x;
+}
+
+// Inverse DFT of x [length, beams]; x and y hold [padded, beams]. Returns the buffer with the result, after a barrier.
+inline __device__ Complex* transform(const BlockFft& plan, Complex* x, Complex* y, int beams) {
+  if (plan.chirp == nullptr) return passes(plan, x, y, beams);
+  const int start = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x);
+  __syncthreads();
+  for (int i = start; i < plan.padded * beams; i += step)
+    x[i] = i < plan.length * beams ? x[i] * plan.chirp[i / beams] : Complex{0.0f, 0.0f};
+  Complex* const a = passes(plan, x, y, beams);
+  // The second transform is a forward one: real and imaginary parts change places before and after it.
+  for (int i = start; i < plan.padded * beams; i += step) a[i] = exchange(a[i] * plan.chirp_dft[i / beams]);
+  Complex* const c = passes(plan, a, a == x ? y : x, beams);
+  for (int i = start; i < plan.length * beams; i += step) c[i] = exchange(c[i]) * plan.chirp[i / beams];
+  __syncthreads();
+  return c;
+}
+
+}  // namespace jadce::cuda
