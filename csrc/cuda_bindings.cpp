@@ -7,8 +7,10 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/activity_cuda.hpp"
 #include "kernels/fft.hpp"
 #include "kernels/pilot_transform_cuda.hpp"
+#include "kernels/posterior_cuda.hpp"
 
 namespace jadce::cuda {
 
@@ -34,6 +36,17 @@ void bind_kernels(pybind11::module_& m) {
   m.def("cuda_gather", by_address(&gather));
   m.def("cuda_spectral", by_address(&spectral));
   m.def("cuda_residual", by_address(&residual));
+  m.def("cuda_activity_table", by_address(&activity_table));
+  m.def("cuda_activity", by_address(&activity));
+  m.def("cuda_select_candidates", by_address(&select_candidates));
+  m.def("cuda_track", by_address(&track));
+  m.def("cuda_observe", by_address(&observe));
+  m.def("cuda_normalise", by_address(&normalise));
+  m.def("cuda_gaussian", by_address(&gaussian));
+  m.def("cuda_extrinsic", by_address(&extrinsic));
+  m.def("cuda_assign", by_address(&assign));
+  m.def("cuda_combine", by_address(&combine));
+  m.def("cuda_damp", by_address(&damp));
 }
 
 }  // namespace jadce::cuda

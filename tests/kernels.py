@@ -53,7 +53,7 @@ def poison(dtype):
 
 
 def run(backend, name, *arguments):
-    """Calls a launcher with arrays, `Out`s (None: null pointer) and numbers; returns the outputs as arrays."""
+    """Calls a launcher with arrays, tensors of `backend.put`, `Out`s (None: null) and numbers; returns the outputs."""
     held, values, outputs = [], [], []
     for a in arguments:
         if isinstance(a, Out):
@@ -65,6 +65,8 @@ def run(backend, name, *arguments):
             outputs.append((a, tensor))
             values.append(tensor.data_ptr() + GUARD * a.dtype.itemsize)
             held.append(tensor)
+        elif isinstance(a, torch.Tensor):  # a kernel may change what is there already
+            values.append(a.data_ptr())
         elif isinstance(a, np.ndarray):
             held.append(backend.put(np.ascontiguousarray(a)))
             values.append(held[-1].data_ptr() if a.size else 0)

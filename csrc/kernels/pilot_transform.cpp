@@ -1,5 +1,6 @@
 #include "kernels/families.hpp"
 #include "kernels/fft_simd.hpp"
+#include "kernels/posterior.hpp"
 
 namespace jadce::JADCE_ISA {
 
@@ -121,7 +122,7 @@ void observe(const Shape& s, index_t n, const float* gram, const float* v, const
     const float g = gram[n * s.symbols + t];
     const index_t at = (n * s.symbols + t) * s.point();
     for (index_t b = 0; b < s.lanes; b += W) {
-      const vec variance = load(v + b), gain = variance / ((variance * g + noise) * load(eta + b));
+      const vec gain = residual_gain(load(v + b), g, noise, load(eta + b));
       store(big + at + b, load(big + at + b) + gain * load(r + at + b));
       store(big + at + s.lanes + b, load(big + at + s.lanes + b) + gain * load(r + at + s.lanes + b));
     }

@@ -79,9 +79,9 @@ __global__ void __launch_bounds__(kBeams* kWarps)
 __global__ void __launch_bounds__(kThreads)
     spectral_kernel(const Complex* __restrict__ r, const std::int32_t* __restrict__ row_start,
                     const std::int32_t* __restrict__ by_row, float amplitude, const Complex* __restrict__ basis,
-                    const std::int32_t* __restrict__ slot, const Complex* __restrict__ s, BlockFft plan, int beams,
-                    int subcarriers, int antennas, int coefficients, int merge, Complex* __restrict__ z,
-                    float* __restrict__ energy) {
+                    const std::int32_t* __restrict__ slot, const Complex* __restrict__ s,
+                    const __grid_constant__ BlockFft plan, int beams, int subcarriers, int antennas, int coefficients,
+                    int merge, Complex* __restrict__ z, float* __restrict__ energy) {
   Complex* const x = dynamic_shared<Complex>();
   const int start = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x), k_all = plan.length;
   const int group = static_cast<int>(blockIdx.x), first_beam = static_cast<int>(blockIdx.y) * beams;
@@ -117,15 +117,16 @@ __global__ void __launch_bounds__(kThreads)
 }
 
 // One block: one subcarrier, kBeams beams; warps take symbols.
-__global__ void __launch_bounds__(kBeams* kWarps)
+__global__ void __launch_bounds__(kBeams* kWarps, 4)
     residual_kernel(const Complex* __restrict__ y, const float* __restrict__ gram, const Complex* __restrict__ big,
                     Pilots q, const Complex* __restrict__ basis, const Complex* __restrict__ s,
                     const std::int32_t* __restrict__ device, const std::int32_t* __restrict__ count, int capacity,
                     int subcarriers, int antennas, int coefficients, Complex* __restrict__ r,
                     float* __restrict__ power) {
-  Complex* const x = dynamic_shared<Complex>();  // [kTogether, kBeams]
-  float* const partial = reinterpret_cast<float*>(x + kTogether * kBeams);
   const int lane = static_cast<int>(threadIdx.x), warp = static_cast<int>(threadIdx.y);
+  Complex* const x = dynamic_shared<Complex>();                       // [kTogether, kBeams]
+  Complex* const symbol = x + kTogether * kBeams + warp * kTogether;  // pilots of one symbol, a warp's own
+  float* const partial = reinterpret_cast<float*>(x + kTogether * (kBeams + kWarps));
   const int n = static_cast<int>(blockIdx.x), beam = static_cast<int>(blockIdx.y) * kBeams + lane;
   const bool inside = beam < antennas;
   const int total_count = limited(count, capacity);
@@ -141,21 +142,20 @@ __global__ void __launch_bounds__(kBeams* kWarps)
       x[a * kBeams + lane] = total;
     }
     __syncthreads();
-    if (!inside) continue;
     for (int t = warp; t < q.symbols; t += kWarps) {
+      for (int a = lane; a < now; a += kBeams) {
+        const int k = device[first + a];
+        symbol[a] = k < 0 ? Complex{0.0f, 0.0f} : conjugate(q.conjugate_of(n, t, static_cast<unsigned>(k)));
+      }
+      __syncwarp();
       const std::int64_t at = (static_cast<std::int64_t>(t) * subcarriers + n) * antennas + beam;
       Complex total{0.0f, 0.0f};
-      if (first > 0) {
-        total = r[at];
-      } else {
-        if (y) total = y[at];
-        if (big) total = total - big[at] * gram[n * q.symbols + t];
-      }
-      for (int a = 0; a < now; ++a) {
-        const Complex w = conjugate(q.conjugate_of(n, t, static_cast<unsigned>(device[first + a])));
-        total = total - w * x[a * kBeams + lane];
-      }
-      r[at] = total;
+      if (inside && first > 0) total = r[at];
+      if (inside && first == 0 && y) total = y[at];
+      if (inside && first == 0 && big) total = total - big[at] * gram[n * q.symbols + t];
+      for (int a = 0; a < now; ++a) total = total - symbol[a] * x[a * kBeams + lane];
+      if (inside) r[at] = total;
+      __syncwarp();
       if (first + kTogether >= total_count) mine += norm(total);
     }
   }
@@ -224,9 +224,9 @@ void residual(const float* y, const float* gram, const float* big, const std::in
               const std::int32_t* count, int capacity, int devices, int subcarriers, int symbols, int antennas,
               int coefficients, float* r, float* power, void* stream) {
   launch("residual", residual_kernel, dim3(static_cast<unsigned>(subcarriers), blocks(antennas, kBeams)),
-         dim3(kBeams, kWarps), (sizeof(Complex) * kTogether + sizeof(float) * kWarps) * kBeams, stream, complex(y),
-         gram, complex(big), pilots(rows, twiddle, array, devices, symbols), complex(basis), complex(s), device, count,
-         capacity, subcarriers, antennas, coefficients, complex(r), power);
+         dim3(kBeams, kWarps), sizeof(Complex) * kTogether * (kBeams + kWarps) + sizeof(float) * kWarps * kBeams,
+         stream, complex(y), gram, complex(big), pilots(rows, twiddle, array, devices, symbols), complex(basis),
+         complex(s), device, count, capacity, subcarriers, antennas, coefficients, complex(r), power);
 }
 
 }  // namespace jadce::cuda

@@ -35,7 +35,7 @@ void spectral(const float* r, const std::int32_t* row_start, const std::int32_t*
               int antennas, int coefficients, int merge, float* z, float* energy, void* stream);
 
 // r = y - gram big - Q S, power[n, b] = sum over t of |r|^2; y or big may be null (zero). y, big, r [T, N, M, 2],
-// gram [N, T], S [capacity, P, M, 2] of devices `device`, power [N, M].
+// gram [N, T], S [capacity, P, M, 2] of devices `device` (-1: none), power [N, M].
 void residual(const float* y, const float* gram, const float* big, const std::int32_t* rows, const float* twiddle,
               const float* array, const float* basis, const float* s, const std::int32_t* device,
               const std::int32_t* count, int capacity, int devices, int subcarriers, int symbols, int antennas,

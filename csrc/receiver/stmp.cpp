@@ -3,22 +3,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "receiver/rules.hpp"
+
 namespace jadce {
 
 namespace {
 
-constexpr float kSmallestVariance = 1e-3f;  // of the noise: v_A is tracked no further down
-constexpr float kRounding = 1e-6f;          // of the received power: nor below single precision
-constexpr float kSmallestPower = 2e-2f;     // of the noise: power of a device whose energy does not exceed the noise
-constexpr float kQuiet = -7.0f;             // log odds below which a device serves as noise reference
-constexpr index_t kEnoughQuiet = 50;
-constexpr float kSmallestNull = 1e-3f;  // of the tracked variance
-constexpr float kSmallestAlpha = 1e-9f;
-constexpr float kLargestAlpha = 0.95f;
-constexpr float kCertain = 0.999f;    // probability from which a device is not looked at again
-constexpr float kNegligible = 1e-4f;  // of the error variance: support devices below are dropped
-
-float sigmoid(float x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
+constexpr float kCertain = 0.999f;  // probability from which a device is not looked at again
 
 std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 
@@ -121,7 +112,7 @@ float Stmp::observe() {
   transform_.residual(y_.get(), gram_.data(), first_ ? nullptr : big_.get(), support, r_.get(), power_.get());
   const bool measure = first_ || !predicted_;
   first_ = false;
-  const float floor = std::max(kSmallestVariance * noise_var_, kRounding * y_power_) / mean_gram_;
+  const float floor = variance_floor(noise_var_, y_power_, mean_gram_);
   const float k = static_cast<float>(shape_.devices);
   double mean = 0;
   for (index_t b = 0; b < lanes; ++b) {
@@ -129,7 +120,7 @@ float Stmp::observe() {
     for (index_t i = 0; i < n; ++i) total += power_[at(i * lanes + b)];
     const float residual = static_cast<float>(total / static_cast<double>(shape_.measurements()));
     const bool measured = measure || b >= shape_.antennas;
-    const float v = measured ? std::max((residual - noise_var_) / mean_gram_, floor) : v_a_[at(b)];
+    const float v = measured ? measured_variance(residual, noise_var_, mean_gram_, floor) : v_a_[at(b)];
     double eta = 0;
     if (uniform_gram_) {
       eta = static_cast<double>(shape_.measurements()) * v * gram_.front() / (v * gram_.front() + noise_var_);
@@ -139,8 +130,7 @@ float Stmp::observe() {
     eta /= static_cast<double>(n) * k;
     v_a_[at(b)] = v;
     eta_[at(b)] = static_cast<float>(eta);
-    // v (1 / eta - 1), Cai (10); with as many symbols as devices and little noise eta rounds to one.
-    v_b_[at(b)] = std::max(static_cast<float>(v * (1 / eta - 1)), measured ? floor : kSmallestAlpha * floor);
+    v_b_[at(b)] = message_variance(v, eta, measured ? floor : kSmallestAlpha * floor);
     if (b < shape_.antennas) mean += v_b_[at(b)];
   }
   mean_v_ = static_cast<float>(mean / static_cast<double>(shape_.antennas));
@@ -166,7 +156,7 @@ index_t Stmp::screen(float log_odds, float threshold, bool everyone) {
     for (index_t g = 0; g < groups; ++g)
       for (index_t b = 0; b < lanes; ++b) {
         float& null = null_[at(g * lanes + b)];
-        null = b < shape_.antennas ? std::max(null, kSmallestNull * v_b_[at(b)]) : 1.0f;  // lanes beyond are empty
+        null = b < shape_.antennas ? believed_null(null, v_b_[at(b)]) : 1.0f;  // lanes beyond are empty
       }
   } else {
     for (index_t g = 0; g < groups; ++g)
@@ -236,8 +226,7 @@ void Stmp::gather() {
       energy += static_cast<double>(z[i]) * static_cast<double>(z[i]);
     }
     // A known power is one in our units.
-    const float power =
-        known_power_ ? 1.0f : std::max(static_cast<float>(energy) / dimensions - noise, kSmallestPower * mean_v_);
+    const float power = known_power_ ? 1.0f : device_power(energy, dimensions, noise, mean_v_);
     now_.power[at(a)] = power;
     const float gain = 1 / std::sqrt(power);
     for (index_t i = 0; i < size; ++i) z[i] *= gain;
@@ -260,8 +249,7 @@ void Stmp::update(float gamma, float caution) {
       total += static_cast<double>(now_.posterior[at(a)] * now_.power[at(a)] * now_.var[at(a * lanes + b)]);
     const double alpha =
         static_cast<double>(caution) * total / (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
-    const float clipped =
-        b < shape_.antennas ? std::clamp(static_cast<float>(alpha), kSmallestAlpha, kLargestAlpha) : 0.0f;
+    const float clipped = b < shape_.antennas ? believed_alpha(alpha) : 0.0f;
     a_[at(b)] = 1 / (1 - clipped);
     b_[at(b)] = clipped / (1 - clipped);
     if (predicted_) v_a_[at(b)] = gamma * v_b_[at(b)] * b_[at(b)] + (1 - gamma) * v_a_[at(b)];

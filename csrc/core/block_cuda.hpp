@@ -1,0 +1,38 @@
+// What the threads of a block do together.
+#pragma once
+
+#include "core/launch.hpp"
+
+namespace jadce::cuda {
+
+// Sum over the block's threads, a power of two; every thread gets it. `part` holds a number per thread. The order of
+// additions is fixed.
+template <class T>
+__device__ T block_sum(T value, T* part) {
+  const unsigned thread = threadIdx.x;
+  __syncthreads();
+  part[thread] = value;
+  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (thread < half) part[thread] += part[thread + half];
+  }
+  __syncthreads();
+  return part[0];
+}
+
+// How many earlier threads of the block have the flag, and `total` of all; whole warps. `part` holds 32 numbers.
+inline __device__ int count_before(bool flag, int* part, int& total) {
+  const unsigned lane = threadIdx.x % 32, mask = __ballot_sync(~0u, flag);
+  __syncthreads();
+  if (lane == 0) part[threadIdx.x / 32] = __popc(mask);
+  __syncthreads();
+  int before = __popc(mask & ((1u << lane) - 1u));
+  total = 0;
+  for (unsigned w = 0; w < blockDim.x / 32; ++w) {
+    if (w < threadIdx.x / 32) before += part[w];
+    total += part[w];
+  }
+  return before;
+}
+
+}  // namespace jadce::cuda
