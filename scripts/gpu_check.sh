@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# On a machine with a GPU and no network: build with what is installed, run the GPU tests, the memory checker and the GPU
-# benchmark. Results go to $OUT (default out/gpu) as one log and one JSON. Ends in a few minutes.
+# On a machine with a GPU and no network: build with what is installed, run the GPU tests, the checkers of memory, races
+# and barriers, and the GPU benchmark. Results go to $OUT (default out/gpu) as one log and one JSON. Ends in a few minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-out/gpu}
@@ -15,8 +15,10 @@ export PYTHONUNBUFFERED=1
 export PYTHONPATH="$SITE:tests:benchmarks"
 {
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
-  "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda.py
-  compute-sanitizer --tool memcheck --error-exitcode 1 "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda.py -k "gather and plain"
-  compute-sanitizer --tool racecheck --error-exitcode 1 "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda.py -k "gather and plain"
+  "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda*.py
+  for tool in memcheck racecheck synccheck; do
+    compute-sanitizer --tool "$tool" --error-exitcode 1 \
+      "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda*.py -k "plain or shape0 or 16-800 or assign"
+  done
   JADCE_BENCH_JSON="$OUT/gpu.json" "$PYTHON" benchmarks/bench_cuda.py
 } 2>&1 | tee "$OUT/gpu.log"

@@ -11,6 +11,7 @@ import torch
 
 from jadce_fast import _core
 
+EPS = np.finfo(np.float32).eps
 GUARD = 64  # elements before and after every output that no kernel may touch
 
 
@@ -89,3 +90,23 @@ emulator = pytest.mark.skipif(
 gpu = pytest.mark.skipif(
     not (torch.cuda.is_available() and _core.cuda_built), reason="needs a GPU and a build with nvcc"
 )
+
+
+def error(found, expected):
+    """Relative error in the Euclidean norm; not a number if an element is not one."""
+    scale = np.linalg.norm(expected)
+    return np.linalg.norm(found - expected) / scale if scale else np.linalg.norm(found)
+
+
+def by_row(pilots):
+    """Measurements t N + n in the order of their DFT rows, and where each row's begin."""
+    flat = pilots.rows.ravel()
+    count = np.bincount(flat, minlength=pilots.devices)
+    return np.concatenate([[0], np.cumsum(count)]).astype(np.int32), np.argsort(flat, kind="stable").astype(np.int32)
+
+
+def mixture(gain, eigenvalues, powers):
+    """Distinct products of gains and powers (U,), where each pair's is (J, G), and the eigenvalues."""
+    pairs = np.outer(powers, gain).astype(np.float32)
+    product, index = np.unique(pairs, return_inverse=True)
+    return product, index.reshape(pairs.shape).astype(np.int32), np.asarray(eigenvalues, np.float32)

@@ -3,18 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from kernels import Out, gpu, run
+from kernels import EPS, Out, by_row, error, gpu, run
 from problems import SIZES, complex_normal, qpsk_pilots
 
 from jadce_fast import _core, _cuda, dft_pilots, ops, reference
-
-EPS = np.finfo(np.float32).eps
-
-
-def error(found, expected):
-    """Relative error in the Euclidean norm; not a number if an element is not one."""
-    scale = np.linalg.norm(expected)
-    return np.linalg.norm(found - expected) / scale if scale else np.linalg.norm(found)
 
 
 def test_says_why_there_is_no_gpu():
@@ -83,13 +75,6 @@ def test_gather_takes_its_count_from_the_device(backend):
             *(len(p.devices), *p.sizes, Out((7, p.p, p.m), np.complex64)),
         )
         assert np.array_equal(np.isnan(found).all((1, 2)), np.arange(7) >= count)
-
-
-def by_row(pilots):
-    """Measurements t N + n in the order of their DFT rows, and where each row's begin."""
-    flat = pilots.rows.ravel()
-    count = np.bincount(flat, minlength=pilots.devices)
-    return np.concatenate([[0], np.cumsum(count)]).astype(np.int32), np.argsort(flat, kind="stable").astype(np.int32)
 
 
 def spectral(backend, p, merge, z=True, energy=True, s=True):

@@ -2,19 +2,12 @@
 
 import numpy as np
 import pytest
-from kernels import Out, run
+from kernels import EPS, Out, mixture, run
 
 from jadce_fast import ops, reference
 
-EPS = np.finfo(np.float32).eps
 GAIN = np.array([0.003, 0.1, 1, 8], np.float32)
 WEIGHT = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
-
-
-def mixture(eigenvalues, powers):
-    """Distinct products of gains and powers (U,), and where each pair's is (J, G)."""
-    product, index = np.unique(np.outer(powers, GAIN).astype(np.float32), return_inverse=True)
-    return product, index.reshape(len(powers), len(GAIN)).astype(np.int32), np.asarray(eigenvalues, np.float32)
 
 
 def table(backend, energy, quiet, v, multiplicity, eigenvalues, product):
@@ -36,7 +29,7 @@ def test_activity(backend, shape, powers, scale):
     """Exponents from nearly nothing to tens of thousands, where a ratio of densities would overflow."""
     rng = np.random.default_rng(4)
     k, groups, m = shape
-    product, index, eigenvalues = mixture(np.sort(rng.exponential(size=groups))[::-1], powers)
+    product, index, eigenvalues = mixture(GAIN, np.sort(rng.exponential(size=groups))[::-1], powers)
     share = np.full(len(powers), 1 / len(powers), np.float32)
     v = rng.uniform(0.5, 2, m).astype(np.float32)
     energy = (scale * rng.exponential(size=shape)).astype(np.float32)
@@ -68,7 +61,7 @@ def test_noise_reference(backend, merge):
     energy = rng.exponential(size=(k, groups, m)).astype(np.float32)
     energy[:, 1, 2] = 0  # hardly believable: v limits the reference
     v = rng.uniform(0.5, 2, m).astype(np.float32)
-    product, index, eigenvalues = mixture(np.linspace(2, 0.1, groups), (1.0,))
+    product, index, eigenvalues = mixture(GAIN, np.linspace(2, 0.1, groups), (1.0,))
     multiplicity = np.full(groups, merge, np.float32)
     for count in (50, 51, 299):
         quiet = rng.permutation(k) < count

@@ -2,15 +2,12 @@
 
 import numpy as np
 import pytest
-from kernels import Out, run
+from kernels import EPS, Out, by_row, error, mixture, run
 from problems import SIZES, WienerPrior, complex_normal, problem
-from test_cuda import by_row, error
-from test_cuda_activity import mixture
 
 import jadce_fast as jf
 from jadce_fast import _cuda, ops, reference
 
-EPS = np.finfo(np.float32).eps
 SHAPES = [(8, 12, 8, 6, 7), (1, 13, 8, 1, 3), (9, 10, 1, 4, 1), (7, 3, 33, 5, 20)]  # N, T, M, P, candidates
 
 
@@ -187,9 +184,7 @@ def detect(backend, rx, p, iterations, powers):
     level = np.array([p.noise_var / mean, np.mean(abs(y) ** 2)], np.float32)
     rows, twiddle = _cuda.pilot_tables(p.pilots)
     pilots, sizes = (rows, twiddle, None), (k, n, t, m, coefficients)
-    product, index, eigenvalues = mixture(prior.eigenvalues, powers)
-    product = np.unique(np.outer(powers, prior.beam_gain).astype(np.float32))
-    index = np.searchsorted(product, np.outer(powers, prior.beam_gain).astype(np.float32)).astype(np.int32)
+    product, index, eigenvalues = mixture(prior.beam_gain, prior.eigenvalues, powers)
     share = np.log(np.full(len(powers), 1 / len(powers))).astype(np.float32)
     quads, ones = -(-len(product) // 4), np.ones(coefficients, np.float32)
     s = backend.put(np.zeros((slots, coefficients, m), np.complex64))

@@ -1,0 +1,56 @@
+"""Prints the kernel table of docs/performance.md: bytes, flops and the time that no H200 can beat.
+
+Bytes: every input read and every output written once. Flops: counted from the loops, a complex multiply-add as 8, a
+K-point transform as 5 K log2 K, a transcendental as 1. Floor: the larger of bytes over bandwidth and flops over rate.
+"""
+
+from __future__ import annotations
+
+from math import log2
+
+BANDWIDTH, RATE = 4.8e12, 67e12  # H200: bytes/s, single-precision flop/s outside the tensor cores, by its data sheet
+N, M, P = 48, 32, 12
+PRODUCTS, POWERS, GAINS = 21, 10, 12  # of the mixture of `cdl` with unknown power
+
+
+def kernels(k: int, t: int, a: int) -> dict[str, tuple[float, float]]:
+    """Bytes and flops of every kernel for K devices, T symbols, A candidates."""
+    state, coefficients, energy = 8 * n_t(t) * M, 8 * a * P * M, 4 * k * P * M
+    return {
+        "residual": (3 * state + coefficients + 4 * N * M, 8 * a * N * M * (P + t) + 8 * n_t(t) * M),
+        "track": (4 * N * M, 2 * N * M),
+        "observe": (3 * state, 8 * n_t(t) * M),
+        "spectral": (state + coefficients + energy, P * M * (8 * n_t(t) + 5 * k * log2(k) + 5 * k)),
+        "activity_table": (energy + k, k * P * M + 6 * PRODUCTS * P * M),
+        "activity": (energy + 9 * k, k * M * (2 * PRODUCTS * P + 2 * PRODUCTS + 2 * POWERS * GAINS + 2 * POWERS)),
+        "select_candidates": (9 * k, 4 * k),
+        "gather": (state + coefficients, 8 * a * N * M * (t + P)),
+        "normalise": (2 * coefficients, 5 * a * P * M),
+        "gaussian": (2 * coefficients, 2 * a * P * M),
+        "extrinsic": (4 * a * M, 3 * a * M),
+        "assign": (12 * a, a),
+        "combine": (3 * coefficients, 8 * a * P * M),
+        "damp": (3 * state, 6 * n_t(t) * M),
+    }
+
+
+def n_t(t: int) -> int:
+    return N * t
+
+
+def floor_us(bytes_moved: float, flops: float) -> float:
+    return 1e6 * max(bytes_moved / BANDWIDTH, flops / RATE)
+
+
+def main() -> None:
+    small, large = kernels(800, 20, 47), kernels(3000, 40, 164)
+    print("| kernel | MB | Mflop | floor, µs | K=3000: MB | Mflop | floor, µs | measured |\n|" + "---|" * 8)
+    for name in small:
+        cells = [f"{x:.3g}" for at in (small, large) for x in (*(v / 1e6 for v in at[name]), floor_us(*at[name]))]
+        print(f"| `{name}` | " + " | ".join(cells) + " | not yet |")
+    totals = [sum(floor_us(*v) for v in at.values()) for at in (small, large)]
+    print(f"| an iteration | | | {totals[0]:.3g} | | | {totals[1]:.3g} | not yet |")
+
+
+if __name__ == "__main__":
+    main()
