@@ -8,11 +8,15 @@
 #include <vector>
 
 #include "kernels/activity_cuda.hpp"
+#include "kernels/beam_network_cuda.hpp"
+#include "kernels/beam_network_pack.hpp"
 #include "kernels/fft.hpp"
 #include "kernels/pilot_transform_cuda.hpp"
 #include "kernels/posterior_cuda.hpp"
 
 namespace jadce::cuda {
+
+using Floats = pybind11::array_t<float, pybind11::array::c_style>;
 
 void bind_kernels(pybind11::module_& m) {
   m.def(
@@ -33,6 +37,16 @@ void bind_kernels(pybind11::module_& m) {
         return std::tuple(array(plan.twiddle()), array(plan.root()), array(plan.chirp()), array(plan.chirp_dft()));
       },
       "Twiddles, roots, chirp and the chirp's transform of a K-point transform");
+  const auto pack = [](auto function) {
+    return [function](const Floats& weight, const Floats& bias) {
+      std::vector<float> packed;
+      function(weight.shape(0), weight.shape(1), weight.data(), bias.data(), packed);
+      return Floats(static_cast<pybind11::ssize_t>(packed.size()), packed.data());
+    };
+  };
+  m.def("pack_dense", pack(&pack_dense), "One dense layer, weight (outputs, inputs) and bias, as the network wants it");
+  m.def("pack_depthwise", pack(&pack_depthwise), "One depthwise layer, weight (channels, taps) and bias");
+  m.def("cuda_beam_network", by_address(&beam_network));
   m.def("cuda_gather", by_address(&gather));
   m.def("cuda_spectral", by_address(&spectral));
   m.def("cuda_residual", by_address(&residual));

@@ -10,6 +10,8 @@ from math import log2
 
 BANDWIDTH, RATE = 4.8e12, 67e12  # H200: bytes/s, single-precision flop/s outside the tensor cores, by its data sheet
 N, M, P = 48, 32, 12
+NETWORK = 32 * (64 * 37 + 4 * (64 * 7 + 2 * 64 * 128) + 25 * 64)  # multiply-adds of `cdl` a candidate
+WEIGHTS = 4 * (64 * 38 + 4 * (64 * 8 + 128 * 65 + 64 * 129) + 25 * 65)  # bytes
 PRODUCTS, POWERS, GAINS = 21, 10, 12  # of the mixture of `cdl` with unknown power
 
 
@@ -26,6 +28,7 @@ def kernels(k: int, t: int, a: int) -> dict[str, tuple[float, float]]:
         "select_candidates": (9 * k, 4 * k),
         "gather": (state + coefficients, 8 * a * N * M * (t + P)),
         "normalise": (2 * coefficients, 5 * a * P * M),
+        "beam_network": (2 * coefficients + 8 * a * M + WEIGHTS, 2 * a * NETWORK),
         "gaussian": (2 * coefficients, 2 * a * P * M),
         "extrinsic": (4 * a * M, 3 * a * M),
         "assign": (12 * a, a),
@@ -48,8 +51,8 @@ def main() -> None:
     for name in small:
         cells = [f"{x:.3g}" for at in (small, large) for x in (*(v / 1e6 for v in at[name]), floor_us(*at[name]))]
         print(f"| `{name}` | " + " | ".join(cells) + " | not yet |")
-    totals = [sum(floor_us(*v) for v in at.values()) for at in (small, large)]
-    print(f"| an iteration | | | {totals[0]:.3g} | | | {totals[1]:.3g} | not yet |")
+    totals = [sum(floor_us(*v) for name, v in at.items() if name != "gaussian") for at in (small, large)]
+    print(f"| an iteration with `cdl` | | | {totals[0]:.3g} | | | {totals[1]:.3g} | not yet |")
 
 
 if __name__ == "__main__":
