@@ -49,6 +49,8 @@ void bind_kernels(pybind11::module_& m) {
   m.def("cuda_beam_network", by_address(&beam_network));
   m.def("cuda_gather", by_address(&gather));
   m.def("cuda_spectral", by_address(&spectral));
+  m.def("fft_split", &fft_split, "K1 of a K-point transform in two passes");
+  m.def("cuda_spectral_large", by_address(&spectral_large));
   m.def("cuda_residual", by_address(&residual));
   m.def("cuda_activity_table", by_address(&activity_table));
   m.def("cuda_activity", by_address(&activity));

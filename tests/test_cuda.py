@@ -117,6 +117,46 @@ def test_spectral_of_every_length(backend, devices):
     assert error(z, reference.adjoint(p.pilots.select().astype(complex), p.r)) <= 8 * EPS
 
 
+@pytest.mark.parametrize(
+    ("devices", "first"), [(97, 1), (60, 6), (2 * 31, 2), (360, 40), (3000, 50), (4096, 64), (100_000, 250)]
+)
+def test_spectral_in_two_passes(backend, devices, first):
+    rng = np.random.default_rng(devices)
+    pilots, m, merge = dft_pilots(devices, 5, 4, power=2.5), 3, 2
+    basis = np.linalg.qr(complex_normal(rng, 4, 4))[0][:, :3].astype(np.complex64)
+    r = complex_normal(rng, 5, 4, m).astype(np.complex64)
+    s = complex_normal(rng, 1, 3, m).astype(np.complex64)
+    slot = np.full(devices, -1, np.int32)
+    slot[devices // 2] = 0
+    _, twiddle = _cuda.pilot_tables(pilots)
+    tables = [table for length in (first, devices // first) for table in backend.native.fft_tables(length)[:2]]
+
+    def call(k=devices):
+        return run(
+            backend,
+            *("cuda_spectral_large", r, *by_row(pilots), twiddle, basis, slot, s, first, *tables, k, 4, m, 3, merge),
+            *(Out((m, devices), np.complex64), Out((devices, 3, m), np.complex64), Out((2, m, devices))),
+        )
+
+    if devices == 97:  # a prime beyond the radices
+        with pytest.raises(RuntimeError, match="spectral_large: expected devices without prime factors above 31"):
+            call()
+        return
+    _, z, energy = call()
+    exact = reference.klt_statistics(pilots.select().astype(complex), r, basis)
+    exact[devices // 2] += s[0]
+    assert error(z, exact) <= 8 * EPS
+    square = np.add.reduceat(abs(exact) ** 2, [0, 2], axis=1)
+    assert error(energy, square.transpose(1, 2, 0)) <= 16 * EPS
+    with pytest.raises(RuntimeError, match="spectral_large: expected a divisor of"):
+        call(devices + 1)
+
+
+def test_lengths_of_two_passes(backend):
+    found = {k: backend.native.fft_split(k) for k in (1, 7, 800, 3000, 100_000, 2 * 37)}
+    assert found == {1: 1, 7: 1, 800: 25, 3000: 50, 100_000: 250, 2 * 37: 1}
+
+
 def test_spectral_refuses_lengths_beyond_shared_memory(backend):
     p = Problem("plain")
     p.sizes = (14529, *p.sizes[1:])

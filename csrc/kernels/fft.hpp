@@ -24,6 +24,10 @@ inline constexpr int kLargestRadix = 31;
 // Radices of the passes, and their product: `length`, or the length of the chirp's convolution.
 std::vector<int> fft_radices(index_t length, index_t& padded);
 
+// The largest divisor of `length` up to its square root whose transform, and that of the other factor, needs no chirp;
+// 1 if there is none.
+index_t fft_split(index_t length);
+
 // Radices and twiddles, planned once. Lengths with a prime factor above kLargestRadix go through Bluestein's chirp.
 struct FftPlan {
   explicit FftPlan(index_t length);

@@ -19,6 +19,24 @@ struct BlockFft {
   const Complex* chirp_dft;
 };
 
+// The plan of one length from FftPlan's tables; throws std::runtime_error if it has too many passes.
+inline BlockFft block_fft(int length, const float* twiddle, const float* root, const float* chirp,
+                          const float* chirp_dft) {
+  index_t padded = 0;
+  const std::vector<int> radices = fft_radices(length, padded);
+  if (radices.size() > BlockFft::kMostPasses) throw std::runtime_error("transform: too many passes");
+  BlockFft plan{length,
+                static_cast<int>(padded),
+                static_cast<int>(radices.size()),
+                {},
+                complex(twiddle),
+                complex(root),
+                padded == length ? nullptr : complex(chirp),
+                complex(chirp_dft)};
+  for (std::size_t i = 0; i < radices.size(); ++i) plan.radix[i] = radices[i];
+  return plan;
+}
+
 // x viewed as [R, m, s] goes to y viewed as [m, R, s].
 template <int R>
 __device__ void pass(const Complex* x, Complex* y, int m, int s, const Complex* __restrict__ twiddle) {

@@ -68,6 +68,14 @@ std::vector<int> fft_radices(index_t n, index_t& padded) {
   return radices;
 }
 
+index_t fft_split(index_t n) {
+  if (n > 1 && factor(n).empty()) return 1;
+  index_t best = 1;
+  for (index_t i = 2; i * i <= n; ++i)
+    if (n % i == 0) best = i;
+  return best;
+}
+
 FftPlan::FftPlan(index_t n) : length_(n), radices_(fft_radices(n, padded_)) {
   if (padded_ != n) {  // Bluestein: f k = (f^2 + k^2 - (k - f)^2) / 2
     const auto phase = [&](index_t i) {

@@ -1,7 +1,7 @@
 #include "core/launch.hpp"
 #include "kernels/complex_cuda.hpp"
-#include "kernels/fft_cuda.hpp"
 #include "kernels/pilot_transform_cuda.hpp"
+#include "kernels/spectral_cuda.hpp"
 
 namespace jadce::cuda {
 
@@ -77,40 +77,22 @@ __global__ void __launch_bounds__(kBeams* kWarps)
 // One block: one group of coefficients, `beams` beams. The spectrum [K, beams] is filled row by row, so that no two
 // threads add to one place.
 __global__ void __launch_bounds__(kThreads)
-    spectral_kernel(const Complex* __restrict__ r, const std::int32_t* __restrict__ row_start,
-                    const std::int32_t* __restrict__ by_row, float amplitude, const Complex* __restrict__ basis,
-                    const std::int32_t* __restrict__ slot, const Complex* __restrict__ s,
-                    const __grid_constant__ BlockFft plan, int beams, int subcarriers, int antennas, int coefficients,
-                    int merge, Complex* __restrict__ z, float* __restrict__ energy) {
+    spectral_kernel(const __grid_constant__ SpectralInput input, float amplitude, const __grid_constant__ BlockFft plan,
+                    int beams, const __grid_constant__ SpectralOutput output) {
   Complex* const x = dynamic_shared<Complex>();
   const int start = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x), k_all = plan.length;
   const int group = static_cast<int>(blockIdx.x), first_beam = static_cast<int>(blockIdx.y) * beams;
-  const int last = min((group + 1) * merge, coefficients);
+  const int antennas = output.antennas, merge = output.merge, last = min((group + 1) * merge, output.coefficients);
   for (int p = group * merge; p < last; ++p) {
     for (int i = start; i < k_all * beams; i += step) {
       const int f = i / beams, beam = first_beam + i - f * beams;
-      Complex total{0.0f, 0.0f};
-      if (beam < antennas) {
-        for (int j = row_start[f]; j < row_start[f + 1]; ++j) {
-          const int measurement = by_row[j];
-          const Complex v = conjugate(basis[measurement % subcarriers * coefficients + p]);
-          total = total + v * r[static_cast<std::int64_t>(measurement) * antennas + beam];
-        }
-      }
-      x[i] = total * amplitude;
+      x[i] = beam < antennas ? input.at(f, p, beam) * amplitude : Complex{0.0f, 0.0f};
     }
     const Complex* const out = transform(plan, x, x + plan.padded * beams, beams);
     for (int i = start; i < k_all * beams; i += step) {
       const int b = i / k_all, k = i - b * k_all, beam = first_beam + b;
       if (beam >= antennas) break;
-      Complex value = out[k * beams + b];
-      const int at = slot ? slot[k] : -1;
-      if (at >= 0) value = value + s[(static_cast<std::int64_t>(at) * coefficients + p) * antennas + beam];
-      if (z) z[(static_cast<std::int64_t>(k) * coefficients + p) * antennas + beam] = value;
-      if (energy) {
-        float& e = energy[(static_cast<std::int64_t>(group) * antennas + beam) * k_all + k];
-        e = p == group * merge ? norm(value) : e + norm(value);
-      }
+      output.put(k, p, beam, out[k * beams + b]);
     }
     __syncthreads();
   }
@@ -191,22 +173,14 @@ void spectral(const float* r, const std::int32_t* row_start, const std::int32_t*
               const float* fft_root, const float* chirp, const float* chirp_dft, int devices, int subcarriers,
               int antennas, int coefficients, int merge, float* z, float* energy, void* stream) {
   index_t padded = 0;
-  const std::vector<int> radices = fft_radices(devices, padded);
+  fft_radices(devices, padded);
   const std::size_t each = 2 * sizeof(Complex) * static_cast<std::size_t>(padded);  // bytes of shared memory of a beam
-  if (each > kMostShared || radices.size() > BlockFft::kMostPasses)
+  if (each > kMostShared)
     throw std::runtime_error("spectral: expected a transform of at most " +
                              std::to_string(kMostShared / (2 * sizeof(Complex))) +
                              " points in a block's shared memory, found " + std::to_string(padded) + " for " +
                              std::to_string(devices) + " devices");
-  BlockFft plan{devices,
-                static_cast<int>(padded),
-                static_cast<int>(radices.size()),
-                {},
-                complex(fft_twiddle),
-                complex(fft_root),
-                padded == devices ? nullptr : complex(chirp),
-                complex(chirp_dft)};
-  for (std::size_t i = 0; i < radices.size(); ++i) plan.radix[i] = radices[i];
+  const BlockFft plan = block_fft(devices, fft_twiddle, fft_root, chirp, chirp_dft);
   // Four beams share each 32-byte sector of r; fewer where the grid would leave multiprocessors idle, or two blocks
   // would not fit one.
   const unsigned groups = blocks(coefficients, merge);
@@ -215,8 +189,9 @@ void spectral(const float* r, const std::int32_t* row_start, const std::int32_t*
          (groups * blocks(antennas, beams) < kProcessors || 2 * each * static_cast<std::size_t>(beams) > kMostShared))
     beams /= 2;
   launch("spectral", spectral_kernel, dim3(groups, blocks(antennas, beams)), kThreads,
-         each * static_cast<std::size_t>(beams), stream, complex(r), row_start, by_row, amplitude, complex(basis), slot,
-         complex(s), plan, beams, subcarriers, antennas, coefficients, merge, complex(z), energy);
+         each * static_cast<std::size_t>(beams), stream,
+         SpectralInput{complex(r), row_start, by_row, complex(basis), subcarriers, antennas, coefficients}, amplitude,
+         plan, beams, SpectralOutput{slot, complex(s), complex(z), energy, devices, antennas, coefficients, merge});
 }
 
 void residual(const float* y, const float* gram, const float* big, const std::int32_t* rows, const float* twiddle,

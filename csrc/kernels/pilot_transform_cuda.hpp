@@ -34,6 +34,14 @@ void spectral(const float* r, const std::int32_t* row_start, const std::int32_t*
               const float* fft_root, const float* chirp, const float* chirp_dft, int devices, int subcarriers,
               int antennas, int coefficients, int merge, float* z, float* energy, void* stream);
 
+// The same for more devices, K = K1 K2 with first = K1 (fft_split), no prime factor above 31: two launches a
+// coefficient. twiddle [K, 2] as for the pilots, amplitude included; transform tables of K1 and K2; work [M, K, 2].
+void spectral_large(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, const float* twiddle,
+                    const float* basis, const std::int32_t* slot, const float* s, int first, const float* first_twiddle,
+                    const float* first_root, const float* second_twiddle, const float* second_root, int devices,
+                    int subcarriers, int antennas, int coefficients, int merge, float* work, float* z, float* energy,
+                    void* stream);
+
 // r = y - gram big - Q S, power[n, b] = sum over t of |r|^2; y or big may be null (zero). y, big, r [T, N, M, 2],
 // gram [N, T], S [capacity, P, M, 2] of devices `device` (-1: none), power [N, M].
 void residual(const float* y, const float* gram, const float* big, const std::int32_t* rows, const float* twiddle,

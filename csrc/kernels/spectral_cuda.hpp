@@ -1,0 +1,46 @@
+// What the transforms of all devices read and write (pilot_transform_cuda.hpp), in one pass or in two.
+#pragma once
+
+#include "kernels/fft_cuda.hpp"
+
+namespace jadce::cuda {
+
+struct SpectralInput {
+  const Complex* r;
+  const std::int32_t* row_start;
+  const std::int32_t* by_row;
+  const Complex* basis;
+  int subcarriers, antennas, coefficients;
+
+  // Spectrum of coefficient p at DFT row f.
+  __device__ Complex at(int f, int p, int beam) const {
+    Complex total{0.0f, 0.0f};
+    for (int j = row_start[f]; j < row_start[f + 1]; ++j) {
+      const int measurement = by_row[j];
+      const Complex v = conjugate(basis[measurement % subcarriers * coefficients + p]);
+      total = total + v * r[static_cast<std::int64_t>(measurement) * antennas + beam];
+    }
+    return total;
+  }
+};
+
+struct SpectralOutput {
+  const std::int32_t* slot;
+  const Complex* s;
+  Complex* z;
+  float* energy;
+  int devices, antennas, coefficients, merge;
+
+  // Takes coefficient p of device k; coefficients of a group must come in rising order.
+  __device__ void put(int k, int p, int beam, Complex value) const {
+    const int at = slot ? slot[k] : -1;
+    if (at >= 0) value = value + s[(static_cast<std::int64_t>(at) * coefficients + p) * antennas + beam];
+    if (z) z[(static_cast<std::int64_t>(k) * coefficients + p) * antennas + beam] = value;
+    if (energy) {
+      float& e = energy[(static_cast<std::int64_t>(p / merge) * antennas + beam) * devices + k];
+      e = p % merge == 0 ? norm(value) : e + norm(value);
+    }
+  }
+};
+
+}  // namespace jadce::cuda
