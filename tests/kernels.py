@@ -110,3 +110,24 @@ def mixture(gain, eigenvalues, powers):
     pairs = np.outer(powers, gain).astype(np.float32)
     product, index = np.unique(pairs, return_inverse=True)
     return product, index.reshape(pairs.shape).astype(np.int32), np.asarray(eigenvalues, np.float32)
+
+
+def denoise(backend, network, z, v, count, capacity):
+    """Mean and variance of the network's kernel for z (A, P, M) and v (A, M), of which `count` are used."""
+    layers = [(network.inp, "dense")]
+    for block in network.body:
+        layers += [(block.depthwise, "depthwise"), (block.expand, "dense"), (block.mix, "dense")]
+    layers.append((network.out, "dense"))
+    packed = [
+        getattr(backend.native, f"pack_{kind}")(x.weight.detach().float().numpy(), x.bias.detach().float().numpy())
+        for x, kind in layers
+    ]
+    a, p, m = z.shape
+    blocks = list(network.body)
+    return run(
+        backend,
+        *("cuda_beam_network", z, v, network.eigenvalues.float().numpy(), np.concatenate(packed)),
+        *(np.array([b.depthwise.dilation for b in blocks], np.int32), np.array([count], np.int32), capacity),
+        *(network.subcarriers, m, p, network.inp.weight.shape[0], blocks[0].expand.weight.shape[0], len(blocks)),
+        *(blocks[0].depthwise.weight.shape[1], Out((a, p, m), np.complex64), Out((a, m))),
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from kernels import EPS, Out, run
+from kernels import EPS, denoise
 from problems import complex_normal
 
 from jadce_fast.network import BeamNetwork
@@ -22,27 +22,6 @@ def random_network(coefficients, width, hidden, blocks, taps, dilations):
     return network
 
 
-def launch(backend, network, z, v, count, capacity):
-    blocks = list(network.body)
-    layers = [(network.inp, "dense")]
-    for block in blocks:
-        layers += [(block.depthwise, "depthwise"), (block.expand, "dense"), (block.mix, "dense")]
-    layers.append((network.out, "dense"))
-    packed = [
-        getattr(backend.native, f"pack_{kind}")(x.weight.detach().float().numpy(), x.bias.detach().float().numpy())
-        for x, kind in layers
-    ]
-    a, p, m = z.shape
-    return run(
-        backend,
-        *("cuda_beam_network", z, v, network.eigenvalues.float().numpy(), np.concatenate(packed)),
-        *(np.array([b.depthwise.dilation for b in blocks], np.int32), np.array([count], np.int32), capacity),
-        *(network.subcarriers, m, p, network.inp.weight.shape[0]),
-        *(blocks[0].expand.weight.shape[0], len(blocks), blocks[0].depthwise.weight.shape[1]),
-        *(Out((a, p, m), np.complex64), Out((a, m))),
-    )
-
-
 def check(backend, network, m, candidates, level):
     rng = np.random.default_rng(m)
     p = network.coefficients
@@ -50,7 +29,7 @@ def check(backend, network, m, candidates, level):
     power = network.eigenvalues.numpy()[None, :, None]
     z = (np.sqrt(power + v[:, None]) * complex_normal(rng, candidates, p, m)).astype(np.complex64)
     used = max(1, candidates - 1)
-    mean, var = launch(backend, network, z, v, used, candidates)
+    mean, var = denoise(backend, network, z, v, used, candidates)
     assert np.isnan(mean[used:]).all()
     assert np.isnan(var[used:]).all()
     outputs = []
@@ -86,7 +65,7 @@ def test_refusals(backend):
     with pytest.raises(
         RuntimeError, match=r"expected width \(taps \+ 1\) to be a multiple of four, found width 3, taps 1"
     ):
-        launch(backend, random_network(2, 3, 8, 1, 1, (1,)), z, v, 1, 1)
+        denoise(backend, random_network(2, 3, 8, 1, 1, (1,)), z, v, 1, 1)
     z, v = np.zeros((1, 2, 4096), np.complex64), np.ones((1, 4096), np.float32)
     with pytest.raises(RuntimeError, match="beam_network: activations of 4096 antennas need 524288 bytes"):
-        launch(backend, random_network(2, 8, 8, 1, 3, (1,)), z, v, 1, 1)
+        denoise(backend, random_network(2, 8, 8, 1, 3, (1,)), z, v, 1, 1)
