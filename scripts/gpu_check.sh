@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # On a machine with a GPU and no network: build with what is installed, run the GPU tests, the checkers of memory, races
-# and barriers, and the GPU benchmark. Results go to $OUT (default out/gpu) as one log and one JSON. Ends in a few minutes.
+# and barriers, and the GPU benchmarks. Results go to $OUT (default out/gpu) as one log and one JSON. Ends in a few minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-out/gpu}
@@ -20,5 +20,7 @@ export PYTHONPATH="$SITE:tests:benchmarks"
     compute-sanitizer --tool "$tool" --error-exitcode 1 \
       "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda*.py -k "plain or shape0 or 16-800 or assign"
   done
-  JADCE_BENCH_JSON="$OUT/gpu.json" "$PYTHON" benchmarks/bench_cuda.py
+  for benchmark in bench_cuda bench_cuda_kernels; do
+    JADCE_BENCH_JSON="$OUT/gpu.json" "$PYTHON" "benchmarks/$benchmark.py"
+  done
 } 2>&1 | tee "$OUT/gpu.log"
