@@ -1,5 +1,8 @@
 """The CUDA kernels, emulated and where there is a GPU; what is said about CUDA where there is none."""
 
+import contextlib
+import types
+
 import numpy as np
 import pytest
 import torch
@@ -202,12 +205,16 @@ def test_residual_of_many_devices(backend):
     assert error(power, (abs(exact) ** 2).sum(0)) <= 32 * EPS
 
 
-@gpu
 @pytest.mark.parametrize("size", SIZES)
-def test_gather_of_torch_tensors(size):
+def test_gather_of_torch_tensors(backend, size, monkeypatch):
+    """ops.gather as users call it; without a GPU its Python side runs on the emulator."""
     p = Problem(size)
+    if backend.native is not _core:
+        monkeypatch.setattr(_cuda, "_core", backend.native)
+        monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: types.SimpleNamespace(cuda_stream=0))
     devices = p.devices.astype(np.int64)
-    found = ops.gather(p.plan, torch.from_numpy(p.r).cuda(), torch.from_numpy(devices).cuda())
+    found = _cuda.gather(p.plan, backend.put(p.r), backend.put(devices))
     assert error(found.cpu().numpy(), ops.gather(p.plan, p.r, devices)) <= 16 * EPS
 
 
