@@ -22,6 +22,7 @@ from .beamspace import (
     noise_reference,
     project,
 )
+from .cell import cell_lmmse, cell_posterior, cell_score, cell_tmp, log_density
 from .linear import (
     adjoint,
     correction,
@@ -61,6 +62,10 @@ __all__ = [
     "beamspace_stmp",
     "best",
     "candidates",
+    "cell_lmmse",
+    "cell_posterior",
+    "cell_score",
+    "cell_tmp",
     "combine",
     "correction",
     "damp",
@@ -73,6 +78,7 @@ __all__ = [
     "gram_eigen",
     "klt_statistics",
     "linear_mmse",
+    "log_density",
     "log_odds",
     "measure",
     "module_a",
