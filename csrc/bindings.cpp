@@ -18,6 +18,9 @@
 #include "receiver/stmp.hpp"
 
 namespace py = pybind11;
+
+void bind_langevin(py::module_& m);  // langevin_bindings.cpp
+
 using namespace jadce;
 
 namespace {
@@ -327,6 +330,8 @@ PYBIND11_MODULE(_core, m) {
       .def("gather", &gather, py::arg("r").noconvert(), py::arg("devices").noconvert(), py::arg("out").noconvert())
       .def("project", &project, py::arg("devices").noconvert(), py::arg("coefficients").noconvert(),
            py::arg("out").noconvert());
+
+  bind_langevin(m);
 
   py::class_<ActivityPlan>(m, "ActivityPlan")
       .def(py::init(&make_activity), py::kw_only(), py::arg("product").noconvert(), py::arg("weight").noconvert(),

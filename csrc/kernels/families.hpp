@@ -10,6 +10,7 @@ void fill_pilot_transform(KernelTable& table);
 void fill_activity(KernelTable& table);
 void fill_posterior(KernelTable& table);
 void fill_beam_network(KernelTable& table);
+void fill_langevin(KernelTable& table);
 
 KernelTable make_table();
 

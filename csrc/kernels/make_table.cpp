@@ -13,6 +13,7 @@ KernelTable make_table() {
   fill_activity(table);
   fill_posterior(table);
   fill_beam_network(table);
+  fill_langevin(table);
   return table;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "kernels/activity.hpp"
+#include "kernels/langevin.hpp"
 #include "kernels/pilot_transform.hpp"
 #include "kernels/shapes.hpp"
 
@@ -75,6 +76,14 @@ struct KernelTable {
 
   // The beam network on one device (beam_network.hpp).
   void (*network)(const BeamNetworkView&, const float* z, const float* v, float* scratch, float* h, float* var);
+
+  // One Langevin step of one chain: `mean` is the denoised state, y the rotated block, a the rotated state (updated), x
+  // gets the new columns. All [N, 2, Mp].
+  void (*langevin_step)(const RotationView&, const LevelView&, NoiseKey, const float* y, const float* mean, float* a,
+                        float* x);
+
+  // Exact posterior of the columns x [N, 2, Mp] of one chain.
+  void (*cell_denoise)(const RotationView&, const MixtureView&, const float* x, const PosteriorView&);
 };
 
 // The variant called `isa`, or with null the best one that this processor runs. Throws std::invalid_argument.

@@ -23,6 +23,7 @@ from .beamspace import (
     project,
 )
 from .cell import cell_lmmse, cell_posterior, cell_score, cell_tmp, log_density
+from .langevin import algorithm1_step, langevin_noise, philox, preconditioned_step
 from .linear import (
     adjoint,
     correction,
@@ -57,6 +58,7 @@ __all__ = [
     "Iteration",
     "activity_llr",
     "adjoint",
+    "algorithm1_step",
     "alpha",
     "beamspace",
     "beamspace_stmp",
@@ -77,6 +79,7 @@ __all__ = [
     "gaussian_denoiser",
     "gram_eigen",
     "klt_statistics",
+    "langevin_noise",
     "linear_mmse",
     "log_density",
     "log_odds",
@@ -84,9 +87,11 @@ __all__ = [
     "module_a",
     "noise_reference",
     "normalise",
+    "philox",
     "pilot_array",
     "pilot_power",
     "posterior_variance",
+    "preconditioned_step",
     "project",
     "rescale",
     "residual",
