@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import channels, ops, reference
     from .capture import Capture, load_capture, save_capture, save_result
+    from .cell import CellPrior
     from .detection import Detection
+    from .langevin import LangevinReceiver
     from .pilots import Pilots, dft_pilots
     from .prior import Prior, load_prior
     from .receiver import Receiver
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Capture",
+    "CellPrior",
     "Detection",
+    "LangevinReceiver",
     "Pilots",
     "Prior",
     "Receiver",
@@ -32,7 +36,9 @@ __all__ = [
 
 _HOME = {
     "Capture": "capture",
+    "CellPrior": "cell",
     "Detection": "detection",
+    "LangevinReceiver": "langevin",
     "Pilots": "pilots",
     "Prior": "prior",
     "Receiver": "receiver",

@@ -1,0 +1,376 @@
+"""Annealed Langevin dynamics for joint activity detection and channel estimation (Tang et al.).
+
+Chains sample X + sigma N given Y at falling noise levels; their second moments tell every device's interference, and
+the posterior of a device given all others follows from its prior (docs/langevin.md).
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _check, _core, ops
+from .anneal import Level, leave_one_out, noise_levels, paper_level, preconditioned_level
+from .cell import CellPrior
+from .detection import Detection
+
+_FIRST_LEVEL = 5.0  # in units of the root mean square of X that the block shows
+_DIVERGED = 1e3  # mean power of a state, in units of the first level's
+_ATTEMPTS = 6  # of a chain, each with half the step of the one before
+_STREAM = 1 << 24  # steps of one attempt, in the counter of the noise
+_PADDED_OFFSET = -1e30
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What the sampler knows about X (M, N), the channels times activity.
+
+    Attributes
+    ----------
+    mean : ndarray of complex128, shape (M, N)
+        Posterior mean.
+    variance : ndarray of float64, shape (N,)
+        Posterior variance of an entry of each column.
+    probability : ndarray of float64, shape (N,)
+        Posterior probability that each device is active.
+    chains : ndarray of complex128, shape (C, M, N)
+        Posterior mean of each chain, averaged over the steps counted. Their mean is the plain Monte-Carlo estimate.
+    chain_probability : ndarray of float64, shape (N,)
+        Mean of the chains' probabilities of activity.
+    spread : ndarray of float64, shape (N,)
+        Variance of an entry over chains.
+    restarts : int
+        How often a chain diverged and began anew with half the step.
+    diverged : int
+        Chains that diverged to the end and are left out.
+    history : tuple of dict
+        Per level: ``sigma`` and ``spread``, the mean variance of the state over chains.
+    """
+
+    mean: npt.NDArray[np.complex128]
+    variance: npt.NDArray[np.float64]
+    probability: npt.NDArray[np.float64]
+    chains: npt.NDArray[np.complex128]
+    chain_probability: npt.NDArray[np.float64]
+    spread: npt.NDArray[np.float64]
+    restarts: int
+    diverged: int
+    history: tuple[dict[str, float], ...] = field(default=(), repr=False)
+
+
+class LangevinReceiver:
+    """Annealed Langevin receiver for Y = X P + Z, planned once for many received blocks.
+
+    Parameters
+    ----------
+    pilots : array_like, shape (N, L)
+        P, the pilot sequence of every device; L may be larger than N.
+    antennas : int
+        M.
+    prior : "cell", CellPrior or object
+        Exact score of the paper's cell ("cell": its defaults), or any object whose
+        ``denoise(columns (..., N, M), noise_var (..., N))`` returns posterior mean, variance (..., N) and
+        probability of activity (..., N), as :meth:`jadce_fast.cell.CellPrior.denoise` does.
+    sampler : {"preconditioned", "paper"}
+        Steps along the singular vectors of P in proportion to the inverse curvature, or Algorithm 1 as printed, with
+        the sign of the likelihood gradient corrected.
+    chains : int
+        Independent chains.
+    levels : int
+        Noise levels (the paper's L), geometric.
+    steps : int
+        Q, steps per level.
+    step : float, optional
+        Preconditioned: step in units of the inverse curvature, in (0, 1], default 0.7. Paper: alpha_0, the step
+        of level i being alpha_0 r^i; by default 0.7 of what is stable at the first level.
+    decay : float, optional
+        r of the paper's sampler, in (0, 1); by default steps follow sigma^2.
+    beta : float
+        Noise of the paper's sampler.
+    average : int
+        Steps at the last level whose posteriors are averaged, from 1.
+    seed : int
+        Of the noise; the same seed gives the same result for any number of threads.
+    zero_threshold : float, optional
+        Decide activity as the paper does: a device is inactive if its column of the posterior mean is zero, that is has
+        a mean power below this. By default a device is active if its posterior probability is at least one half.
+    threads : int, optional
+        Native threads, by default all processors of this process.
+    isa : str, optional
+        Kernel variant, by default the best one of this processor.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range or does not fit another; the message names it.
+
+    Notes
+    -----
+    Methods may be called from several threads; calls on one receiver take turns.
+    """
+
+    def __init__(
+        self,
+        pilots: npt.ArrayLike,
+        antennas: int,
+        prior: Any = "cell",
+        *,
+        sampler: Literal["preconditioned", "paper"] = "preconditioned",
+        chains: int = 8,
+        levels: int = 40,
+        steps: int = 3,
+        step: float | None = None,
+        decay: float | None = None,
+        beta: float = 0.9,
+        average: int = 1,
+        seed: int = 0,
+        zero_threshold: float | None = None,
+        threads: int | None = None,
+        isa: str | None = None,
+    ) -> None:
+        array = _check.array("pilots", pilots, ("N", "L"), np.complex64).astype(np.complex128)
+        if 0 in array.shape:
+            raise ValueError(f"pilots: expected at least one device and symbol, found shape {array.shape}")
+        self.devices, self.symbols = array.shape
+        self.antennas = _check.integer("antennas", antennas, 1, 4096)
+        self.prior = CellPrior() if isinstance(prior, str) and prior == "cell" else prior
+        if isinstance(self.prior, type) or not hasattr(self.prior, "denoise"):
+            raise TypeError(f"prior: expected 'cell', a CellPrior or an object that denoises, found {prior!r}")
+        if sampler not in ("preconditioned", "paper"):
+            raise ValueError(f"sampler: expected 'preconditioned' or 'paper', found {sampler!r}")
+        self.sampler = sampler
+        self.chains = _check.integer("chains", chains, 1, 4096)
+        self.levels = _check.integer("levels", levels, 1)
+        self.steps = _check.integer("steps", steps, 1)
+        self.average = _check.integer("average", average, 1)
+        if self.levels * self.steps + self.average >= _STREAM:
+            raise ValueError(f"levels, steps, average: expected fewer than {_STREAM} steps in all")
+        if step is None:
+            step = 0.7
+        elif sampler == "preconditioned":
+            step = _check.real("step", step, 1e-6, 1.0, closed=True)
+        else:
+            step = _check.real("step", step)
+        self.step = step
+        self._relative = sampler == "paper" and step == 0.7
+        self.decay = None if decay is None else _check.real("decay", decay, 0.0, 1.0)
+        self.beta = _check.real("beta", beta, 0.0, np.inf, closed=True)
+        self.seed = _check.integer("seed", seed, 0, 2**63 - 1)
+        self.zero_threshold = None if zero_threshold is None else _check.scale("zero_threshold", zero_threshold)
+        self.threads = ops.default_threads() if threads is None else _check.integer("threads", threads, 1, 1024)
+
+        # Inside, pilots have unit mean power and the entries of X have mean power one.
+        amplitude = math.sqrt(np.mean(np.abs(array) ** 2))
+        if not 1e-15 <= amplitude <= 1e15:
+            raise ValueError(f"pilots: expected a mean power of 1e-30 to 1e30, found {amplitude**2:g}")
+        exact = isinstance(self.prior, CellPrior)
+        self._unit = math.sqrt(self.prior.mean_power * self.prior.activity_rate) if exact else 1.0
+        self._inside: Any = (
+            CellPrior(self.prior.activity_rate, None, self.prior.inner, self.prior.outer) if exact else self.prior
+        )
+        self._exact = exact
+        self._scale = amplitude * self._unit
+        self._pilots = array / amplitude
+        u, s, vh = np.linalg.svd(self._pilots)
+        self._singular = np.zeros(self.devices)
+        self._singular[: len(s)] = s
+        self._right = np.zeros((self.symbols, self.devices), np.complex128)
+        self._right[:, : len(s)] = vh[: len(s)].conj().T
+        self._native = _core.Langevin(
+            rotation=np.ascontiguousarray(u, np.complex64),
+            antennas=self.antennas,
+            chains=self.chains,
+            threads=self.threads,
+            isa=isa,
+        )
+        self._lock = threading.Lock()
+
+    def detect(
+        self, y: npt.ArrayLike, noise_var: float, progress: Callable[[int, int], None] | None = None
+    ) -> Detection:
+        """Detect the active devices of a received block and estimate their channels.
+
+        Parameters
+        ----------
+        y : array_like, shape (M, L)
+            Received pilots.
+        noise_var : float
+            Complex noise variance per entry of Y, positive.
+        progress : callable, optional
+            Called with (levels done, levels in all) after every noise level; an exception in it cancels the detection.
+
+        Returns
+        -------
+        Detection
+            With channels of shape (A, 1, M). ``iterations`` counts the steps of a chain; ``history`` has ``sigma`` and
+            ``spread`` of every level and ends with the number of ``restarts``; ``converged`` is False if a chain
+            diverged to the end or the result explained the block worse than silence.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `y` has another shape or is not finite, or `noise_var` is not positive.
+        """
+        block, noise = self._inputs(y, noise_var)
+        with self._lock:
+            p = self._sample(block, noise, progress)
+        received = float(np.mean(np.abs(block) ** 2))
+        if self.zero_threshold is None:
+            chosen = p.probability >= 0.5
+        else:
+            chosen = np.mean(np.abs(p.mean) ** 2, axis=0) >= self.zero_threshold / self._unit**2
+        residual = float(np.mean(np.abs(block - p.mean[:, chosen] @ self._pilots[chosen]) ** 2))
+        probability, silent = p.probability, residual > received
+        if silent:
+            chosen, residual, probability = np.zeros_like(chosen), received, np.minimum(probability, 0.49)
+        active = np.flatnonzero(chosen).astype(np.int64)
+        return Detection(
+            activity=probability.astype(np.float32),
+            active=active,
+            channels=(self._unit * p.mean[:, active].T).astype(np.complex64)[:, None],
+            channel_var=(self._unit**2 * p.variance[active]).astype(np.float32),
+            iterations=self.levels * self.steps + self.average,
+            converged=not silent and p.diverged == 0,
+            noise_var=residual * self._scale**2,
+            history=(*p.history, {"restarts": p.restarts}),
+        )
+
+    def sample(
+        self, y: npt.ArrayLike, noise_var: float, progress: Callable[[int, int], None] | None = None
+    ) -> Posterior:
+        """Posterior of all devices, decided or not; arguments and errors as for :meth:`detect`."""
+        block, noise = self._inputs(y, noise_var)
+        with self._lock:
+            p = self._sample(block, noise, progress)
+        u = self._unit
+        return Posterior(
+            u * p.mean,
+            u**2 * p.variance,
+            p.probability,
+            u * p.chains,
+            p.chain_probability,
+            u**2 * p.spread,
+            p.restarts,
+            p.diverged,
+            tuple({k: v * (u if k == "sigma" else u**2) for k, v in h.items()} for h in p.history),
+        )
+
+    def _inputs(self, y: npt.ArrayLike, noise_var: float) -> tuple[npt.NDArray[np.complex128], float]:
+        noise = _check.scale("noise_var", noise_var) / self._scale**2
+        block = _check.array("y", y, (self.antennas, self.symbols), np.complex64).astype(np.complex128) / self._scale
+        # Single precision tells states at most 90 dB above the noise from each other.
+        power = float(np.mean(np.abs(block) ** 2))
+        return block, max(noise, 1e-9 * power, 1e-12)
+
+    def _sample(
+        self, y: npt.NDArray[np.complex128], noise: float, progress: Callable[[int, int], None] | None
+    ) -> Posterior:
+        self._native.block(np.ascontiguousarray((y @ self._right).T, np.complex64))
+        rms = math.sqrt(max(float(np.mean(np.abs(y) ** 2)) / self.devices, 1.0))
+        sigmas = noise_levels(_FIRST_LEVEL * rms, self._singular, noise, self.levels)
+        waiting, restarts = list(range(self.chains)), 0
+        history: tuple[dict[str, float], ...] = ()
+        for attempt in range(_ATTEMPTS):
+            levels = self._schedule(sigmas, noise, 0.5**attempt)
+            waiting, seen = self._run(waiting, levels, attempt, progress)
+            history = history or seen
+            if not waiting:
+                break
+            restarts += len(waiting) if attempt + 1 < _ATTEMPTS else 0
+        return self._posterior(y, noise, sorted(set(range(self.chains)) - set(waiting)), restarts, history)
+
+    def _schedule(self, sigmas: npt.NDArray[np.float64], noise: float, shrink: float) -> list[Level]:
+        s = self._singular
+        if self.sampler == "preconditioned":
+            return [preconditioned_level(float(sigma), s, noise, self.step * shrink) for sigma in sigmas]
+        first = float(sigmas[0]) ** 2
+        step = self.step * shrink
+        if self._relative:  # the curvature at the first level is 1 / sigma^2 + s^2 / (noise + sigma^2)
+            step /= 1 / first + float(s.max()) ** 2 / (noise + first)
+        ratio = self.decay
+        if ratio is None:
+            ratio = float((sigmas[-1] / sigmas[0]) ** (2 / max(len(sigmas) - 1, 1)))
+        return [
+            paper_level(float(sigma), s, noise, step * ratio**i, self.beta) for i, sigma in enumerate(sigmas, start=1)
+        ]
+
+    def _run(
+        self, chains: list[int], levels: list[Level], attempt: int, progress: Callable[[int, int], None] | None
+    ) -> tuple[list[int], tuple[dict[str, float], ...]]:
+        """Run chains through all levels; return those that diverged, and the history."""
+        native, counter = self._native, attempt * _STREAM
+        native.start(chains, self.seed, counter, levels[0].sigma)
+        bound = _DIVERGED * levels[0].sigma ** 2
+        alive, history = list(chains), []
+        for i, level in enumerate(levels):
+            self._anneal(alive, counter + 1 + i * self.steps, self.steps, level, False)
+            state = native.columns[alive][..., : self.antennas].astype(np.float64)
+            power = 2 * np.mean(state**2, axis=(1, 2, 3))
+            alive = [chain for chain, p in zip(alive, power, strict=True) if p < bound]  # false for NaN
+            spread = 2 * np.var(state[power < bound], axis=0).mean() if alive else 0.0
+            history.append({"sigma": level.sigma, "spread": float(spread)})
+            if progress is not None:
+                progress(i + 1, len(levels))
+        self._anneal(alive, counter + 1 + len(levels) * self.steps, self.average, levels[-1], True)
+        return [chain for chain in chains if chain not in alive], tuple(history)
+
+    def _anneal(self, chains: list[int], counter: int, steps: int, level: Level, accumulate: bool) -> None:
+        native = self._native
+        table = np.zeros((4, native.padded), np.float32)
+        table[:, : self.devices] = level.pull, level.decay, level.force, level.noise
+        if self._exact:
+            rate, offset, gain = self._inside.tables(level.sigma**2, self.antennas)
+            mixture = np.zeros((3, -(-len(rate) // 16) * 16), np.float32)
+            mixture[1] = _PADDED_OFFSET
+            mixture[:, : len(rate)] = rate, offset, gain
+            native.anneal(chains, self.seed, counter, steps, table, level.sigma**2, mixture, accumulate)
+            return
+        m = self.antennas
+        for i in range(steps if chains else 0):
+            state = native.columns[chains][..., :m]
+            columns = state[:, :, 0] + 1j * state[:, :, 1]
+            mean, variance, probability = self._inside.denoise(columns, level.sigma**2)
+            split = np.zeros((*state.shape[:3], native.mean.shape[3]), np.float32)
+            split[:, :, 0, :m], split[:, :, 1, :m] = np.real(mean), np.imag(mean)
+            native.mean[chains] = split
+            if accumulate:
+                native.sums[chains] += split
+                native.sum_energy[chains] += np.mean(np.abs(mean) ** 2, axis=-1) + variance
+                native.sum_active[chains] += probability
+            native.step(chains, self.seed, counter + i, table)
+
+    def _posterior(
+        self,
+        y: npt.NDArray[np.complex128],
+        noise: float,
+        chains: list[int],
+        restarts: int,
+        history: tuple[dict[str, float], ...],
+    ) -> Posterior:
+        native, n, m = self._native, self.devices, self.antennas
+        if not chains:
+            zero = np.zeros(n)
+            nothing = np.zeros((0, m, n), np.complex128)
+            return Posterior(np.zeros((m, n), np.complex128), zero, zero, nothing, zero, zero, restarts, self.chains)
+        sums = native.sums[chains][..., :m].astype(np.float64) / self.average
+        means = (sums[:, :, 0] + 1j * sums[:, :, 1]).transpose(0, 2, 1)
+        power = native.sum_energy[chains].astype(np.float64).mean(0) / self.average
+        columns, variance = leave_one_out(y, self._pilots, noise, power)
+        mean, error, probability = self._inside.denoise(columns, variance)
+        return Posterior(
+            mean=np.asarray(mean).T,
+            variance=error,
+            probability=probability,
+            chains=means,
+            chain_probability=native.sum_active[chains].astype(np.float64).mean(0) / self.average,
+            spread=np.mean(np.var(means, axis=0), axis=0),
+            restarts=restarts,
+            diverged=self.chains - len(chains),
+            history=history,
+        )

@@ -1,0 +1,258 @@
+"""jf.LangevinReceiver: against enumeration, message passing and LMMSE; seeds, restarts, bad input."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from problems import complex_normal
+
+import jadce_fast as jf
+from jadce_fast import metrics, reference
+from jadce_fast.simulation import CellScenario, draw_cell
+from jadce_fast.simulation.cell import qpsk_pilots
+
+
+def matrix(drop, devices: int) -> np.ndarray:
+    x = np.zeros((len(drop.y), devices), complex)
+    x[:, drop.active] = drop.channels[:, 0].T
+    return x
+
+
+def nmse_db(found: np.ndarray, truth: np.ndarray) -> float:
+    return 10 * np.log10(np.sum(np.abs(found - truth) ** 2) / np.sum(np.abs(truth) ** 2))
+
+
+class OnePower:
+    """Bernoulli-Gaussian columns of one known power: the posterior of X is a finite mixture."""
+
+    def __init__(self, rate: float, power: float) -> None:
+        self.rate, self.power = rate, power
+
+    def denoise(self, columns, noise_var):
+        v = np.asarray(noise_var, float)
+        gain = self.power / (self.power + v)
+        energy, m = np.sum(np.abs(columns) ** 2, -1), columns.shape[-1]
+        llr = np.log(self.rate / (1 - self.rate)) + energy / v * gain - m * np.log1p(self.power / v)
+        probability = reference.sigmoid(llr)
+        mean = (probability * gain)[..., None] * columns
+        variance = probability * gain * v + energy / m * gain**2 * probability * (1 - probability)
+        return mean, variance, probability
+
+
+def enumerated(y, pilots, noise_var, rate, power) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior mean of X and probabilities of activity, by enumeration of all activities."""
+    n, length = pilots.shape
+    logs, means, patterns = [], [], list(itertools.product((0, 1), repeat=n))
+    for pattern in patterns:
+        g = power * np.array(pattern)
+        covariance = pilots.conj().T @ (g[:, None] * pilots) + noise_var * np.eye(length)
+        weighted = np.linalg.solve(covariance, y.conj().T)  # (L, M)
+        fit = np.real(np.einsum("ml,lm->", y, weighted))
+        prior = np.sum(np.where(pattern, np.log(rate), np.log(1 - rate)))
+        logs.append(prior - fit - len(y) * np.linalg.slogdet(covariance)[1])
+        means.append(weighted.conj().T @ pilots.conj().T * g)
+    weight = np.exp(np.array(logs) - np.logaddexp.reduce(logs))
+    return np.tensordot(weight, means, 1), weight @ np.array(patterns)
+
+
+@pytest.mark.parametrize(("symbols", "noise"), [(4, 2.0), (9, 6.0)])
+def test_sampler_reaches_the_enumerated_posterior_mean(symbols, noise):
+    # Six devices, so 64 activities, at a noise that leaves several of them likely; less and more pilots than devices.
+    rng = np.random.default_rng(symbols)
+    m, n, rate, power = 2, 6, 0.3, 3.0
+    pilots = qpsk_pilots(n, symbols, 1)
+    x = np.sqrt(power) * complex_normal(rng, m, n) * (np.arange(n) % 3 == 0)
+    y = x @ pilots + np.sqrt(noise) * complex_normal(rng, m, symbols)
+    mean, probability = enumerated(y.astype(complex), pilots.astype(complex), noise, rate, power)
+    rx = jf.LangevinReceiver(
+        pilots, m, OnePower(rate, power), chains=64, levels=20, steps=500, step=0.05, average=8000, threads=1
+    )
+    p = rx.sample(y, noise)
+    # Chains are independent: the spread over them gives the standard error of their mean, complex, so that four of
+    # it are exceeded with a probability of exp(-16). A probability's error is at most 1 / 2 sqrt(64) if a chain
+    # never changed its mind; they do.
+    deviation = np.sqrt(np.mean(np.abs(p.chains - p.chains.mean(0)) ** 2, axis=0) / len(p.chains))
+    assert np.all(np.abs(p.chains.mean(0) - mean) < 4 * deviation)
+    assert np.abs(p.chain_probability - probability).max() < 0.06
+    assert 0.05 < np.min(np.maximum(probability, 1 - probability)) < 0.95  # the problem is not decided
+
+
+def test_as_good_as_message_passing_and_better_than_lmmse():
+    prior = jf.CellPrior()
+    for symbols, snr in ((48, 10), (48, 45), (24, 20)):
+        results, wrong = [], np.zeros(2)
+        for trial in range(6):
+            drop = draw_cell(CellScenario(symbols=symbols, snr_db=snr), 0, trial)
+            truth = matrix(drop, 64)
+            p = jf.LangevinReceiver(drop.pilots, 16, threads=1).sample(drop.y, drop.noise_var)
+            turbo, probability = reference.cell_tmp(drop.y, drop.pilots, drop.noise_var, prior.denoise)
+            linear = reference.cell_lmmse(drop.y, drop.pilots, drop.noise_var)
+            results.append([nmse_db(x, truth) for x in (p.mean, turbo, linear)])
+            active = np.isin(np.arange(64), drop.active)
+            wrong += [np.sum((q >= 0.5) != active) for q in (p.probability, probability)]
+        langevin, turbo, linear = np.median(results, axis=0)
+        # The goals of docs/langevin.md: 1 dB, and 0.5 % of 6 x 64 decisions.
+        assert langevin < turbo + 1
+        assert langevin < linear - 5
+        assert wrong[0] <= wrong[1] + 2
+
+
+def test_detection_is_scored_like_any_other():
+    drop = draw_cell(CellScenario(snr_db=30), 0, 1)
+    found = jf.LangevinReceiver(drop.pilots, 16).detect(drop.y, drop.noise_var)
+    assert isinstance(found, jf.Detection)
+    score = metrics.score(found, drop.active, drop.channels)
+    assert score.missed == score.false_alarms == 0
+    assert score.nmse_db < -25
+    assert found.converged
+    # The residual is the noise, less what A of L dimensions were fitted to, in the mean over 16 x 48 entries.
+    expected = drop.noise_var * (1 - len(drop.active) / 48)
+    assert abs(found.noise_var / expected - 1) < 6 / np.sqrt(16 * 48)
+    # channel_var is the mean squared error: chi-squared with 2 x 16 A degrees of freedom.
+    error = np.sum(np.abs(found.channels - drop.channels) ** 2) / 16
+    assert abs(error / found.channel_var.sum() - 1) < 6 / np.sqrt(16 * len(drop.active))
+    assert found.history[-1] == {"restarts": 0}
+
+
+def test_seed_decides_and_threads_do_not():
+    drop = draw_cell(CellScenario(antennas=5, devices=23, symbols=11), 0, 0)
+    a, b, c = (
+        jf.LangevinReceiver(drop.pilots, 5, seed=seed, threads=threads).sample(drop.y, drop.noise_var)
+        for seed, threads in ((1, 1), (1, 3), (2, 1))
+    )
+    assert np.array_equal(a.chains, b.chains)
+    assert np.array_equal(a.mean, b.mean)
+    assert not np.array_equal(a.chains, c.chains)
+
+
+def test_any_object_that_denoises_is_a_prior():
+    class Wrapped:
+        def denoise(self, columns, noise_var):
+            return jf.CellPrior().denoise(columns, noise_var)
+
+    drop = draw_cell(CellScenario(antennas=5, devices=23, symbols=30, snr_db=20), 0, 2)
+    native = jf.LangevinReceiver(drop.pilots, 5, average=3).sample(drop.y, drop.noise_var)
+    other = jf.LangevinReceiver(drop.pilots, 5, Wrapped(), average=3).sample(drop.y, drop.noise_var)
+    # Single against double precision in a loop that forgets its errors.
+    np.testing.assert_allclose(other.chains, native.chains, atol=1e-2 * np.abs(native.chains).max())
+    np.testing.assert_allclose(other.mean, native.mean, atol=1e-3 * np.abs(native.mean).max())
+
+
+def test_units_do_not_matter():
+    drop = draw_cell(CellScenario(antennas=6, devices=20, symbols=15, snr_db=20), 0, 4)
+    plain = jf.LangevinReceiver(drop.pilots, 6).sample(drop.y, drop.noise_var)
+    prior = jf.CellPrior(power=10 * 1e6)
+    scaled = jf.LangevinReceiver(1e-2 * drop.pilots, 6, prior).sample(10 * drop.y, 100 * drop.noise_var)
+    np.testing.assert_allclose(scaled.mean, 1e3 * plain.mean, atol=1e-3 * np.abs(plain.mean).max() * 1e3)
+    np.testing.assert_allclose(scaled.variance, 1e6 * plain.variance, rtol=0.05)
+
+
+def test_diverging_chains_begin_anew_with_a_smaller_step():
+    drop = draw_cell(CellScenario(antennas=4, devices=16, symbols=8, snr_db=0), 0, 3)
+    rx = jf.LangevinReceiver(drop.pilots, 4, sampler="paper", step=16.0, levels=60, steps=6)
+    found = rx.detect(drop.y, drop.noise_var)
+    assert found.history[-1]["restarts"] > 0
+    assert np.all(np.isfinite(found.channels))
+    assert found.converged
+    # Nothing helps here: all chains diverge, nobody is active, and the result says so.
+    rx = jf.LangevinReceiver(drop.pilots, 4, sampler="paper", step=1e9)
+    found = rx.detect(drop.y, drop.noise_var)
+    assert not found.converged
+    assert len(found.active) == 0
+    assert not np.any(found.activity >= 0.5)
+    assert found.history[-1]["restarts"] == 8 * 5
+
+
+def test_paper_sampler_finds_the_strong_devices():
+    drop = draw_cell(CellScenario(snr_db=10), 0, 1)
+    found = jf.LangevinReceiver(drop.pilots, 16, sampler="paper", levels=100, steps=10, beta=0.1).detect(
+        drop.y, drop.noise_var
+    )
+    assert metrics.score(found, drop.active, drop.channels).nmse_db < -6
+
+
+def test_zero_counting():
+    drop = draw_cell(CellScenario(snr_db=45), 0, 2)
+    found = jf.LangevinReceiver(drop.pilots, 16, zero_threshold=0.01).detect(drop.y, drop.noise_var)
+    assert np.array_equal(found.active, drop.active)  # the weakest device of the cell has a mean power of 0.3
+    drop = draw_cell(CellScenario(snr_db=0), 0, 2)
+    everyone = jf.LangevinReceiver(drop.pilots, 16, zero_threshold=1e-30).detect(drop.y, drop.noise_var)
+    assert len(everyone.active) == 64
+
+
+def test_progress_and_cancelling():
+    drop = draw_cell(CellScenario(antennas=2, devices=8, symbols=6), 0, 0)
+    rx = jf.LangevinReceiver(drop.pilots, 2, levels=5)
+    seen = []
+    first = rx.detect(drop.y, drop.noise_var, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(i, 5) for i in range(1, 6)]
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        rx.detect(drop.y, drop.noise_var, progress=stop)
+    assert np.array_equal(rx.detect(drop.y, drop.noise_var).activity, first.activity)
+
+
+@pytest.mark.parametrize("y", ["silence", "noise"])
+@pytest.mark.parametrize("noise_var", [1e-20, 1.0, 1e20])
+def test_nobody(y, noise_var):
+    pilots = qpsk_pilots(20, 12)
+    block = (
+        np.zeros((4, 12)) if y == "silence" else np.sqrt(noise_var) * complex_normal(np.random.default_rng(0), 4, 12)
+    )
+    found = jf.LangevinReceiver(pilots, 4).detect(block, noise_var)
+    assert len(found.active) == 0
+    assert np.all(np.isfinite(found.activity))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(pilots=np.ones((3, 4, 5))), "pilots: expected shape"),
+        (dict(pilots=np.zeros((3, 4))), "pilots: expected a mean power"),
+        (dict(pilots=np.full((3, 4), np.nan)), "pilots: expected finite"),
+        (dict(pilots=np.zeros((0, 4))), "pilots: expected at least one"),
+        (dict(antennas=0), "antennas: expected"),
+        (dict(prior="cdl"), "prior: expected"),
+        (dict(sampler="plain"), "sampler: expected"),
+        (dict(chains=0), "chains: expected"),
+        (dict(levels=1.5), "levels: expected"),
+        (dict(steps=0), "steps: expected"),
+        (dict(step=1.5), "step: expected"),
+        (dict(sampler="paper", step=-1), "step: expected"),
+        (dict(sampler="paper", decay=1.0), "decay: expected"),
+        (dict(decay=np.nan), "decay: expected"),
+        (dict(beta=-1), "beta: expected"),
+        (dict(average=0), "average: expected"),
+        (dict(seed=-1), "seed: expected"),
+        (dict(levels=2**20, steps=2**10), "levels, steps, average: expected"),
+        (dict(zero_threshold=0), "zero_threshold: expected"),
+        (dict(threads=0), "threads: expected"),
+        (dict(isa="none"), "isa: "),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        jf.LangevinReceiver(**{"pilots": np.ones((6, 4)), "antennas": 2, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("y", "noise_var", "message"),
+    [
+        (np.ones((2, 5)), 1.0, r"y: expected shape \(2, 4\), found \(2, 5\)"),
+        (np.ones((4, 2)), 1.0, "y: expected shape"),
+        (np.full((2, 4), np.nan), 1.0, "y: expected finite"),
+        (np.ones((2, 4)), 0.0, "noise_var: expected"),
+        (np.ones((2, 4)), -1.0, "noise_var: expected"),
+        (np.ones((2, 4)), np.nan, "noise_var: expected"),
+    ],
+)
+def test_bad_block(y, noise_var, message):
+    rx = jf.LangevinReceiver(qpsk_pilots(6, 4), 2)
+    for call in (rx.detect, rx.sample):
+        with pytest.raises(ValueError, match=message):
+            call(y, noise_var)
