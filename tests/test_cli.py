@@ -119,6 +119,20 @@ def test_detect_receivers_and_powers(jadce):
     assert known["missed"] == known["false_alarms"] == 0
 
 
+@pytest.mark.parametrize("power", ["10", "unknown"])
+def test_detect_langevin(jadce, tmp_path, power):
+    from jadce_fast.simulation import CellScenario, draw_cell
+
+    drop = draw_cell(CellScenario(snr_db=30, active=5), 0, 1)
+    pilots = jf.Pilots(drop.pilots.T[:, None])
+    capture = jf.Capture(drop.y.T[:, None], pilots, drop.noise_var, 5 / 64, drop.active, drop.channels)
+    jf.save_capture(tmp_path / "cell.npz", capture)
+    result = strict(jadce("detect", tmp_path / "cell.npz", "--receiver", "langevin", "--power", power, "--json")[1])
+    assert result["prior"] == "cell"
+    assert result["missed"] == result["false_alarms"] == 0
+    assert result["nmse_db"] < -25
+
+
 BAD = {
     "no command": ([], "Missing command"),
     "unknown command": (["dance"], "No such command 'dance'"),
@@ -126,8 +140,16 @@ BAD = {
     "no capture": (["detect"], "Missing argument"),
     "missing file": (["detect", "nosuch.npz"], "nosuch.npz: expected a capture, found no such file"),
     "extension": (["detect", "a.csv"], "a.csv: expected the extension .npz or .mat, found .csv"),
-    "receiver": (["detect", DFT, "--receiver", "ls"], "--receiver: expected stmp or bg, found 'ls'"),
+    "receiver": (["detect", DFT, "--receiver", "ls"], "--receiver: expected stmp, bg or langevin, found 'ls'"),
     "bg with a prior": (["detect", DFT, "--receiver", "bg", "--prior", "cdl"], "--prior: expected none"),
+    "langevin with a prior": (
+        ["detect", DFT, "--receiver", "langevin", "--prior", "cdl"],
+        "--prior: expected none or cell",
+    ),
+    "langevin on subcarriers": (
+        ["detect", DFT, "--receiver", "langevin"],
+        "--receiver langevin: expected a capture of one subcarrier, found 48",
+    ),
     "prior": (["detect", DFT, "--prior", "nosuch"], "prior: expected one of cdl"),
     "empty prior": (["detect", DFT, "--prior", ""], "prior: expected one of cdl"),
     "prior file": (["detect", DFT, "--prior", "no/such.safetensors"], "no/such.safetensors"),

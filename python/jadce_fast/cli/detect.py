@@ -22,7 +22,9 @@ def detect(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the result to this .npz or .mat.")
     ] = None,
-    receiver: Annotated[str, typer.Option(help="stmp (score prior) or bg (Gaussian prior).")] = "stmp",
+    receiver: Annotated[
+        str, typer.Option(help="stmp (score prior), bg (Gaussian prior) or langevin (cell prior).")
+    ] = "stmp",
     prior: Annotated[
         str | None, typer.Option(help="Prior of stmp: shipped name or .safetensors file. [default: cdl]")
     ] = None,
@@ -49,14 +51,17 @@ def detect(
     if assumed:
         console.note(f"activity_rate: not in the capture and no --rate given, assuming {rate}")
 
-    from ..receiver import Receiver
+    if receiver == "langevin":
+        found, seconds = _langevin(block, rate, level, device, threads)
+    else:
+        from ..receiver import Receiver
 
-    antennas = block.y.shape[2]
-    rx = Receiver(block.pilots, antennas, name, rate, level, device, threads)
-    start = time.perf_counter()
-    found = rx.detect(block.y, block.noise_var)
-    seconds = time.perf_counter() - start
-    assert not isinstance(found, list)
+        rx = Receiver(block.pilots, block.y.shape[2], name, rate, level, device, threads)
+        start = time.perf_counter()
+        result_of = rx.detect(block.y, block.noise_var)
+        seconds = time.perf_counter() - start
+        assert not isinstance(result_of, list)
+        found = result_of
     if output is not None:
         save_result(output, found)
     setup = {"capture": str(capture), "prior": name, "devices": block.pilots.devices}
@@ -69,13 +74,39 @@ def detect(
 
 
 def _prior_of(receiver: str, prior: str | None) -> str:
-    if receiver not in ("stmp", "bg"):
-        raise ValueError(f"--receiver: expected stmp or bg, found {receiver!r}")
+    if receiver not in ("stmp", "bg", "langevin"):
+        raise ValueError(f"--receiver: expected stmp, bg or langevin, found {receiver!r}")
     if receiver == "stmp":
         return "cdl" if prior is None else prior
-    if prior not in (None, "gaussian"):
-        raise ValueError(f"--prior: expected none or gaussian with --receiver bg, found {prior!r}")
-    return "gaussian"
+    only = "gaussian" if receiver == "bg" else "cell"
+    if prior not in (None, only):
+        raise ValueError(f"--prior: expected none or {only} with --receiver {receiver}, found {prior!r}")
+    return only
+
+
+def _langevin(block: Capture, rate: float, level: Any, device: str, threads: int | None) -> tuple[Detection, float]:
+    """The Langevin receiver with the exact prior of the cell, on one subcarrier."""
+    import time
+
+    import numpy as np
+
+    from ..cell import CellPrior
+    from ..langevin import LangevinReceiver
+
+    if device != "cpu":
+        raise ValueError(f"device: expected 'cpu', found {device!r}")
+    pilots = block.pilots
+    if pilots.subcarriers != 1:
+        raise ValueError(f"--receiver langevin: expected a capture of one subcarrier, found {pilots.subcarriers}")
+    if level == "unknown":  # what the block has above the noise, spread over the expected number of devices
+        received = float(np.mean(np.abs(block.y) ** 2))
+        level = (received - block.noise_var) / (pilots.power * rate * pilots.devices)
+        level = max(level, 0.1 * block.noise_var / (pilots.power * pilots.symbols))
+    rx = LangevinReceiver(pilots.select()[:, 0].T, block.y.shape[2], CellPrior(rate, level), threads=threads)
+    with console.Progress("sampling", rx.levels) as bar:
+        start = time.perf_counter()
+        found = rx.detect(block.y[:, 0].T, block.noise_var, lambda done, total: bar.update(done, ""))
+        return found, time.perf_counter() - start
 
 
 def _power(text: str) -> Any:
