@@ -197,6 +197,34 @@ def test_progress_and_cancelling():
     assert np.array_equal(rx.detect(drop.y, drop.noise_var).activity, first.activity)
 
 
+def test_odd_pilots():
+    # One device sends nothing, two send the same: nothing is known of the first, the others share what is received.
+    rng = np.random.default_rng(0)
+    pilots = qpsk_pilots(12, 8).copy()
+    pilots[3], pilots[5] = 0, pilots[4]
+    x = np.zeros((16, 12), complex)
+    x[:, 4] = 5 * complex_normal(rng, 16)
+    y = x @ pilots + 0.1 * complex_normal(rng, 16, 8)
+    p = jf.LangevinReceiver(pilots, 16).sample(y, 0.01)
+    assert p.probability[3] == pytest.approx(0.1)  # the activity rate
+    assert not np.any(p.mean[:, 3])
+    assert np.all(np.delete(p.probability, [3, 4, 5]) < 0.5)
+    # The sum of both columns is what the block shows: noise of 0.1 / sqrt(8) an entry, of the posterior and of the
+    # sample, against a mean of 5. (The leave-one-out mean takes the twin as Gaussian and shrinks too much.)
+    both = p.chains.mean(0)[:, 4] + p.chains.mean(0)[:, 5]
+    assert np.linalg.norm(both - x[:, 4]) < 3 * 0.1 / np.sqrt(8) * np.sqrt(16)
+
+
+@pytest.mark.parametrize(("devices", "symbols"), [(1, 1), (1, 7), (9, 1), (4, 30)])
+def test_small_sizes(devices, symbols):
+    drop = draw_cell(CellScenario(antennas=1, devices=devices, symbols=symbols, snr_db=20), 0, 0)
+    p = jf.LangevinReceiver(drop.pilots, 1).sample(drop.y, drop.noise_var)
+    assert p.mean.shape == (1, devices)
+    assert np.all(np.isfinite(p.mean))
+    assert np.all((p.probability >= 0) & (p.probability <= 1))
+    assert np.all(p.variance >= 0)
+
+
 @pytest.mark.parametrize("y", ["silence", "noise"])
 @pytest.mark.parametrize("noise_var", [1e-20, 1.0, 1e20])
 def test_nobody(y, noise_var):

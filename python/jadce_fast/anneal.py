@@ -19,6 +19,7 @@ Array = npt.NDArray[np.floating]
 Complex = npt.NDArray[np.complex128]
 Real = npt.NDArray[np.float64]
 
+_LEAST_GAIN = 1e-30
 LAST_LEVEL = 0.9  # variance of the last level over noise_var / s_max^2, where the coupling of noises ends
 
 
@@ -101,6 +102,7 @@ def leave_one_out(y: Complex, pilots: Complex, noise_var: float, power: Array) -
     covariance = pilots.conj().T @ (power[:, None] * pilots) + noise_var * np.eye(pilots.shape[1])
     filters = np.linalg.solve(covariance, pilots.conj().T)
     gain = np.real(np.einsum("nl,ln->n", pilots, filters))  # 1 / (power + variance)
+    gain = np.maximum(gain, _LEAST_GAIN)  # a device that sends nothing is seen in infinite noise
     amplitude = np.sqrt(power)
     scaled = np.eye(len(pilots)) + amplitude[:, None] * (pilots @ pilots.conj().T / noise_var) * amplitude
     inverse = np.linalg.inv(scaled)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,13 @@ _LEAST_NODES, _NODES_PER_WIDTH = 16, 10
 
 Complex = npt.NDArray[np.complex128]
 Real = npt.NDArray[np.float64]
+
+
+@cache
+def _legendre(nodes: int) -> tuple[Real, Real]:
+    t, weight = np.polynomial.legendre.leggauss(nodes)
+    t.flags.writeable = weight.flags.writeable = False
+    return t, weight
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class CellPrior:
         """
         width = _EXPONENT * math.log(self.outer / self.inner)
         nodes = _LEAST_NODES + math.ceil(_NODES_PER_WIDTH / 7.4 * width * math.sqrt(antennas))
-        t, weight = np.polynomial.legendre.leggauss(nodes)
+        t, weight = _legendre(nodes)
         distance = self.inner * (self.outer / self.inner) ** ((1 + t) / 2)
         weight = weight * distance**2  # area element d dd = d^2 d(log d)
         return self.gain(distance), weight / weight.sum()
