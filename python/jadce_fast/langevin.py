@@ -86,9 +86,9 @@ class LangevinReceiver:
         Noise levels (the paper's L), geometric.
     steps : int
         Q, steps per level.
-    step : float, optional
-        Preconditioned: step in units of the inverse curvature, in (0, 1], default 0.7. Paper: alpha_0, the step
-        of level i being alpha_0 r^i; by default 0.7 of what is stable at the first level.
+    step : float
+        In units of the inverse of the largest curvature: of every coordinate at every level, in (0, 1], if
+        preconditioned; of the first level for the paper's alpha_0, the step of level i being alpha_0 r^i.
     decay : float, optional
         r of the paper's sampler, in (0, 1); by default steps follow sigma^2.
     beta : float
@@ -125,7 +125,7 @@ class LangevinReceiver:
         chains: int = 8,
         levels: int = 40,
         steps: int = 3,
-        step: float | None = None,
+        step: float = 0.7,
         decay: float | None = None,
         beta: float = 0.9,
         average: int = 1,
@@ -151,14 +151,10 @@ class LangevinReceiver:
         self.average = _check.integer("average", average, 1)
         if self.levels * self.steps + self.average >= _STREAM:
             raise ValueError(f"levels, steps, average: expected fewer than {_STREAM} steps in all")
-        if step is None:
-            step = 0.7
-        elif sampler == "preconditioned":
-            step = _check.real("step", step, 1e-6, 1.0, closed=True)
+        if sampler == "preconditioned":
+            self.step = _check.real("step", step, 1e-6, 1.0, closed=True)
         else:
-            step = _check.real("step", step)
-        self.step = step
-        self._relative = sampler == "paper" and step == 0.7
+            self.step = _check.real("step", step)
         self.decay = None if decay is None else _check.real("decay", decay, 0.0, 1.0)
         self.beta = _check.real("beta", beta, 0.0, np.inf, closed=True)
         self.seed = _check.integer("seed", seed, 0, 2**63 - 1)
@@ -290,9 +286,7 @@ class LangevinReceiver:
         if self.sampler == "preconditioned":
             return [preconditioned_level(float(sigma), s, noise, self.step * shrink) for sigma in sigmas]
         first = float(sigmas[0]) ** 2
-        step = self.step * shrink
-        if self._relative:  # the curvature at the first level is 1 / sigma^2 + s^2 / (noise + sigma^2)
-            step /= 1 / first + float(s.max()) ** 2 / (noise + first)
+        step = self.step * shrink / (1 / first + float(s.max()) ** 2 / (noise + first))
         ratio = self.decay
         if ratio is None:
             ratio = float((sigmas[-1] / sigmas[0]) ** (2 / max(len(sigmas) - 1, 1)))
