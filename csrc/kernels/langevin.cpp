@@ -21,8 +21,10 @@ inline Columns product(const RotationView& v, const float* table, const float* i
     const vec re = load(in + 2 * i * v.lanes + b), im = load(in + (2 * i + 1) * v.lanes + b);
     for (index_t c = 0; c < kBlock; ++c) {
       const float u = entry[c], w = entry[v.padded + c];
-      out.re[c] += re * u - im * w;
-      out.im[c] += re * w + im * u;
+      out.re[c] += re * u;  // one fused operation each
+      out.re[c] -= im * w;
+      out.im[c] += re * w;
+      out.im[c] += im * u;
     }
   }
   return out;
