@@ -28,7 +28,7 @@ def _group() -> None:
 def cai_4(
     output: Annotated[Path, typer.Option(help="Directory of pictures, table and cai-4.json.")] = Path("out"),
     channels: Annotated[int, typer.Option(help="Channels; 5000 for two digits.")] = 500,
-    slow_channels: Annotated[int, typer.Option(help="Channels for OMP, VALSE and networks above 5e8 MACs.")] = 50,
+    slow_channels: Annotated[int, typer.Option(help="Channels for OMP, VALSE and networks above 5e7 MACs.")] = 50,
     snr: Annotated[str, typer.Option(help="SNRs in dB: a list 0,10,20 or LOW:HIGH:STEP.")] = "-10:30:10",
     prior: Annotated[
         list[str] | None, typer.Option(help="Shipped prior, gaussian, or file; repeat. [default: all shipped]")

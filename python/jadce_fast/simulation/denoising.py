@@ -100,7 +100,7 @@ def benchmark(
     channels : int
         Number of channels.
     slow_channels : int
-        Number of channels, the first ones, for OMP, VALSE and networks of more than 5e8 multiplications.
+        Number of channels, the first ones, for OMP, VALSE and networks of more than 5e7 multiplications.
     threads : int
         Of torch.
     resume : path-like, optional

@@ -18,7 +18,7 @@ from .held_out import Chunk, HeldOut, to_antennas, to_beams
 BASELINES = ("ls", "omp", "omp-stop", "bg", "bg-em", "valse")
 GENIE = "genie"
 _SLOW_BASELINES = ("omp", "omp-stop", "valse")
-_SLOW_NETWORK = 5e8  # multiplications a channel
+_SLOW_NETWORK = 5e7  # multiplications a channel
 _PROBE_STEP = 0.05  # of the divergence's probe, in standard deviations of the noise
 
 _Complex = npt.NDArray[np.complex64]
