@@ -1,6 +1,6 @@
 """Rewrite the results of docs/denoising.md from measurements.
 
-python scripts/denoising_tables.py MEASURED.csv TIMES.csv "COMMAND" "HARDWARE" DATE
+python scripts/denoising_tables.py MEASURED.csv TIMES.csv "COMMAND" "HARDWARE" DATE, both files of scripts/denoising.sh
 """
 
 import csv

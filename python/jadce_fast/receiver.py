@@ -38,8 +38,8 @@ class Receiver:
         M, a half-wavelength uniform linear array for the shipped priors.
     prior : str, path or object
         Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-wide", "cdl-c", "ncsn-c"), "gaussian" for the
-        i.i.d. Gaussian one (BG-TMP), a prior's ``.safetensors`` file, or any object with the attributes and the ``denoise`` method of
-        :class:`jadce_fast.prior.Prior`.
+        i.i.d. Gaussian one (BG-TMP), a prior's ``.safetensors`` file, or any object with the attributes and the
+        ``denoise`` method of :class:`jadce_fast.prior.Prior`.
     activity_rate : float
         lambda, prior probability that a device is active, in (0, 1).
     power : "unknown" or float
