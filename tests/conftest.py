@@ -14,3 +14,27 @@ from kernels import Emulated, Gpu, emulator, gpu
 def backend(request):
     """Where a kernel runs."""
     return Gpu() if request.param == "cuda" else Emulated(request.param.endswith("falling"))
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Small operators: torch's threads only wait for each other."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def jadce(capsys):
+    """Run the command in this process: (status, standard output, standard error)."""
+    from jadce_fast import cli
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            cli.main([str(a) for a in arguments])
+        return (end.value.code, *capsys.readouterr())
+
+    return run

@@ -10,23 +10,10 @@ import numpy as np
 import pytest
 
 import jadce_fast as jf
-from jadce_fast import cli
 
 DATA = Path(__file__).parent / "data"
 DFT, QPSK = DATA / "sionna_cdl_c_dft.npz", DATA / "sionna_cdl_a_qpsk.npz"
 SMALL = ["--devices", 100, "--symbols", 12, "--antennas", 16]
-
-
-@pytest.fixture
-def jadce(capsys):
-    """Run the command in this process: (status, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(a) for a in arguments])
-        return (end.value.code, *capsys.readouterr())
-
-    return run
 
 
 def strict(text):

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 from problems import WienerPrior, complex_normal
 
-from jadce_fast import channels, cli
+from jadce_fast import channels
 from jadce_fast.prior import gaussian_prior, load_prior, save_prior
 from jadce_fast.simulation.denoising import benchmark
 from jadce_fast.simulation.estimators import BASELINES, Baseline, Denoiser, Genie, divergence
@@ -299,18 +299,6 @@ def test_bad_settings(change, message):
 def test_a_prior_of_other_subcarriers_is_refused():
     with pytest.raises(ValueError, match="prior cdl: expected one for 12 subcarriers, found 48"):
         benchmark(replace(SMALL, subcarriers=12), ("cdl",))
-
-
-@pytest.fixture
-def jadce(capsys):
-    """Run the command in this process: (status, standard output, standard error)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            cli.main([str(a) for a in arguments])
-        return (end.value.code, *capsys.readouterr())
-
-    return run
 
 
 FAST = ["--prior", "cdl-tiny", "--baseline", "ls", "--baseline", "bg", "--channels", 3]
