@@ -37,16 +37,21 @@ void bind_kernels(pybind11::module_& m) {
         return std::tuple(array(plan.twiddle()), array(plan.root()), array(plan.chirp()), array(plan.chirp_dft()));
       },
       "Twiddles, roots, chirp and the chirp's transform of a K-point transform");
-  const auto pack = [](auto function) {
+  const auto pack = []<class T>(void (*function)(index_t, index_t, const float*, const float*, std::vector<T>&)) {
     return [function](const Floats& weight, const Floats& bias) {
-      std::vector<float> packed;
+      std::vector<T> packed;
       function(weight.shape(0), weight.shape(1), weight.data(), bias.data(), packed);
-      return Floats(static_cast<pybind11::ssize_t>(packed.size()), packed.data());
+      return pybind11::array_t<T>(static_cast<pybind11::ssize_t>(packed.size()), packed.data());
     };
   };
   m.def("pack_dense", pack(&pack_dense), "One dense layer, weight (outputs, inputs) and bias, as the network wants it");
   m.def("pack_depthwise", pack(&pack_depthwise), "One depthwise layer, weight (channels, taps) and bias");
+  m.def("pack_dense_tensor", pack(&pack_dense_tensor), "The same for tensor cores, in words of four bytes");
+  m.def("pack_depthwise_tensor", pack(&pack_depthwise_tensor), "The same for the network on tensor cores");
   m.def("cuda_beam_network", by_address(&beam_network));
+  m.def("cuda_beam_network_tensor", by_address(&beam_network_tensor));
+  m.def("cuda_beam_network_tensor_fits", &beam_network_tensor_fits,
+        "Whether that kernel takes (antennas, coefficients, width, hidden, blocks, taps)");
   m.def("cuda_gather", by_address(&gather));
   m.def("cuda_spectral", by_address(&spectral));
   m.def("fft_split", &fft_split, "K1 of a K-point transform in two passes");

@@ -112,22 +112,28 @@ def mixture(gain, eigenvalues, powers):
     return product, index.reshape(pairs.shape).astype(np.int32), np.asarray(eigenvalues, np.float32)
 
 
-def denoise(backend, network, z, v, count, capacity):
-    """Mean and variance of the network's kernel for z (A, P, M) and v (A, M), of which `count` are used."""
+def denoise(backend, network, z, v, counts, *, go=None, tensor=False):
+    """Mean and variance of the network's kernel for z (B, A, P, M) and v (B, A, M); `counts` (B,) of A are used."""
     layers = [(network.inp, "dense")]
     for block in network.body:
         layers += [(block.depthwise, "depthwise"), (block.expand, "dense"), (block.mix, "dense")]
     layers.append((network.out, "dense"))
     packed = [
-        getattr(backend.native, f"pack_{kind}")(x.weight.detach().float().numpy(), x.bias.detach().float().numpy())
+        getattr(backend.native, f"pack_{kind}{'_tensor' * tensor}")(
+            x.weight.detach().float().numpy(), x.bias.detach().float().numpy()
+        )
         for x, kind in layers
     ]
-    a, p, m = z.shape
+    batch, a, p, m = z.shape
     blocks = list(network.body)
+    words = np.full((batch, 3), 1 << 30, np.int32)  # the number, and what else may lie beside it
+    words[:, 0] = counts
+    if go is not None:
+        go = np.stack([go, *words[:, 1:].T], 1).astype(np.int32)
     return run(
         backend,
-        *("cuda_beam_network", z, v, network.eigenvalues.float().numpy(), np.concatenate(packed)),
-        *(np.array([b.depthwise.dilation for b in blocks], np.int32), np.array([count], np.int32), capacity),
+        *(f"cuda_beam_network{'_tensor' * tensor}", z, v, network.eigenvalues.float().numpy(), np.concatenate(packed)),
+        *(np.array([b.depthwise.dilation for b in blocks], np.int32), words, go, words.shape[1], a),
         *(network.subcarriers, m, p, network.inp.weight.shape[0], blocks[0].expand.weight.shape[0], len(blocks)),
-        *(blocks[0].depthwise.weight.shape[1], Out((a, p, m), np.complex64), Out((a, m))),
+        *(blocks[0].depthwise.weight.shape[1], batch, Out(z.shape, np.complex64), Out(v.shape)),
     )

@@ -243,7 +243,7 @@ def detect(backend, rx, p, iterations, powers):
             *(Out(z.shape, np.complex64, z), Out(capacity), Out((capacity, m))),
         )
         if isinstance(prior, Prior):
-            h, var = denoise(backend, prior.network, z, noise, int(count[0]), capacity)
+            h, var = (x[0] for x in denoise(backend, prior.network, z[None], noise[None], count))
         else:
             h, var = prior.denoise(z, noise, device)
             h, var = h.astype(z.dtype), var.astype(np.float32)

@@ -48,6 +48,18 @@ def test_atomics():
     assert np.array_equal(bins, np.bincount(x, minlength=10))
 
 
+@pytest.mark.parametrize("wait", [1, 0], ids=["waits", "does not wait"])
+def test_matrix_product_of_copies(wait):
+    """Small integers: exact in bfloat16, and so are their sums."""
+    rng = np.random.default_rng(2)
+    x, w = (rng.integers(-9, 9, (16, 16)).astype(np.float32) for _ in range(2))
+    pairs = (x.view(np.uint32) >> 16).astype(np.uint16)
+    packed = emulated.pack_dense_tensor(w, np.zeros(16, np.float32))[16:].copy()
+    out = np.zeros((16, 16), np.float32)
+    emulated.check_matrix_product(pairs.ctypes.data, packed.ctypes.data, wait, out.ctypes.data)
+    assert np.array_equal(out, x @ w.T) if wait else np.isnan(out).all()
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

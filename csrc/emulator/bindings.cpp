@@ -11,5 +11,6 @@ PYBIND11_MODULE(_emulated, m) {
   m.def("check_tree_sum", cuda::by_address(&cuda::check_tree_sum));
   m.def("check_warp_operations", cuda::by_address(&cuda::check_warp_operations));
   m.def("check_count_values", cuda::by_address(&cuda::check_count_values));
+  m.def("check_matrix_product", cuda::by_address(&cuda::check_matrix_product));
   m.def("check_misuse", cuda::by_address(&cuda::check_misuse));
 }

@@ -1,5 +1,5 @@
 // Kernels that use, or misuse, what the emulator stands in for. Only its own tests run them.
-#include "core/launch.hpp"
+#include "core/tensor_cuda.hpp"
 #include "emulator/checks.hpp"
 
 namespace jadce::cuda {
@@ -40,6 +40,25 @@ __global__ void warp_operations(unsigned* out) {
 __global__ void count_values(const int* x, int count, int* bins) {
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i < count) atomicAdd(bins + x[i], 1);
+}
+
+// out [16, 16] = x [16, 16] w', x in pairs by rows, w in pairs as by pack_dense_tensor; one warp. Without `wait` the
+// copies have not come.
+__global__ void matrix_product(const uint4* x, const uint4* w, int wait, float* out) {
+  uint4* const shared = dynamic_shared<uint4>();
+  const unsigned lane = threadIdx.x;
+  copy_async(shared + lane, x + lane);
+  commit_copies();
+  commit_copies();
+  if (wait) wait_copies<1>();
+  __syncwarp();
+  unsigned a[4];
+  load_matrix(a, reinterpret_cast<const unsigned*>(shared) + lane % 16 * 8 + lane / 16 * 4);
+  for (unsigned j = 0; j < 2; ++j) {
+    float c[4] = {};
+    multiply_add(c, a, j ? w[lane].z : w[lane].x, j ? w[lane].w : w[lane].y);
+    for (unsigned i = 0; i < 4; ++i) out[(lane / 4 + i / 2 * 8) * 16 + 8 * j + lane % 4 * 2 + i % 2] = c[i];
+  }
 }
 
 __global__ void misuse(int kind, float* out) {
@@ -85,6 +104,11 @@ void check_warp_operations(int threads, unsigned* out) {
 
 void check_count_values(const int* x, int count, int* bins) {
   launch("count_values", count_values, blocks(count, 64), 64, 0, nullptr, x, count, bins);
+}
+
+void check_matrix_product(const std::uint32_t* x, const std::uint32_t* w, int wait, float* out) {
+  launch("matrix_product", matrix_product, 1, 32, 512, nullptr, reinterpret_cast<const uint4*>(x),
+         reinterpret_cast<const uint4*>(w), wait, out);
 }
 
 void check_misuse(int kind, int threads, std::size_t shared, float* out) {

@@ -27,6 +27,12 @@ constexpr unsigned char kPoison = 0xff;  // NaN as float and double
 
 enum class State { kReady, kAtBarrier, kAtWarp, kDone };
 
+struct Copy {
+  void* to;
+  const void* from;
+  std::size_t bytes;
+};
+
 struct Fiber {
   State state = State::kReady;
   bool started = false;
@@ -35,6 +41,7 @@ struct Fiber {
   unsigned mask = 0;
   std::uint64_t given = 0;
   Exchange got{};
+  std::vector<std::vector<Copy>> copies{1};  // by group; the last one is open
   jmp_buf at;
 };
 
@@ -53,7 +60,7 @@ class Block {
  private:
   static void enter();
   void resume(std::size_t i);
-  bool release_warps();
+  bool release_warp(std::size_t first);
   std::string release_barrier();
 
   std::vector<Fiber> fibers_;
@@ -97,34 +104,32 @@ void Block::resume(std::size_t i) {
   swapcontext(&back_, &begin_);
 }
 
-// Lets go the warps whose awaited lanes have all come.
-bool Block::release_warps() {
+// Lets go the lanes of the warp whose awaited others have all come.
+bool Block::release_warp(std::size_t first) {
   bool any = false;
-  for (std::size_t first = 0; first < fibers_.size(); first += 32) {
-    const std::size_t count = std::min<std::size_t>(32, fibers_.size() - first);
-    unsigned left = 0;  // lanes looked at
-    for (std::size_t i = 0; i < count; ++i) {
-      const Fiber& leader = fibers_[first + i];
-      if (leader.state != State::kAtWarp || left >> i & 1u) continue;
-      Exchange lanes{};
-      bool complete = true;
-      for (std::size_t j = 0; j < count; ++j) {
-        const Fiber& other = fibers_[first + j];
-        if (!(leader.mask >> j & 1u) || other.state == State::kDone) continue;
-        complete = complete && other.state == State::kAtWarp && other.mask == leader.mask &&
-                   other.where.line() == leader.where.line();
-        lanes.mask |= 1u << j;
-        lanes.value[j] = other.given;
-      }
-      if (!complete || !(lanes.mask >> i & 1u)) continue;
-      left |= lanes.mask;
-      for (std::size_t j = 0; j < count; ++j) {
-        if (!(lanes.mask >> j & 1u)) continue;
-        fibers_[first + j].got = lanes;
-        fibers_[first + j].state = State::kReady;
-      }
-      any = true;
+  const std::size_t count = std::min<std::size_t>(32, fibers_.size() - first);
+  unsigned left = 0;  // lanes looked at
+  for (std::size_t i = 0; i < count; ++i) {
+    const Fiber& leader = fibers_[first + i];
+    if (leader.state != State::kAtWarp || left >> i & 1u) continue;
+    Exchange lanes{};
+    bool complete = true;
+    for (std::size_t j = 0; j < count; ++j) {
+      const Fiber& other = fibers_[first + j];
+      if (!(leader.mask >> j & 1u) || other.state == State::kDone) continue;
+      complete = complete && other.state == State::kAtWarp && other.mask == leader.mask &&
+                 other.where.line() == leader.where.line();
+      lanes.mask |= 1u << j;
+      lanes.value[j] = other.given;
     }
+    if (!complete || !(lanes.mask >> i & 1u)) continue;
+    left |= lanes.mask;
+    for (std::size_t j = 0; j < count; ++j) {
+      if (!(lanes.mask >> j & 1u)) continue;
+      fibers_[first + j].got = lanes;
+      fibers_[first + j].state = State::kReady;
+    }
+    any = true;
   }
   return any;
 }
@@ -162,13 +167,19 @@ std::string Block::run(Axes size, void (*thread)(void*), void* context) {
     const auto at = static_cast<unsigned>(i);
     fibers_[i].index = {at % size.x, at / size.x % size.y, at / size.x / size.y};
   }
+  const std::size_t warps = (count + 31) / 32;
   for (;;) {
-    for (std::size_t i = 0; i < count; ++i) {
-      const std::size_t at = falling ? count - 1 - i : i;
-      if (fibers_[at].state == State::kReady) resume(at);
+    // A warp goes on as far as it can by itself: it would run ahead of a barrier that is missing.
+    for (std::size_t w = 0; w < warps; ++w) {
+      const std::size_t first = 32 * (falling ? warps - 1 - w : w), lanes = std::min<std::size_t>(32, count - first);
+      do {
+        for (std::size_t i = 0; i < lanes; ++i) {
+          const std::size_t at = first + (falling ? lanes - 1 - i : i);
+          if (fibers_[at].state == State::kReady) resume(at);
+        }
+      } while (release_warp(first));
     }
     if (std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.state == State::kDone; })) return {};
-    if (release_warps()) continue;
     if (std::string what = release_barrier(); !what.empty()) return what;
   }
 }
@@ -186,6 +197,20 @@ Exchange exchange(unsigned mask, std::uint64_t value, Where where) {
 }
 
 unsigned lane() { return block->lane(); }
+
+void copy_later(void* to, const void* from, std::size_t bytes) {
+  block->fiber().copies.back().push_back({to, from, bytes});
+}
+
+void end_copies() { block->fiber().copies.emplace_back(); }
+
+void finish_copies(int pending) {
+  std::vector<std::vector<Copy>>& groups = block->fiber().copies;
+  while (groups.size() > static_cast<std::size_t>(pending) + 1) {
+    for (const Copy& copy : groups.front()) std::memcpy(copy.to, copy.from, copy.bytes);
+    groups.erase(groups.begin());
+  }
+}
 
 const std::string& last_error() { return error; }
 

@@ -1,8 +1,9 @@
 // Runs the threads of a block as fibers of one processor thread, so that barriers and warp operations work.
 //
-// A fiber runs until it waits. Errors, told by last_error(): threads that wait at different barriers or after others
-// have left the kernel, warp operations whose lanes do not come, writes just beyond the dynamic shared memory, and
-// sizes that no device takes. Dynamic shared memory is filled with NaN before every block.
+// A fiber runs until it waits, and a warp until it waits for others. Errors, told by last_error(): threads that wait at
+// different barriers or after others have left the kernel, warp operations whose lanes do not come, writes just beyond
+// the dynamic shared memory, and sizes that no device takes. Dynamic shared memory is filled with NaN before every
+// block.
 #pragma once
 
 #include <array>
@@ -31,6 +32,11 @@ void block_barrier(Where where);
 // Waits for all lanes of `mask` that still run; what each of them gave.
 Exchange exchange(unsigned mask, std::uint64_t value, Where where);
 unsigned lane();
+
+// Copies of the running thread that come no sooner than they are waited for; those of a thread that ends are lost.
+void copy_later(void* to, const void* from, std::size_t bytes);
+void end_copies();                // of a group
+void finish_copies(int pending);  // all groups but the last ones
 
 bool run_grid(Axes grid, Axes block, std::size_t shared, void (*thread)(void*), void* context);
 const std::string& last_error();

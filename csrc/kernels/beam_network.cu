@@ -1,7 +1,7 @@
 #include "core/launch.hpp"
 #include "kernels/beam_network.hpp"
 #include "kernels/beam_network_cuda.hpp"
-#include "kernels/complex_cuda.hpp"
+#include "kernels/beam_network_element_cuda.hpp"
 
 namespace jadce::cuda {
 
@@ -100,68 +100,61 @@ __device__ const float* depthwise(const Sizes& s, const float* x, int dilation, 
   return weights + s.width * s.taps;
 }
 
-__device__ float level_of(const float* noise, int beam) { return fmaxf(noise[beam], 1e-20f); }
-
-// One block: one candidate.
+// One block: one candidate. The second axis of the grid: independent blocks.
 __global__ void __launch_bounds__(kThreads, 2)
     network_kernel(const Complex* __restrict__ z, const float* __restrict__ noise, const float* __restrict__ eigenvalue,
                    const float* __restrict__ weights, const std::int32_t* __restrict__ dilation,
-                   const std::int32_t* __restrict__ count, const __grid_constant__ Sizes s, Complex* __restrict__ mean,
-                   float* __restrict__ var) {
-  const int a = static_cast<int>(blockIdx.x), first = static_cast<int>(threadIdx.x);
-  if (a >= *count) return;
+                   const __grid_constant__ Candidates candidates, const __grid_constant__ Sizes s,
+                   Complex* __restrict__ mean, float* __restrict__ var) {
+  const int first = static_cast<int>(threadIdx.x), batch = static_cast<int>(blockIdx.y);
+  if (static_cast<int>(blockIdx.x) >= candidates.of(batch)) return;
+  const std::int64_t candidate = static_cast<std::int64_t>(batch) * candidates.capacity + blockIdx.x;
   const int row = s.row(), p_all = s.coefficients;
-  float* const features = dynamic_shared<float>();
-  float* const trunk = features + Sizes::padded(s.features()) * row;
+  float* const inputs = dynamic_shared<float>();
+  float* const trunk = inputs + Sizes::padded(s.features()) * row;
   float* const mixed = trunk + Sizes::padded(s.width) * row;
   float* const hidden = mixed + s.width * row;
-  z += static_cast<std::int64_t>(a) * p_all * s.antennas;
-  mean += static_cast<std::int64_t>(a) * p_all * s.antennas;
-  noise += a * s.antennas;
+  z += candidate * p_all * s.antennas;
+  mean += candidate * p_all * s.antennas;
+  noise += candidate * s.antennas;
+  var += candidate * s.antennas;
   for (int i = first; i < (p_all + 1) * row; i += kThreads) {
     const int p = i / row, beam = i - p * row;
     const bool inside = beam < s.antennas;
-    const float level = inside ? level_of(noise, beam) : 1.0f;
+    const float level = inside ? noise_level(noise[beam]) : 1.0f;
     if (p == p_all) {
-      features[3 * p_all * row + beam] = 0.25f * logf(fminf(fmaxf(level, 1e-5f), 1e3f));
+      inputs[3 * p_all * row + beam] = level_feature(level);
     } else {
-      const Complex value =
-          inside ? z[p * s.antennas + beam] * (1.0f / sqrtf(eigenvalue[p] + level)) : Complex{0.0f, 0.0f};
-      features[p * row + beam] = 1.4f * value.re;
-      features[(p_all + p) * row + beam] = 1.4f * value.im;
-      features[(2 * p_all + p) * row + beam] = 0.5f * logf(norm(value) + 1e-3f);
+      const Features f = features(inside ? z[p * s.antennas + beam] : Complex{0.0f, 0.0f}, eigenvalue[p], level);
+      inputs[p * row + beam] = f.re;
+      inputs[(p_all + p) * row + beam] = f.im;
+      inputs[(2 * p_all + p) * row + beam] = f.energy;
     }
   }
   __syncthreads();
-  const float* layer = dense<Then::kStore>(features, row, s.features(), s.width, weights, trunk);
+  const float* layer = dense<Then::kStore>(inputs, row, s.features(), s.width, weights, trunk);
   for (int i = 0; i < s.blocks; ++i) {
     layer = depthwise(s, trunk, dilation[i], layer, mixed);
     layer = dense<Then::kSilu>(mixed, row, s.width, s.hidden, layer, hidden);
     layer = dense<Then::kAdd>(hidden, row, s.hidden, s.width, layer, trunk);
   }
-  dense<Then::kStore>(trunk, row, s.width, s.outputs(), layer, features);
+  float* const f = inputs;
+  dense<Then::kStore>(trunk, row, s.width, s.outputs(), layer, f);
   for (int i = first; i < p_all * s.antennas; i += kThreads) {
     const int p = i / s.antennas, beam = i - p * s.antennas;
-    const float level = level_of(noise, beam), gain = eigenvalue[p] / (eigenvalue[p] + level);
-    const float step = 0.7f * sqrtf(gain * level / (1.0f + level * 1e-3f));
-    const Complex correction{features[p * row + beam], features[(p_all + p) * row + beam]};
-    mean[i] = z[i] * gain + correction * step;
+    const Complex correction{f[p * row + beam], f[(p_all + p) * row + beam]};
+    mean[i] = posterior_mean(z[i], eigenvalue[p], noise_level(noise[beam]), correction);
   }
-  for (int beam = first; beam < s.antennas; beam += kThreads) {
-    const float level = level_of(noise, beam);
-    float total = 0.0f;
-    for (int p = 0; p < p_all; ++p) total += eigenvalue[p] / (eigenvalue[p] + level) * level;
-    const float spread = expf(fminf(fmaxf(features[2 * p_all * row + beam], -12.0f), 4.0f));
-    var[a * s.antennas + beam] = total * spread / static_cast<float>(s.subcarriers);
-  }
+  for (int beam = first; beam < s.antennas; beam += kThreads)
+    var[beam] = posterior_var(eigenvalue, p_all, noise_level(noise[beam]), f[2 * p_all * row + beam], s.subcarriers);
 }
 
 }  // namespace
 
 void beam_network(const float* z, const float* noise, const float* eigenvalue, const float* weights,
-                  const std::int32_t* dilation, const std::int32_t* count, int capacity, int subcarriers, int antennas,
-                  int coefficients, int width, int hidden, int blocks, int taps, float* mean, float* var,
-                  void* stream) {
+                  const std::int32_t* dilation, const std::int32_t* count, const std::int32_t* go, int step,
+                  int capacity, int subcarriers, int antennas, int coefficients, int width, int hidden, int blocks,
+                  int taps, int batch, float* mean, float* var, void* stream) {
   const Sizes s{subcarriers, antennas, coefficients, width, hidden, blocks, taps};
   const std::size_t shared = sizeof(float) * static_cast<std::size_t>(s.rows()) * static_cast<std::size_t>(s.row());
   if (width * (taps + 1) % 4 != 0)
@@ -171,8 +164,9 @@ void beam_network(const float* z, const float* noise, const float* eigenvalue, c
     throw std::runtime_error("beam_network: activations of " + std::to_string(antennas) + " antennas need " +
                              std::to_string(shared) + " bytes of shared memory, a block has " +
                              std::to_string(kMostShared));
-  launch("beam_network", network_kernel, static_cast<unsigned>(capacity), kThreads, shared, stream, complex(z), noise,
-         eigenvalue, weights, dilation, count, s, complex(mean), var);
+  launch("beam_network", network_kernel, dim3(static_cast<unsigned>(capacity), static_cast<unsigned>(batch)), kThreads,
+         shared, stream, complex(z), noise, eigenvalue, weights, dilation, Candidates{count, go, step, batch, capacity},
+         s, complex(mean), var);
 }
 
 }  // namespace jadce::cuda
