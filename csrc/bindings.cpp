@@ -390,6 +390,7 @@ PYBIND11_MODULE(_core, m) {
           },
           py::arg("channel").noconvert(), py::arg("var").noconvert())
       .def_property_readonly("residual_var", [](Receiver& r) { return r.stmp().residual_var(); })
+      .def_property_readonly("overflow", [](Receiver& r) { return r.stmp().overflow(); })
       // Views of native memory; mean and var move when an output is kept, so ask anew in every iteration.
       .def_property_readonly("devices", candidate_view(&Stmp::device, [](const Shape&) { return Sizes{}; }))
       .def_property_readonly("z", candidate_view(&Stmp::z, coefficients))

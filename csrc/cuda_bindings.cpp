@@ -7,9 +7,11 @@
 #include <utility>
 #include <vector>
 
+#include "core/graph_cuda.hpp"
 #include "kernels/activity_cuda.hpp"
 #include "kernels/beam_network_cuda.hpp"
 #include "kernels/beam_network_pack.hpp"
+#include "kernels/detection_cuda.hpp"
 #include "kernels/fft.hpp"
 #include "kernels/pilot_transform_cuda.hpp"
 #include "kernels/posterior_cuda.hpp"
@@ -49,6 +51,7 @@ void bind_kernels(pybind11::module_& m) {
   m.def("pack_dense_tensor", pack(&pack_dense_tensor), "The same for tensor cores, in words of four bytes");
   m.def("pack_depthwise_tensor", pack(&pack_depthwise_tensor), "The same for the network on tensor cores");
   m.def("cuda_beam_network", by_address(&beam_network));
+  m.def("cuda_beam_network_fits", &beam_network_fits, "Whether the network fits in single precision");
   m.def("cuda_beam_network_tensor", by_address(&beam_network_tensor));
   m.def("cuda_beam_network_tensor_fits", &beam_network_tensor_fits,
         "Whether that kernel takes (antennas, coefficients, width, hidden, blocks, taps)");
@@ -60,14 +63,32 @@ void bind_kernels(pybind11::module_& m) {
   m.def("cuda_activity_table", by_address(&activity_table));
   m.def("cuda_activity", by_address(&activity));
   m.def("cuda_select_candidates", by_address(&select_candidates));
-  m.def("cuda_track", by_address(&track));
+  m.def("cuda_direct", by_address(&direct));
   m.def("cuda_observe", by_address(&observe));
-  m.def("cuda_normalise", by_address(&normalise));
   m.def("cuda_gaussian", by_address(&gaussian));
-  m.def("cuda_extrinsic", by_address(&extrinsic));
-  m.def("cuda_assign", by_address(&assign));
-  m.def("cuda_combine", by_address(&combine));
-  m.def("cuda_damp", by_address(&damp));
+  m.def("cuda_update", by_address(&update));
+  m.def("cuda_set_input", by_address(&set_input));
+  m.def("cuda_beamspace", by_address(&beamspace));
+  m.def("cuda_begin", by_address(&begin));
+  m.def("cuda_decide", by_address(&decide));
+  m.def("cuda_finish", by_address(&finish));
+
+  pybind11::dict fields;
+  for (const auto& [name, word] : kControlFields) fields[name] = word;
+  m.attr("control_fields") = fields;
+  m.attr("control_words") = kControlWords;
+  const auto address = [](void* stream) { return reinterpret_cast<std::uintptr_t>(stream); };
+  pybind11::class_<Graph>(m, "Graph", pybind11::module_local())
+      .def(pybind11::init<>())
+      .def("begin", [address](Graph& g) { return address(g.begin()); })
+      .def("open_loop",
+           [address](Graph& g) {
+             const auto [stream, handle] = g.open_loop();
+             return std::pair(address(stream), handle);
+           })
+      .def("close_loop", &Graph::close_loop)
+      .def("end", &Graph::end)
+      .def("launch", [](const Graph& g, std::uintptr_t stream) { g.launch(reinterpret_cast<void*>(stream)); });
 }
 
 }  // namespace jadce::cuda

@@ -1,7 +1,10 @@
 """Fixtures of several files."""
 
 import pytest
-from kernels import Emulated, Gpu, emulator, gpu
+import torch
+from kernels import Emulated, EmulatedMachine, Gpu, emulator, gpu
+
+from jadce_fast import _cuda
 
 
 @pytest.fixture(
@@ -14,6 +17,16 @@ from kernels import Emulated, Gpu, emulator, gpu
 def backend(request):
     """Where a kernel runs."""
     return Gpu() if request.param == "cuda" else Emulated(request.param.endswith("falling"))
+
+
+@pytest.fixture
+def gpu_device(backend, monkeypatch):
+    """Torch's device of a receiver with device="cuda"; without a GPU the emulator stands in for it."""
+    if isinstance(backend, Gpu):
+        return torch.device("cuda", torch.cuda.current_device())
+    machine = EmulatedMachine(backend.native, torch.device("cpu"))
+    monkeypatch.setattr(_cuda, "machine", lambda device: machine)
+    return machine.device
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from jadce_fast import _core
+from jadce_fast import _core, _cuda
 
 EPS = np.finfo(np.float32).eps
 GUARD = 64  # elements before and after every output that no kernel may touch
@@ -39,6 +40,28 @@ class Gpu(Emulated):
     def launch(self, name, *arguments):
         getattr(self.native, name)(*arguments, torch.cuda.current_stream().cuda_stream)
         torch.cuda.synchronize()
+
+
+class EmulatedMachine(_cuda.Machine):
+    """Stands in for a GPU: kernels run on the CPU at once, tensors are torch's on the CPU."""
+
+    def here(self):
+        return contextlib.nullcontext()
+
+    def stream(self):
+        return 0
+
+    def event(self):
+        return None
+
+    def wait(self, event):
+        pass
+
+    def synchronize(self):
+        pass
+
+    def capture(self, enqueue):
+        return enqueue
 
 
 class Out:
@@ -82,6 +105,28 @@ def run(backend, name, *arguments):
             assert np.array_equal(edge, np.full(GUARD, poison(a.dtype), a.dtype), equal_nan=a.dtype.kind in "fc")
         found.append(flat[GUARD : GUARD + size].reshape(a.shape))
     return found[0] if len(found) == 1 else tuple(found)
+
+
+def control(backend, **words):
+    """Control of several blocks, (B, words) int32; members by name, the others poisoned."""
+    count = max(np.size(value) for value in words.values())
+    fields = np.full((count, backend.native.control_words), poison(np.int32), np.int32)
+    for name, value in words.items():
+        value = np.asarray(value)
+        kind = np.float32 if value.dtype.kind == "f" else np.int32
+        fields[:, backend.native.control_fields[name]] = value.astype(kind).view(np.int32)
+    return fields
+
+
+def word(backend, control, name):
+    """Address of a member of the first block's Control."""
+    return control.data_ptr() + 4 * backend.native.control_fields[name]
+
+
+def read_word(backend, control, name, real=False):
+    """A member of every block's Control."""
+    values = control.cpu().numpy()[:, backend.native.control_fields[name]]
+    return values.view(np.float32) if real else values
 
 
 emulator = pytest.mark.skipif(

@@ -6,7 +6,7 @@ import types
 import numpy as np
 import pytest
 import torch
-from kernels import EPS, Out, by_row, error, gpu, run
+from kernels import EPS, Out, by_row, control, error, gpu, run, word
 from problems import SIZES, complex_normal, qpsk_pilots
 
 from jadce_fast import _core, _cuda, dft_pilots, ops, reference
@@ -56,38 +56,59 @@ def test_gather(backend, size, kind):
     p = Problem(size, kind)
     shape = (len(p.devices), p.p, p.m)
     arguments = (p.r, *p.tables, p.basis)
-    found = run(
-        backend,
-        *("cuda_gather", *arguments, p.slot, p.s, p.devices, None, len(p.devices), *p.sizes, Out(shape, np.complex64)),
-    )
+    some = (None, None, None, None, 0, len(p.devices), *p.sizes, len(p.s), 1, Out(shape, np.complex64), None, None)
+    found = run(backend, "cuda_gather", *arguments, p.slot, p.s, p.devices, *some)
     # Both sum T N products in single precision, in another order.
     assert error(found, p.exact_statistics()[p.devices]) <= 16 * EPS
-    found = run(
-        backend,
-        *("cuda_gather", *arguments, None, None, p.devices, None, len(p.devices), *p.sizes, Out(shape, np.complex64)),
-    )
+    found = run(backend, "cuda_gather", *arguments, None, None, p.devices, *some)
     assert error(found, ops.gather(p.plan, p.r, p.devices.astype(np.int64))) <= 16 * EPS
 
 
-def test_gather_takes_its_count_from_the_device(backend):
-    p = Problem("plain")
-    for count in (0, 2, 7, 9):
-        found = run(
-            backend,
-            *("cuda_gather", p.r, *p.tables, p.basis, None, None, p.devices, np.array([count], np.int32)),
-            *(len(p.devices), *p.sizes, Out((7, p.p, p.m), np.complex64)),
-        )
-        assert np.array_equal(np.isnan(found).all((1, 2)), np.arange(7) >= count)
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("size", SIZES)
+def test_gather_of_a_batch_scales_to_unit_power(backend, size, known):
+    """Three blocks: one with a count of its own, one that has nothing to do, one with more than there is space for."""
+    p = Problem(size)
+    k, n, t, m, coefficients = p.sizes
+    capacity = len(p.devices)
+    r = complex_normal(p.rng, 3, t, n, m).astype(np.complex64)
+    s = complex_normal(p.rng, 3, capacity, coefficients, m).astype(np.complex64)
+    devices = np.stack([p.rng.permutation(k)[:capacity] for _ in range(3)]).astype(np.int32)
+    slot = np.full((3, k), -1, np.int32)
+    for i in range(3):
+        slot[i, devices[i]] = np.arange(capacity)
+    v = p.rng.uniform(0.1, 0.4, (3, m)).astype(np.float32)
+    counts = [max(1, capacity - 1), capacity, capacity + 2]
+    words = backend.put(control(backend, candidates=counts, run=[1, 0, 1], error=v.mean(1)))
+    z, power, noise = run(
+        backend,
+        *("cuda_gather", r, *p.tables, p.basis, slot, s, devices),
+        *(word(backend, words, name) for name in ("candidates", "run")),
+        *(v, word(backend, words, "error"), int(known), capacity, *p.sizes, capacity, 3),
+        *(Out((3, capacity, coefficients, m), np.complex64), Out((3, capacity)), Out((3, capacity, m))),
+    )
+    for i in (0, 2):
+        used = min(counts[i], capacity)
+        exact = reference.klt_statistics(p.exact_pilots(), r[i], p.basis)[devices[i]] + s[i]
+        gain = np.ones(capacity) if known else reference.device_power(abs(exact) ** 2, v[i].astype(float), n)
+        # A power near its floor is a difference to the noise that loses up to fifty times a rounding.
+        np.testing.assert_allclose(power[i, :used], gain[:used], rtol=1e3 * EPS)
+        scaled = exact[:used] / np.sqrt(power[i, :used].astype(float))[:, None, None]
+        assert error(z[i, :used], scaled) <= 16 * EPS
+        np.testing.assert_allclose(noise[i, :used], v[i] / power[i, :used, None], rtol=2 * EPS)
+        assert np.isnan(z[i, used:]).all()
+    assert np.isnan(z[1]).all()
+    assert np.isnan(power[1]).all()
 
 
 def spectral(backend, p, merge, z=True, energy=True, s=True):
-    k, n, _, m, coefficients = p.sizes
+    k, n, t, m, coefficients = p.sizes
     groups = -(-coefficients // merge)
     tables = backend.native.fft_tables(k)
     return run(
         backend,
         *("cuda_spectral", p.r, *by_row(p.pilots), float(np.sqrt(p.pilots.power)), p.basis),
-        *(p.slot if s else None, p.s if s else None, *tables, k, n, m, coefficients, merge),
+        *(p.slot if s else None, p.s if s else None, *tables, None, k, n, t, m, coefficients, merge, 7, 1),
         *(Out((k, coefficients, m), np.complex64) if z else None, Out((groups, m, k)) if energy else None),
     )
 
@@ -137,7 +158,8 @@ def test_spectral_in_two_passes(backend, devices, first):
     def call(k=devices):
         return run(
             backend,
-            *("cuda_spectral_large", r, *by_row(pilots), twiddle, basis, slot, s, first, *tables, k, 4, m, 3, merge),
+            *("cuda_spectral_large", r, *by_row(pilots), twiddle, basis, slot, s, first, *tables, None),
+            *(k, 4, 5, m, 3, merge, 1, 1),
             *(Out((m, devices), np.complex64), Out((devices, 3, m), np.complex64), Out((2, m, devices))),
         )
 
@@ -178,8 +200,8 @@ def test_residual(backend, size, kind):
     for start, old in ((y, big), (y, None), (None, None)):
         r, power = run(
             backend,
-            *("cuda_residual", start, p.plan.gram, old, *p.tables, p.basis, p.s, p.devices, count, len(p.devices)),
-            *(*p.sizes, Out((t, n, m), np.complex64), Out((n, m))),
+            *("cuda_residual", start, None, p.plan.gram, old, *p.tables, p.basis, p.s, p.devices, count, None),
+            *(len(p.devices), *p.sizes, 1, Out((t, n, m), np.complex64), Out((n, m))),
         )
         exact = -signal
         if start is not None:
@@ -197,12 +219,94 @@ def test_residual_of_many_devices(backend):
     s = complex_normal(p.rng, 105, p.p, p.m).astype(np.complex64)
     r, power = run(
         backend,
-        *("cuda_residual", None, None, None, *p.tables, p.basis, s, devices, None, 105, *p.sizes),
+        *("cuda_residual", None, None, None, None, *p.tables, p.basis, s, devices, None, None, 105, *p.sizes, 1),
         *(Out(p.r.shape, np.complex64), Out(p.r.shape[1:])),
     )
     exact = reference.project(p.exact_pilots(), devices, s, p.basis)
     assert error(-r, exact) <= 16 * EPS
     assert error(power, (abs(exact) ** 2).sum(0)) <= 32 * EPS
+
+
+@pytest.mark.parametrize("kind", ["dft", "qpsk"])
+def test_residual_of_a_batch(backend, kind):
+    p = Problem("odd", kind)
+    _, n, t, m, coefficients = p.sizes
+    y, big = (complex_normal(p.rng, 3, t, n, m).astype(np.complex64) for _ in range(2))
+    devices = np.stack([p.rng.permutation(105)[:70] for _ in range(3)]).astype(np.int32)
+    devices[:, 5] = -1  # a free slot, which holds zeros
+    s = complex_normal(p.rng, 3, 70, coefficients, m).astype(np.complex64)
+    s[:, 5] = 0
+    scale, counts = [0.5, 2.0, 3.0], [3, 50, 70]
+    words = backend.put(control(backend, slots=counts, going=[1, 0, 1], scale=scale))
+    r, power = run(
+        backend,
+        *("cuda_residual", y, word(backend, words, "scale"), p.plan.gram, big, *p.tables, p.basis, s, devices),
+        *(word(backend, words, "slots"), word(backend, words, "going"), 70, *p.sizes, 3),
+        *(Out(y.shape, np.complex64), Out((3, n, m))),
+    )
+    for i in (0, 2):
+        used = np.setdiff1d(np.arange(counts[i]), [5])
+        exact = scale[i] * y[i].astype(complex) - p.plan.gram.T[:, :, None] * big[i]
+        exact = exact - reference.project(p.exact_pilots(), devices[i, used], s[i, used], p.basis)
+        assert error(r[i], exact) <= 16 * EPS
+        assert error(power[i], (abs(exact) ** 2).sum(0)) <= 32 * EPS
+    assert np.isnan(r[1]).all()
+
+
+@pytest.mark.parametrize("method", ["spectral", "spectral_large", "direct", "direct-array"])
+@pytest.mark.parametrize("merge", [1, 3])
+def test_energies_of_a_batch(backend, method, merge):
+    """Every way to the statistics of all devices, for three blocks of which one has nothing to do."""
+    p = Problem("odd", "qpsk" if method == "direct-array" else "dft")
+    k, n, t, m, coefficients = p.sizes
+    groups = -(-coefficients // merge)
+    r = complex_normal(p.rng, 3, t, n, m).astype(np.complex64)
+    s = complex_normal(p.rng, 3, 4, coefficients, m).astype(np.complex64)
+    slot = np.full((3, k), -1, np.int32)
+    for i in range(3):
+        slot[i, p.rng.permutation(k)[:4]] = np.arange(4)
+    words = backend.put(control(backend, screen=[1, 0, 1]))
+    sizes = (word(backend, words, "screen"), k, n, t, m, coefficients, merge, 4, 3)
+    z, energy = Out((3, k, coefficients, m), np.complex64), Out((3, groups, m, k))
+    if method == "spectral":
+        tables = (float(np.sqrt(p.pilots.power)), p.basis, slot, s, *backend.native.fft_tables(k))
+        z, energy = run(backend, "cuda_spectral", r, *by_row(p.pilots), *tables, *sizes, z, energy)
+    elif method == "spectral_large":
+        first = backend.native.fft_split(k)
+        fft = [table for length in (first, k // first) for table in backend.native.fft_tables(length)[:2]]
+        tables = (p.tables[1], p.basis, slot, s, first, *fft)
+        _, z, energy = run(
+            backend,
+            *("cuda_spectral_large", r, *by_row(p.pilots), *tables, *sizes, Out((3, m, k), np.complex64), z, energy),
+        )
+    else:
+        z, energy = run(backend, "cuda_direct", r, *p.tables, p.basis, slot, s, *sizes, z, energy)
+    for i in (0, 2):
+        exact = reference.klt_statistics(p.exact_pilots(), r[i], p.basis)
+        some = slot[i] >= 0
+        exact[some] += s[i][slot[i][some]]
+        assert error(z[i], exact) <= 16 * EPS
+        square = np.add.reduceat(abs(exact) ** 2, np.arange(0, coefficients, merge), axis=1)
+        assert error(energy[i], square.transpose(1, 2, 0)) <= 32 * EPS
+    assert np.isnan(z[1]).all()
+    assert np.isnan(energy[1]).all()
+
+
+def test_direct_in_several_passes(backend):
+    """More coefficients than shared memory holds at a time."""
+    rng = np.random.default_rng(2)
+    pilots = dft_pilots(37, 2, 31)
+    basis = np.linalg.qr(complex_normal(rng, 31, 31))[0].astype(np.complex64)
+    r = complex_normal(rng, 2, 31, 2).astype(np.complex64)
+    z, energy = run(
+        backend,
+        *("cuda_direct", r, *_cuda.pilot_tables(pilots), None, basis, None, None, None, 37, 31, 2, 2, 31, 4, 1, 1),
+        *(Out((37, 31, 2), np.complex64), Out((8, 2, 37))),
+    )
+    exact = reference.klt_statistics(pilots.select().astype(complex), r, basis)
+    assert error(z, exact) <= 16 * EPS
+    square = np.add.reduceat(abs(exact) ** 2, np.arange(0, 31, 4), axis=1)
+    assert error(energy, square.transpose(1, 2, 0)) <= 32 * EPS
 
 
 @pytest.mark.parametrize("size", SIZES)

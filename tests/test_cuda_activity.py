@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from kernels import EPS, Out, mixture, run
+import torch
+from kernels import EPS, Out, control, mixture, read_word, run, word
 
 from jadce_fast import ops, reference
 
@@ -10,14 +11,15 @@ GAIN = np.array([0.003, 0.1, 1, 8], np.float32)
 WEIGHT = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
 
 
-def table(backend, energy, quiet, v, multiplicity, eigenvalues, product):
-    """null (groups, M), slope and offset; energy is (K, groups, M)."""
-    k, groups, m = energy.shape
+def table(backend, energy, quiet, v, multiplicity, eigenvalues, product, merge=1):
+    """null (groups, M), slope and offset; energy is (K, P, M), of which `merge` coefficients make a group."""
+    k, p, m = energy.shape
+    groups = -(-p // merge)
     quads = -(-len(product) // 4)
     return run(
         backend,
         *("cuda_activity_table", energy.transpose(1, 2, 0), quiet.astype(np.uint8), np.array([quiet.sum()], np.int32)),
-        *(v, multiplicity, eigenvalues, product, k, m, groups, len(product)),
+        *(v, multiplicity, eigenvalues, product, None, k, m, p, merge, len(product), 1),
         *(Out((groups, m)), Out((m, quads, groups, 4)), Out((m, quads, 4))),
     )
 
@@ -39,8 +41,8 @@ def test_activity(backend, shape, powers, scale):
     assert np.array_equal(null, np.tile(v, (groups, 1)))  # nobody is quiet yet
     llr, posterior, quiet = run(
         backend,
-        *("cuda_activity", energy.transpose(1, 2, 0), slope, offset, WEIGHT, np.log(share), index, -2.5),
-        *(k, m, groups, len(product), len(GAIN), len(powers), Out(k), Out(k), Out(k, np.uint8)),
+        *("cuda_activity", energy.transpose(1, 2, 0), slope, offset, WEIGHT, np.log(share), index, None, -2.5),
+        *(k, m, groups, 1, len(product), len(GAIN), len(powers), 1, Out(k), Out(k), Out(k, np.uint8)),
     )
     expected = reference.structured_llr(energy, null, eigenvalues, GAIN, WEIGHT, powers, share) - 2.5
     # Each beam's exponent is a sum of `groups` terms rounded in single precision, then beams are added.
@@ -71,22 +73,125 @@ def test_noise_reference(backend, merge):
         np.testing.assert_allclose(null, expected, rtol=16 * EPS)  # a tree over 256 partial sums
         llr, _, _ = run(
             backend,
-            *("cuda_activity", energy.transpose(1, 2, 0), slope, offset, WEIGHT, np.zeros(1, np.float32), index, 0.0),
-            *(k, m, groups, len(product), len(GAIN), 1, Out(k), Out(k), Out(k, np.uint8)),
+            *(
+                "cuda_activity",
+                energy.transpose(1, 2, 0),
+                slope,
+                offset,
+                WEIGHT,
+                np.zeros(1, np.float32),
+                index,
+                None,
+                0.0,
+            ),
+            *(k, m, groups, 1, len(product), len(GAIN), 1, 1, Out(k), Out(k), Out(k, np.uint8)),
         )
         plan = ops.activity_plan(eigenvalues, GAIN, WEIGHT, multiplicity=multiplicity)
         terms = (energy / null).sum((1, 2)) + merge * groups * m
         assert np.all(abs(llr - ops.activity_llr(plan, energy, null)) <= 32 * EPS * terms)
 
 
-def select(backend, llr, capacity, threshold=0.02):
-    posterior = reference.sigmoid(llr.astype(float)).astype(np.float32)
-    quiet = (llr < -7).astype(np.uint8)
-    return run(
+@pytest.mark.parametrize("merge", [2, 3, 5])
+def test_energies_merged_where_they_are_read(backend, merge):
+    """As the sums of energies would do."""
+    rng = np.random.default_rng(7)
+    k, p, m = 75, 5, 3
+    groups = -(-p // merge)
+    energy = rng.exponential(size=(k, p, m)).astype(np.float32)
+    merged = np.add.reduceat(energy, np.arange(0, p, merge), axis=1)
+    members = np.bincount(np.arange(p) // merge).astype(np.float32)
+    product, index, eigenvalues = mixture(GAIN, np.linspace(2, 0.1, groups), (1.0,))
+    v, quiet = rng.uniform(0.5, 2, m).astype(np.float32), rng.uniform(size=k) < 0.9
+    tables = table(backend, energy, quiet, v, members, eigenvalues, product, merge)
+    for found, expected in zip(tables, table(backend, merged, quiet, v, members, eigenvalues, product), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=64 * EPS)
+    llr = [
+        run(
+            backend,
+            *("cuda_activity", e.transpose(1, 2, 0), *tables[1:], WEIGHT, np.zeros(1, np.float32), index, None, -1.0),
+            *(k, m, rows, together, len(product), len(GAIN), 1, 1, Out(k), Out(k), Out(k, np.uint8)),
+        )[0]
+        for e, rows, together in ((energy, p, merge), (merged, groups, 1))
+    ]
+    terms = (merged / tables[0]).sum((1, 2)) + p * m
+    assert np.all(abs(llr[0] - llr[1]) <= 16 * EPS * terms)
+
+
+def test_activity_of_a_batch(backend):
+    """As one by one, with noise references of their own; a block that has nothing to do is left alone."""
+    rng = np.random.default_rng(6)
+    k, groups, m = 90, 3, 5
+    product, index, eigenvalues = mixture(GAIN, np.linspace(2, 0.1, groups), (0.5, 2.0))
+    share, ones = np.log(np.full(2, 0.5, np.float32)), np.ones(groups, np.float32)
+    energy = rng.exponential(size=(3, groups, m, k)).astype(np.float32)
+    quiet = rng.uniform(size=(3, k)) < np.array([[0.2], [0.9], [0.9]])
+    v = rng.uniform(0.5, 2, (3, m)).astype(np.float32)
+    quads = -(-len(product) // 4)
+    words = backend.put(control(backend, screen=[1, 0, 1], quiet=quiet.sum(1)))
+    go = word(backend, words, "screen")
+    null, slope, offset = run(
         backend,
-        *("cuda_select_candidates", llr, posterior, quiet, threshold, len(llr), capacity),
-        *(Out(capacity, np.int32), Out(capacity), Out(3, np.int32)),
+        *("cuda_activity_table", energy, quiet.astype(np.uint8), word(backend, words, "quiet"), v, ones, eigenvalues),
+        *(product, go, k, m, groups, 1, len(product), 3),
+        *(Out((3, groups, m)), Out((3, m, quads, groups, 4)), Out((3, m, quads, 4))),
     )
+    llr, posterior, _ = run(
+        backend,
+        *("cuda_activity", energy, slope, offset, WEIGHT, share, index, go, -1.0),
+        *(k, m, groups, 1, len(product), len(GAIN), 2, 3, Out((3, k)), Out((3, k)), Out((3, k), np.uint8)),
+    )
+    assert np.isnan(null[1]).all()
+    assert np.isnan(llr[1]).all()
+    for i in (0, 2):
+        one, *tables = table(backend, energy[i].transpose(2, 0, 1), quiet[i], v[i], ones, eigenvalues, product)
+        assert np.array_equal(null[i], one)
+        alone = run(
+            backend,
+            *("cuda_activity", energy[i], *tables, WEIGHT, share, index, None, -1.0),
+            *(k, m, groups, 1, len(product), len(GAIN), 2, 1, Out(k), Out(k), Out(k, np.uint8)),
+        )
+        assert np.array_equal(llr[i], alone[0])
+        assert np.array_equal(posterior[i], alone[1])
+
+
+class Selection:
+    """State of select_candidates() for `batch` blocks of K devices."""
+
+    def __init__(self, backend, batch, devices, capacity, slots=None):
+        self.backend, self.k, self.capacity, self.slots = (
+            backend,
+            devices,
+            capacity,
+            slots or min(devices, 2 * capacity),
+        )
+        ones = np.ones(batch, np.int32)
+        self.control = backend.put(
+            control(backend, going=ones, run=ones, screen=ones, last=0 * ones, iteration=0 * ones, candidates=-ones)
+        )
+        self.remaining = backend.put(np.array([batch], np.int32))
+        self.device = np.full((batch, capacity), 123456, np.int32)  # no device of any test
+        self.chosen = np.full((batch, capacity), np.nan, np.float32)
+        self.slot = np.full((batch, devices), -1, np.int32)
+        self.support = np.full((batch, self.slots), -1, np.int32)
+        self.place = np.full((batch, self.slots), 123456, np.int32)
+
+    def set(self, name, values):
+        self.control[:, self.backend.native.control_fields[name]] = torch.tensor(values, dtype=torch.int32)
+
+    def word(self, name):
+        return read_word(self.backend, self.control, name)
+
+    def __call__(self, llr, threshold=0.02, certain=1):
+        llr = np.atleast_2d(llr)
+        posterior = reference.sigmoid(llr.astype(float)).astype(np.float32)
+        self.device, self.chosen, _, self.slot, self.support, self.place = run(
+            self.backend,
+            *("cuda_select_candidates", self.control, llr, posterior, (llr < -7).astype(np.uint8), threshold, certain),
+            *(self.k, self.capacity, self.slots, len(llr), Out(self.device.shape, np.int32, self.device)),
+            *(Out(self.chosen.shape, np.float32, self.chosen), Out(self.support.shape, np.int32)),
+            *(Out(self.slot.shape, np.int32, self.slot), Out(self.support.shape, np.int32, self.support)),
+            *(Out(self.place.shape, np.int32, self.place), self.remaining, 0),
+        )
 
 
 @pytest.mark.parametrize("devices", [1, 31, 800, 1024, 2500])
@@ -98,24 +203,94 @@ def test_selection(backend, devices, capacity, levels):
     llr = rng.uniform(-12, 12, devices).astype(np.float32)
     if levels:
         llr = np.round(llr / 12 * levels).astype(np.float32) * 3
-    device, chosen, counts = select(backend, llr, capacity)
+    select = Selection(backend, 1, devices, capacity)
+    select(llr)
     posterior = reference.sigmoid(llr.astype(float)).astype(np.float32)
     plausible = np.flatnonzero(posterior > np.float32(0.02))
     kept = np.sort(plausible[np.argsort(-llr[plausible], kind="stable")[:capacity]])
-    assert counts.tolist() == [len(kept), len(plausible) - len(kept), np.sum(llr < -7)]
-    assert np.array_equal(device[: len(kept)], kept)
-    assert np.all(device[len(kept) :] == -1)
-    assert np.array_equal(chosen[: len(kept)], posterior[kept])
-    assert np.all(chosen[len(kept) :] == 0)
+    counts = [select.word(name).item() for name in ("candidates", "left_out", "quiet")]
+    assert counts == [len(kept), len(plausible) - len(kept), np.sum(llr < -7)]
+    assert np.array_equal(select.device[0, : len(kept)], kept)
+    assert np.all(select.device[0, len(kept) :] == -1)
+    assert np.array_equal(select.chosen[0, : len(kept)], posterior[kept])
+    assert np.all(select.chosen[0, len(kept) :] == 0)
+    # Every candidate has a slot.
+    assert np.array_equal(select.support[0, : len(kept)], kept)
+    assert np.array_equal(select.place[0, : len(kept)], np.arange(len(kept)))
+    assert np.array_equal(np.flatnonzero(select.slot[0] >= 0), kept)
+    assert select.word("slots") == len(kept)
 
 
 def test_selection_of_nobody_and_of_nonsense(backend):
-    device, chosen, counts = select(backend, np.full(70, -20, np.float32), 4)
-    assert counts.tolist() == [0, 0, 70]
-    assert np.all(device == -1)
-    assert np.all(chosen == 0)
+    select = Selection(backend, 1, 70, 4)
+    select(np.full(70, -20, np.float32))
+    assert [select.word(name).item() for name in ("candidates", "left_out", "quiet")] == [0, 0, 70]
+    assert np.all(select.device == -1)
+    assert np.all(select.chosen == 0)
     llr = np.full(70, np.nan, np.float32)
     llr[[3, 66]] = 5
-    device, _, counts = select(backend, llr, 4)
-    assert device.tolist() == [3, 66, -1, -1]
-    assert counts.tolist() == [2, 0, 0]
+    select(llr)
+    assert select.device[0].tolist() == [3, 66, -1, -1]
+    assert select.word("candidates") == 2
+
+
+def test_activity_settles(backend):
+    """When two screenings agree and every candidate is certain, as on the CPU."""
+    llr = np.full(50, -20, np.float32)
+    llr[[4, 9]] = 12
+    select = Selection(backend, 1, 50, 8)
+    expected = []
+    for change, certain in (({}, 1), ({}, 1), ({9: 5}, 1), ({9: 5}, 0), ({9: -20, 11: 12}, 1), ({}, 1), ({3: 12}, 1)):
+        for k, value in change.items():
+            llr[k] = value
+        select(llr, certain=certain)
+        expected.append(int(select.word("settled")[0]))
+    assert expected == [0, 1, 0, 1, 0, 1, 0]
+    assert select.word("iteration") == 7
+
+
+def test_places_in_the_support(backend):
+    """New candidates take the first free slots; those without a slot are counted; others stay where they are."""
+    select = Selection(backend, 1, 40, 8, slots=6)
+    select.support[0, [0, 3]] = 7, 30
+    select.slot[0, [7, 30]] = 0, 3
+    llr = np.full(40, -20, np.float32)
+    llr[[2, 7, 9, 31]] = 5
+    select(llr)
+    assert select.support[0].tolist() == [7, 2, 9, 30, 31, -1]
+    assert select.place[0].tolist() == [1, 0, 2, -1, 3, -1]
+    assert {int(k): int(select.slot[0, k]) for k in np.flatnonzero(select.slot[0] >= 0)} == {
+        2: 1,
+        7: 0,
+        9: 2,
+        30: 3,
+        31: 4,
+    }
+    assert (select.word("slots"), select.word("unplaced")) == (5, 0)
+    llr[[11, 12, 13]] = 5
+    select(llr)
+    assert select.support[0].tolist() == [7, 2, 9, 30, 31, 11]
+    assert (select.word("slots"), select.word("unplaced")) == (6, 2)
+
+
+def test_selection_ends_the_loop_when_all_blocks_have_ended(backend):
+    """Blocks end in their last iteration or when their error is no number; a held block keeps its candidates."""
+    llr = np.full((4, 30), -20, np.float32)
+    llr[np.arange(4), np.arange(4)] = 5
+    select = Selection(backend, 4, 30, 3)
+    select(llr)
+    first = select.device.copy()
+    llr[:, 10] = 5
+    select.set("run", [1, 1, 0, 1])
+    select.set("last", [0, 1, 0, 0])
+    select.set("screen", [0, 1, 0, 1])
+    select(llr)
+    assert np.array_equal(select.device[[0, 2]], first[[0, 2]])
+    assert select.device[1].tolist() == [1, 10, -1]
+    assert select.word("going").tolist() == [1, 0, 0, 1]
+    assert select.word("iteration").tolist() == [2, 2, 1, 2]
+    assert select.remaining.tolist() == [2]
+    select.set("last", [1, 1, 1, 1])
+    select(llr)
+    assert select.word("iteration").tolist() == [3, 2, 1, 3]
+    assert select.remaining.tolist() == [0]

@@ -1,325 +1,226 @@
-"""The CUDA kernels of the messages between the modules, and all kernels in the receiver's order."""
+"""The CUDA kernels of the messages between the modules, for batches of blocks of which one has nothing to do."""
 
 import numpy as np
 import pytest
-from kernels import EPS, Out, by_row, denoise, error, mixture, run
-from problems import SIZES, WienerPrior, complex_normal, problem
-
-import jadce_fast as jf
-from jadce_fast import _cuda, ops, reference
-from jadce_fast.prior import Prior
+from kernels import EPS, Out, control, error, read_word, run, word
+from problems import complex_normal
 
 SHAPES = [(8, 12, 8, 6, 7), (1, 13, 8, 1, 3), (9, 10, 1, 4, 1), (7, 3, 33, 5, 20)]  # N, T, M, P, candidates
+RULES = (24, 1, 2, 0.7, 0.4, 0.97)  # iterations, screening, damp from, damping, settled, stalled
+
+
+def controls(backend, run_of_ended=0, **words):
+    """A Control of three blocks in the middle of a loop, of which the second has ended."""
+    usual = dict(going=[1, 0, 1], run=[1, run_of_ended, 1], screen=[1, 1, 1], iteration=[0, 0, 0], settled=[0, 0, 0])
+    real = dict(noise=[0.3, 0.3, 0.3], received=[5.0, 5.0, 5.0], best=[np.inf] * 3, previous=[np.inf] * 3)
+    return backend.put(control(backend, **(usual | real | words)))
+
+
+def observe(backend, words, power, gram, big, r, start, k, shape, *, uniform=False, predicted=False, rules=RULES):
+    n, t, m, _, _ = shape
+    return run(
+        backend,
+        *("cuda_observe", words, power, gram, big, r, float(gram.mean(dtype=float)), int(uniform), int(predicted)),
+        *(k, n, t, m, *rules, len(power), Out((len(power), m), start=start), *(Out((len(power), m)) for _ in range(2))),
+        *(Out(r.shape, np.complex64), Out((len(power), rules[0], 2))),
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("uniform", [True, False])
-@pytest.mark.parametrize("measure", [True, False])
-def test_track_and_observe(backend, shape, uniform, measure):
+@pytest.mark.parametrize("iteration", [0, 3])
+@pytest.mark.parametrize("predicted", [True, False])
+def test_observe(backend, shape, uniform, iteration, predicted):
+    """Variances of module A's message, measured or (from the second iteration on) predicted, and the message."""
     n, t, m, _, _ = shape
     rng = np.random.default_rng(0)
-    k, noise, received = 64, 0.3, 5.0
+    k, noise, received = 64, np.float32(0.3), np.float32(5.0)
     gram = np.full((n, t), 64.0, np.float32) if uniform else rng.uniform(1, 100, (n, t)).astype(np.float32)
-    power = (t * rng.uniform(0, 9, (n, m))).astype(np.float32)
-    power[:, 0] = 0.1 * t * noise  # less than the noise
-    level = np.array([noise, received], np.float32)
-    start = rng.uniform(0.01, 1, m).astype(np.float32)
-    mean_gram = float(gram.mean())
-    v_a, eta, v_b = run(
-        backend,
-        *("cuda_track", power, gram, level, mean_gram, int(uniform), int(measure), k, n, t, m),
-        *(Out(m, start=start), Out(m), Out(m)),
+    power = (t * rng.uniform(0, 9, (3, n, m))).astype(np.float32)
+    power[:, :, 0] = 0.1 * t * noise  # less than the noise
+    start = rng.uniform(0.01, 1, (3, m)).astype(np.float32)
+    r, big = (complex_normal(rng, 3, t, n, m).astype(np.complex64) for _ in range(2))
+    words = controls(backend, run_of_ended=1, iteration=[iteration] * 3)  # as its last iteration left it
+    v_a, eta, v_b, seen, history = observe(
+        backend, words, power, gram, big, r, start, k, shape, uniform=uniform, predicted=predicted
     )
+    measure = iteration == 0 or not predicted
+    mean_gram = float(gram.mean(dtype=float))
     floor = max(1e-3 * noise, 1e-6 * received) / mean_gram
-    v = np.maximum((power.sum(0, dtype=float) / (n * t) - noise) / mean_gram, floor) if measure else start
-    np.testing.assert_allclose(v_a, v, rtol=16 * EPS)  # the difference to the noise is at least a third of the power
-    gain = v_a.astype(float)[:, None, None] * gram
-    expected = (gain / (gain + noise)).sum((1, 2)) / (n * k)
-    np.testing.assert_allclose(eta, expected, rtol=4 * EPS)
-    expected = np.maximum(v_a * (1 / eta.astype(float) - 1), floor if measure else 1e-9 * floor)
-    np.testing.assert_allclose(v_b, expected, rtol=1e-5)  # 1 / eta - 1 of a rounded eta of some tenths
+    for i in (0, 2):
+        v = np.maximum((power[i].sum(0, dtype=float) / (n * t) - noise) / mean_gram, floor) if measure else start[i]
+        np.testing.assert_allclose(v_a[i], v, rtol=16 * EPS)  # the difference to the noise is at least a third
+        gain = v_a[i].astype(float)[:, None, None] * gram
+        expected = (gain / (gain + noise)).sum((1, 2)) / (n * k)
+        np.testing.assert_allclose(eta[i], expected, rtol=4 * EPS)
+        expected = np.maximum(v_a[i] * (1 / eta[i].astype(float) - 1), floor if measure else 1e-9 * floor)
+        np.testing.assert_allclose(v_b[i], expected, rtol=1e-5)  # 1 / eta - 1 of a rounded eta of some tenths
+        weight = v_a[i] / ((v_a[i] * gram.T[:, :, None].astype(float) + noise) * eta[i])
+        assert error(seen[i], weight * r[i] + big[i]) <= 8 * EPS
+        mean = read_word(backend, words, "error", real=True)[i]
+        assert mean == pytest.approx(v_b[i].astype(float).mean(), rel=float(2 * EPS))
+        assert history[i, iteration, 0] == mean
+    assert np.array_equal(v_a[1], start[1])
+    assert np.isnan(seen[1]).all()
+    assert np.isnan(history[1]).all()
+    for name in ("run", "screen"):
+        assert read_word(backend, words, name).tolist() == [1, 0, 1]
 
-    r, big = (complex_normal(rng, t, n, m).astype(np.complex64) for _ in range(2))
-    for old in (big, None):
-        seen, mean_v = run(
-            backend,
-            *("cuda_observe", old, r, gram, level, v_a, eta, v_b, n, t, m, Out((t, n, m), np.complex64), Out(1)),
-        )
-        weight = v_a / ((v_a * gram.T[:, :, None].astype(float) + noise) * eta)
-        assert error(seen, weight * r + (0 if old is None else old)) <= 8 * EPS
-        assert mean_v[0] == pytest.approx(v_b.astype(float).mean(), rel=float(2 * EPS))
+
+def plan(backend, errors, *, settled=0, rules=RULES):
+    """What observe() decides in a row of iterations whose error variances are (nearly) `errors`."""
+    gram, r = np.ones((1, 1), np.float32), np.ones((1, 1, 1, 1), np.complex64)
+    state = dict(best=[np.inf], previous=[np.inf], going=[1], settled=[settled], noise=[1e-9], received=[1.0])
+    found = []
+    for iteration, value in enumerate(errors):
+        words = backend.put(control(backend, iteration=[iteration], **state))
+        # One measurement and hardly any noise: v is the power, and v_b is v (K - 1).
+        power = np.full((1, 1, 1), value, np.float32)
+        observe(backend, words, power, gram, r, r, np.ones((1, 1), np.float32), 1001, (1, 1, 1, 1, 1), rules=rules)
+        found.append({name: int(read_word(backend, words, name)[0]) for name in ("run", "screen", "keep", "last")})
+        found[-1]["gamma"] = float(read_word(backend, words, "gamma", real=True)[0])
+        found[-1]["converged"] = int(read_word(backend, words, "converged")[0])
+        for name in ("best", "previous"):
+            state[name] = [float(read_word(backend, words, name, real=True)[0])]
+    return found
+
+
+def test_what_an_iteration_does(backend):
+    """Keeps the best, damps from the third on, ends when the error falls by less than 3 % or rounds are up."""
+    rounds = plan(backend, [1, 0.5, 0.2, 0.1, 0.099, 0.05])
+    assert [x["keep"] for x in rounds] == [1, 1, 1, 1, 1, 1]
+    assert [x["gamma"] for x in rounds] == pytest.approx([1, 1, 0.7, 0.7, 0.7, 0.7])
+    assert [x["last"] for x in rounds] == [0, 0, 0, 0, 1, 0]
+    assert rounds[4]["converged"] == 1
+    assert [x["screen"] for x in rounds] == [1] * 6
+    rounds = plan(backend, [1, 3, 0.5])
+    assert [x["keep"] for x in rounds] == [1, 0, 1]
+    assert [x["last"] for x in rounds] == [0, 1, 0]
+    assert rounds[1]["converged"] == 0  # far above the best
+    rounds = plan(backend, [1, 0.9, 0.1], rules=(3, *RULES[1:]))
+    assert [x["last"] for x in rounds] == [0, 0, 1]
+    assert rounds[2]["converged"] == 0  # still falling
+    # A settled activity is tested again while the error falls fast, or if there is no screening.
+    assert [x["screen"] for x in plan(backend, [1, 0.3, 0.2], settled=1)] == [1, 1, 0]
+    assert [x["screen"] for x in plan(backend, [1, 0.3, 0.2], settled=1, rules=(24, 0, *RULES[2:]))] == [1, 1, 1]
+    assert plan(backend, [1, np.nan])[1]["run"] == 0
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("known", [True, False])
-def test_normalise_and_gaussian(backend, shape, known):
+def test_gaussian(backend, shape):
     n, _, m, p, a = shape
     rng = np.random.default_rng(1)
-    z = complex_normal(rng, a, p, m).astype(np.complex64) * rng.uniform(0, 3, (a, 1, 1)).astype(np.float32)
-    v = rng.uniform(0.1, 0.4, m).astype(np.float32)
-    used = max(1, a - 1)
-    count, mean_v = np.array([used], np.int32), np.array([v.mean()], np.float32)
-    found, power, noise = run(
-        backend,
-        *("cuda_normalise", v, mean_v, count, a, int(known), n, m, p),
-        *(Out(z.shape, np.complex64, z), Out(a), Out((a, m))),
-    )
-    exact = np.ones(a) if known else reference.device_power(abs(z.astype(complex)) ** 2, v.astype(float), n)
-    # The difference to the noise loses what the floor of a fiftieth of it allows.
-    np.testing.assert_allclose(power[:used], exact[:used], rtol=200 * EPS)
-    assert error(found[:used], z[:used] / np.sqrt(power[:used, None, None].astype(float))) <= 4 * EPS
-    np.testing.assert_allclose(noise[:used], v / power[:used, None], rtol=2 * EPS)
-    assert np.array_equal(found[used:], z[used:])
-    assert np.isnan(power[used:]).all()
-
+    z = complex_normal(rng, 3, a, p, m).astype(np.complex64)
+    noise = rng.uniform(0.1, 0.4, (3, a, m)).astype(np.float32)
+    counts = [max(1, a - 1), a, a]
+    words = controls(backend, candidates=counts)
     mean, var = run(
         backend,
-        *("cuda_gaussian", found, noise, count, a, n, m, p, Out(z.shape, np.complex64), Out((a, m))),
+        *("cuda_gaussian", z, noise, word(backend, words, "candidates"), word(backend, words, "run"), a, n, m, p, 3),
+        *(Out(z.shape, np.complex64), Out((3, a, m))),
     )
-    level = noise[:used].astype(float)
-    assert error(mean[:used], found[:used] / (1 + level[:, None])) <= 4 * EPS
-    np.testing.assert_allclose(var[:used], p / n * level / (1 + level), rtol=4 * EPS)
-    assert np.isnan(mean[used:]).all()
+    for i in (0, 2):
+        used = counts[i]
+        level = noise[i, :used].astype(float)
+        assert error(mean[i, :used], z[i, :used] / (1 + level[:, None])) <= 4 * EPS
+        np.testing.assert_allclose(var[i, :used], p / n * level / (1 + level), rtol=4 * EPS)
+        assert np.isnan(mean[i, used:]).all()
+    assert np.isnan(var[1]).all()
 
 
-@pytest.mark.parametrize("candidates", [0, 1, 7, 300])
-@pytest.mark.parametrize("predicted", [True, False])
-def test_extrinsic(backend, candidates, predicted):
-    rng = np.random.default_rng(2)
-    m, k, caution, gamma = 5, 900, 1.3, 0.7
-    posterior, power = (rng.uniform(0, 1, max(candidates, 1)).astype(np.float32) for _ in range(2))
-    var = rng.uniform(0, 1, (max(candidates, 1), m)).astype(np.float32)
-    v = np.array([1.0, 0.1, 0.5, 1e-6, 3.0], np.float32)  # the fourth wants more than is allowed
-    before = rng.uniform(size=m).astype(np.float32)
-    a, b, v_a = run(
-        backend,
-        *("cuda_extrinsic", posterior, power, var, v, np.array([candidates], np.int32), caution, gamma),
-        *(int(predicted), k, m, Out(m), Out(m), Out(m, start=before)),
-    )
-    total = np.einsum("a,a,ab->b", *(x[:candidates].astype(float) for x in (posterior, power, var)))
-    alpha = np.clip(caution * total / (v.astype(float) * k), 1e-9, 0.95)
-    # 1 - alpha is at least a twentieth, so a rounding of alpha counts twenty times.
-    np.testing.assert_allclose(a, 1 / (1 - alpha), rtol=24 * EPS)
-    np.testing.assert_allclose(b, alpha / (1 - alpha), rtol=24 * EPS)
-    expected = gamma * v * b.astype(float) + (1 - gamma) * before if predicted else before
-    np.testing.assert_allclose(v_a, expected, rtol=4 * EPS)
+class Update:
+    """A random state before update(), and what must become of it in double precision."""
 
+    def __init__(self, shape, seed=3):
+        _, self.t, self.m, self.p, self.count = shape
+        rng = np.random.default_rng(seed)
+        c, m, p, t = self.count, self.m, self.p, self.t
+        self.k, self.slots, self.capacity = 5000, c + 3, c + 2
+        self.mean = complex_normal(rng, 3, self.capacity, p, m).astype(np.complex64)
+        self.posterior, self.power = (rng.uniform(0.5, 1, (3, self.capacity)).astype(np.float32) for _ in range(2))
+        self.var = rng.uniform(0, 1, (3, self.capacity, m)).astype(np.float32)
+        self.v_b = rng.uniform(0.001, 0.01, (3, m)).astype(np.float32)
+        self.v_b[:, 0] = 1e-7  # wants a larger extrinsic ratio than is allowed
+        self.v_a = rng.uniform(0.1, 1, (3, m)).astype(np.float32)
+        self.device = np.tile(np.arange(self.capacity, dtype=np.int32), (3, 1))
+        self.all_posterior = rng.uniform(0, 1, (3, self.k)).astype(np.float32)
+        self.seen, self.big = (complex_normal(rng, 3, t, m).astype(np.complex64) for _ in range(2))
+        # The first `count` slots are candidates', two are candidates no more, the last is free.
+        self.support = np.tile(np.append(np.arange(c + 2), -1), (3, 1)).astype(np.int32)
+        self.place = np.tile(np.append(np.arange(c), [-1, -1, -1]), (3, 1)).astype(np.int32)
+        self.s = complex_normal(rng, 3, self.slots, p, m).astype(np.complex64)
+        self.s[:, c + 1] *= 1e-4  # and one of them is negligible
+        self.s[:, -1] = 0
+        self.slot = np.tile(np.arange(self.k, dtype=np.int32), (3, 1))
 
-def test_assign_takes_the_first_free_slots(backend):
-    slot, support = np.full(40, -1, np.int32), np.full(6, -1, np.int32)
-    support[[0, 3]] = 7, 30
-    slot[[7, 30]] = 0, 3
-    device = np.array([2, 7, 9, 31, -1], np.int32)
-    slot, support, place, counts = run(
-        backend,
-        *("cuda_assign", device, np.array([4], np.int32), 6, Out(40, np.int32, slot), Out(6, np.int32, support)),
-        *(Out(6, np.int32), Out(2, np.int32)),
-    )
-    assert support.tolist() == [7, 2, 9, 30, 31, -1]
-    assert place.tolist() == [1, 0, 2, -1, 3, -1]
-    assert counts.tolist() == [5, 0]
-    assert {k: int(slot[k]) for k in np.flatnonzero(slot >= 0)} == {2: 1, 7: 0, 9: 2, 30: 3, 31: 4}
-
-
-def test_assign_without_space(backend):
-    device = np.arange(0, 2000, 2, dtype=np.int32)
-    slot, support, place, counts = run(
-        backend,
-        *("cuda_assign", device, np.array([1000], np.int32), 700, Out(2000, np.int32, np.full(2000, -1))),
-        *(Out(700, np.int32, np.full(700, -1)), Out(700, np.int32), Out(2, np.int32)),
-    )
-    assert np.array_equal(support, device[:700])
-    assert np.array_equal(place, np.arange(700))
-    assert counts.tolist() == [700, 300]
-    assert np.array_equal(np.flatnonzero(slot >= 0), device[:700])
+    def __call__(self, backend, words, *, caution=1.3, predicted=0, prune=1):
+        c, k, m, p = self.capacity, self.k, self.m, self.p
+        names = ("v_a", "slot", "support", "s", "big", "kept_device", "kept_posterior", "kept_var", "kept_mean")
+        found = run(
+            backend,
+            *("cuda_update", words, self.posterior, self.power, self.mean, self.var, self.v_b, self.device),
+            *(self.all_posterior, self.seen, self.place, caution, predicted, prune, c, self.slots, k, self.t, m, p),
+            *(24, 3, Out((3, m), start=self.v_a), Out((3, k), np.int32, self.slot)),
+            *(Out((3, self.slots), np.int32, self.support), Out(self.s.shape, np.complex64, self.s)),
+            *(Out(self.big.shape, np.complex64, self.big), Out((3, c), np.int32), Out((3, c)), Out((3, c))),
+            *(Out((3, c, p, m), np.complex64), Out((3, k)), Out((3, 24, 2))),
+        )
+        return dict(zip((*names, "activity", "history"), found, strict=True))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("prune", [True, False])
 @pytest.mark.parametrize("gamma", [1.0, 0.7])
-def test_combine_and_damp(backend, shape, prune, gamma):
-    _, t, m, p, count = shape
-    rng = np.random.default_rng(3)
-    slots = count + 3
-    mean = complex_normal(rng, count, p, m).astype(np.complex64)
-    posterior, power = (rng.uniform(0.5, 1, count).astype(np.float32) for _ in range(2))
-    a, b = rng.uniform(1, 2, m).astype(np.float32), rng.uniform(0, 0.4, m).astype(np.float32)
-    support = np.concatenate([np.arange(count + 2), [-1]]).astype(np.int32)  # the last is free
-    place = np.concatenate([np.arange(count), [-1, -1, -1]]).astype(np.int32)  # two are candidates no more
-    s = complex_normal(rng, slots, p, m).astype(np.complex64)
-    s[count + 1] *= 1e-4  # and one of them is negligible
-    s[-1] = 0
-    slot = np.arange(50, dtype=np.int32)
-    mean_v = np.array([0.1], np.float32)
-    found_slot, found_support, found = run(
-        backend,
-        *("cuda_combine", posterior, power, mean, a, b, mean_v, place, slots, gamma, int(prune), m, p),
-        *(Out(50, np.int32, slot), Out(slots, np.int32, support), Out(s.shape, np.complex64, s)),
+@pytest.mark.parametrize("predicted", [True, False])
+def test_update(backend, shape, prune, gamma, predicted):
+    u = Update(shape)
+    count = u.count
+    words = controls(
+        backend, candidates=[count, count, 0], iteration=[4, 4, 4], gamma=[gamma] * 3, error=[0.1] * 3, keep=[1, 1, 0]
     )
-    keep = 1 - gamma - gamma * b.astype(float)
-    expected = keep * s
-    weight = posterior * np.sqrt(power.astype(float))
-    expected[:count] += gamma * a * weight[:, None, None] * mean
-    expected[-1] = 0
-    gone = [count + 1] if prune else []
-    expected[gone] = 0
-    assert error(found, expected) <= 8 * EPS
-    assert np.array_equal(found_support, np.where(np.isin(np.arange(slots), gone), -1, support))
-    assert np.array_equal(found_slot, np.where(np.isin(np.arange(50), gone), -1, slot))
-
-    seen, big = (complex_normal(rng, t, m).astype(np.complex64) for _ in range(2))
-    start = np.full_like(big, np.nan) if gamma == 1 else big
-    found = run(backend, "cuda_damp", seen, b, gamma, t, m, Out(big.shape, np.complex64, start))
-    old = 0 if gamma == 1 else (1 - gamma) * big.astype(complex)
-    assert error(found, old - gamma * b * seen) <= 4 * EPS
-
-
-def detect(backend, rx, p, iterations, powers):
-    """The receiver's loop for partial-DFT pilots of unit power on the kernels."""
-    plan, prior = rx._plan, rx.prior
-    k, t, n = p.pilots.devices, p.pilots.symbols, p.pilots.subcarriers
-    m, coefficients = p.y.shape[2], prior.basis.shape[1]
-    capacity, slots = k, k
-    mean = rx._mean_power(float(np.mean(abs(p.y.astype(complex)) ** 2)), p.noise_var)
-    y = (ops.beamspace(plan, p.y) / np.sqrt(mean)).astype(np.complex64)
-    level = np.array([p.noise_var / mean, np.mean(abs(y) ** 2)], np.float32)
-    rows, twiddle = _cuda.pilot_tables(p.pilots)
-    pilots, sizes = (rows, twiddle, None), (k, n, t, m, coefficients)
-    product, index, eigenvalues = mixture(prior.beam_gain, prior.eigenvalues, powers)
-    share = np.log(np.full(len(powers), 1 / len(powers))).astype(np.float32)
-    quads, ones = -(-len(product) // 4), np.ones(coefficients, np.float32)
-    s = backend.put(np.zeros((slots, coefficients, m), np.complex64))
-    slot, support = backend.put(np.full(k, -1, np.int32)), backend.put(np.full(slots, -1, np.int32))
-    quiet, quiet_count = np.zeros(k, np.uint8), np.zeros(1, np.int32)
-    big, v_a, used = None, np.zeros(m, np.float32), np.zeros(1, np.int32)
-    odds = float(np.log(rx.activity_rate / (1 - rx.activity_rate)))
-    threshold = 0.02 if rx.screening else -1.0
-    gram = plan.gram
-    history = []
-    for iteration in range(iterations):
-        r, power = run(
-            backend,
-            *("cuda_residual", y, gram, big, *pilots, plan.basis, s, support, used, slots, *sizes),
-            *(Out(y.shape, np.complex64), Out((n, m))),
-        )
-        v_a, eta, v_b = run(
-            backend,
-            *("cuda_track", power, gram, level, float(gram.mean()), 1, 1, k, n, t, m),
-            *(Out(m, start=v_a), Out(m), Out(m)),
-        )
-        seen, mean_v = run(
-            backend,
-            *("cuda_observe", big, r, gram, level, v_a, eta, v_b, n, t, m, Out(y.shape, np.complex64), Out(1)),
-        )
-        energy = run(
-            backend,
-            *("cuda_spectral", seen, *by_row(p.pilots), 1.0, plan.basis, slot, s, *backend.native.fft_tables(k)),
-            *(k, n, m, coefficients, 1, None, Out((coefficients, m, k))),
-        )
-        _, slope, offset = run(
-            backend,
-            *("cuda_activity_table", energy, quiet, quiet_count, v_b, ones, eigenvalues, product, k, m, coefficients),
-            *(len(product), Out((coefficients, m)), Out((m, quads, coefficients, 4)), Out((m, quads, 4))),
-        )
-        llr, posterior, quiet = run(
-            backend,
-            *("cuda_activity", energy, slope, offset, prior.beam_weight, share, index, odds, k, m, coefficients),
-            *(len(product), len(prior.beam_gain), len(powers), Out(k), Out(k), Out(k, np.uint8)),
-        )
-        device, chosen, counts = run(
-            backend,
-            *("cuda_select_candidates", llr, posterior, quiet, threshold, k, capacity),
-            *(Out(capacity, np.int32), Out(capacity), Out(3, np.int32)),
-        )
-        count, quiet_count = counts[:1].copy(), counts[2:].copy()
-        z = run(
-            backend,
-            *("cuda_gather", seen, *pilots, plan.basis, slot, s, device, count, capacity, *sizes),
-            Out((capacity, coefficients, m), np.complex64),
-        )
-        z, power, noise = run(
-            backend,
-            *("cuda_normalise", v_b, mean_v, count, capacity, int(len(powers) == 1), n, m, coefficients),
-            *(Out(z.shape, np.complex64, z), Out(capacity), Out((capacity, m))),
-        )
-        if isinstance(prior, Prior):
-            h, var = (x[0] for x in denoise(backend, prior.network, z[None], noise[None], count))
-        else:
-            h, var = prior.denoise(z, noise, device)
-            h, var = h.astype(z.dtype), var.astype(np.float32)
-        gamma = 1.0 if iteration < 2 else 0.7
-        a, b, _ = run(
-            backend,
-            *("cuda_extrinsic", chosen, power, var, v_b, count, 1.3, gamma, 0, k, m, Out(m), Out(m), Out(m)),
-        )
-        place, used = run(
-            backend,
-            *("cuda_assign", device, count, slots, slot, support, Out(slots, np.int32), Out(2, np.int32)),
-        )
-        run(
-            backend,
-            *("cuda_combine", chosen, power, h, a, b, mean_v, place, slots, gamma, int(rx.screening), m, coefficients),
-            *(slot, support, s),
-        )
-        big = run(backend, "cuda_damp", seen, b, gamma, n * t, m, Out(y.shape, np.complex64, big))
-        found = {"error_var": float(mean_v[0]) * mean, "candidates": int(count[0]), "posterior": posterior}
-        history.append(found | {"device": device[: count[0]], "power": mean * power[: count[0]], "mean": h[: count[0]]})
-    return history
+    found = u(backend, words, predicted=int(predicted), prune=int(prune))
+    for i, used in ((0, count), (2, 0)):
+        total = np.einsum("a,a,ab->b", *(x[i, :used].astype(float) for x in (u.posterior, u.power, u.var)))
+        alpha = np.clip(1.3 * total / (u.v_b[i].astype(float) * u.k), 1e-9, 0.95)
+        a, b = 1 / (1 - alpha), alpha / (1 - alpha)
+        # 1 - alpha is at least a twentieth, so a rounding of alpha counts twenty times.
+        weight = u.posterior[i] * np.sqrt(u.power[i].astype(float))
+        s = (1 - gamma - gamma * b) * u.s[i]
+        for slot, candidate in enumerate(u.place[i]):
+            if candidate >= 0:
+                s[slot] += gamma * a * weight[candidate] * u.mean[i, candidate]
+        s[-1] = 0
+        gone = [slot for slot in range(u.slots - 1) if prune and (abs(s[slot]) ** 2).mean() <= 1e-4 * 0.1]
+        s[gone] = 0
+        assert (count + 1 in gone) == prune
+        assert error(found["s"][i], s) <= 32 * EPS
+        assert np.array_equal(found["support"][i], np.where(np.isin(np.arange(u.slots), gone), -1, u.support[i]))
+        assert np.array_equal(found["slot"][i], np.where(np.isin(np.arange(u.k), gone), -1, u.slot[i]))
+        assert error(found["big"][i], (1 - gamma) * u.big[i] - gamma * b * u.seen[i]) <= 32 * EPS
+        expected = gamma * u.v_b[i] * b + (1 - gamma) * u.v_a[i] if predicted else u.v_a[i]
+        np.testing.assert_allclose(found["v_a"][i], expected, rtol=32 * EPS)
+        assert found["history"][i, 3, 1] == used
+    # The first block keeps its output, the third does not.
+    assert np.array_equal(found["kept_device"][0, :count], u.device[0, :count])
+    assert np.array_equal(found["kept_posterior"][0, :count], u.posterior[0, :count])
+    var = u.var[0].mean(1, dtype=float) * u.power[0]
+    np.testing.assert_allclose(found["kept_var"][0, :count], var[:count], rtol=8 * EPS)
+    kept = np.sqrt(u.power[0, :count, None, None].astype(float)) * u.mean[0, :count]
+    assert error(found["kept_mean"][0, :count], kept) <= 4 * EPS
+    assert np.array_equal(found["activity"][0], u.all_posterior[0])
+    assert read_word(backend, words, "kept")[0] == count
+    for name in ("kept_posterior", "kept_mean", "activity"):
+        assert np.isnan(found[name][1:]).all()
+    # The second has ended.
+    for name in ("v_a", "slot", "support", "s", "big"):
+        assert np.array_equal(found[name][1], getattr(u, name)[1])
 
 
-@pytest.mark.parametrize("size", [size for size in SIZES if size != "one-symbol"])
-@pytest.mark.parametrize("power", [1.0, "unknown"])
-def test_the_loop_equals_the_receiver(backend, size, power):
-    """Three iterations without screening, as test_receiver.py holds the CPU to the reference, with its tolerances."""
-    p = problem(**SIZES[size], seed=5)
-    n, m = p.y.shape[1:]
-    rx = jf.Receiver(p.pilots, m, WienerPrior(n), p.activity_rate, power, threads=1, max_iterations=3, screening=False)
-    out = rx.detect(p.y, p.noise_var)
-    flat = np.ptp(rx.prior.eigenvalues) == 0
-    lowest = -3 if flat else -18 if m >= 4 else -9  # the receiver's grid
-    powers = (1.0,) if power == 1.0 else tuple(10 ** (np.arange(lowest, 9.1, 3) / 10))
-    history = detect(backend, rx, p, out.iterations, powers)
-    for found, expected in zip(history, out.history, strict=True):
-        assert found["error_var"] == pytest.approx(expected["error_var"], rel=2e-4)
-        assert found["candidates"] == expected["candidates"]
-    best = min(history, key=lambda h: h["error_var"])
-    if len(out.active) == 0:  # silence explained the block better
-        return
-    np.testing.assert_allclose(best["posterior"], out.activity, atol=1e-3)
-    active = np.flatnonzero(best["posterior"][best["device"]] >= 0.5)
-    assert np.array_equal(best["device"][active], out.active)
-    h = np.sqrt(best["power"][active, None, None]) * best["mean"][active]
-    channels = reference.beamspace(np.einsum("np,apm->anm", rx.prior.basis, h), inverse=True)
-    assert error(channels, out.channels) <= 1e-3
-
-
-def test_a_block_is_detected(backend):
-    """With screening and the score network: the devices, variances and channels of the receiver."""
-    p = problem(devices=150, symbols=10, subcarriers=48, antennas=8, active=6, snr_db=12, seed=1)
-    rx = jf.Receiver(p.pilots, 8, "cdl-tiny", p.activity_rate, 1.0, threads=1, max_iterations=2)
-    out = rx.detect(p.y, p.noise_var)
-    history = detect(backend, rx, p, 2, (1.0,))
-    for found, expected in zip(history, out.history, strict=True):
-        assert found["error_var"] == pytest.approx(expected["error_var"], rel=2e-4)
-        assert found["candidates"] == expected["candidates"]
-    best = min(history, key=lambda h: h["error_var"])
-    active = np.flatnonzero(best["posterior"][best["device"]] >= 0.5)
-    assert np.array_equal(best["device"][active], p.active)
-    assert np.array_equal(out.active, p.active)
-    h = np.sqrt(best["power"][active, None, None]) * best["mean"][active]
-    channels = reference.beamspace(np.einsum("np,apm->anm", rx.prior.basis, h), inverse=True)
-    assert error(channels, out.channels) <= 1e-3
-
-
-def test_the_same_bits_on_every_run(backend):
-    """Whatever the order of threads: no sum depends on it."""
-    p = problem(**SIZES["odd"], seed=6)
-    rx = jf.Receiver(p.pilots, 16, WienerPrior(12), p.activity_rate, "unknown", threads=1)
-    runs = []
-    for falling in (False, True):
-        if hasattr(backend.native, "set_reversed"):
-            backend.native.set_reversed(falling)
-        runs.append(detect(backend, rx, p, 3, tuple(10 ** (np.arange(-18, 9.1, 3) / 10))))
-    for first, second in zip(*runs, strict=True):
-        for name in first:
-            assert np.array_equal(first[name], second[name])
+def test_the_first_update_does_not_read_the_old_state(backend):
+    """Undamped, what R held is no part of the message, not even if it is no number."""
+    u = Update(SHAPES[0])
+    u.big[:] = np.nan
+    words = controls(
+        backend, candidates=[7, 7, 7], iteration=[1, 1, 1], gamma=[1.0] * 3, error=[0.1] * 3, keep=[0, 0, 0]
+    )
+    assert np.isfinite(u(backend, words)["big"][[0, 2]]).all()

@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "emulator/fibers.hpp"
+#include "emulator/graph.hpp"
 
+#define JADCE_EMULATED
 #define __global__
 #define __device__
 #define __host__
@@ -152,6 +154,7 @@ inline std::uint64_t __umul64hi(std::uint64_t a, std::uint64_t b) {
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __clz(int x) { return x ? __builtin_clz(static_cast<unsigned>(x)) : 32; }
 inline int __ffs(int x) { return __builtin_ffs(x); }
+using std::isfinite;
 inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
 inline float __fdividef(float x, float y) { return x / y; }
@@ -160,7 +163,6 @@ inline unsigned __float_as_uint(float x) { return static_cast<unsigned>(jadce::e
 enum cudaError_t { cudaSuccess, cudaErrorInvalidValue, cudaErrorNoDevice, cudaErrorLaunchFailure };
 enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount, cudaDevAttrMaxSharedMemoryPerBlockOptin };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
-using cudaStream_t = void*;
 
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
@@ -185,14 +187,37 @@ cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
   return bytes <= jadce::emulator::kMostShared ? cudaSuccess : cudaErrorInvalidValue;
 }
 
-// Runs the whole grid before it returns.
+// Runs the whole grid before it returns, unless the stream captures.
 template <class... P, class... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), A&&... arguments) {
   auto thread = [kernel, values = std::tuple<P...>(std::forward<A>(arguments)...)] { std::apply(kernel, values); };
-  const auto run = [](void* body) { (*static_cast<decltype(thread)*>(body))(); };
   const auto axes = [](dim3 d) { return jadce::emulator::Axes{d.x, d.y, d.z}; };
-  return jadce::emulator::run_grid(axes(config->gridDim), axes(config->blockDim), config->dynamicSmemBytes, run,
-                                   &thread)
-             ? cudaSuccess
-             : cudaErrorLaunchFailure;
+  const auto grid = axes(config->gridDim), block = axes(config->blockDim);
+  auto work = [thread, grid, block, shared = config->dynamicSmemBytes]() mutable {
+    const auto run = [](void* body) { (*static_cast<decltype(thread)*>(body))(); };
+    return jadce::emulator::run_grid(grid, block, shared, run, &thread);
+  };
+  return jadce::emulator::submit(config->stream, work) ? cudaSuccess : cudaErrorLaunchFailure;
 }
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
+cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode);
+cudaError_t cudaStreamBeginCaptureToGraph(cudaStream_t stream, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                                          const cudaGraphEdgeData* edges, std::size_t count,
+                                          cudaStreamCaptureMode mode);
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph);
+cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatus* status, unsigned long long* id,
+                                     cudaGraph_t* graph, const cudaGraphNode_t** dependencies,
+                                     const cudaGraphEdgeData** edges, std::size_t* count);
+cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t stream, cudaGraphNode_t* dependencies,
+                                                const cudaGraphEdgeData* edges, std::size_t count, unsigned flags);
+cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle* handle, cudaGraph_t graph, unsigned initial,
+                                             unsigned flags);
+void cudaGraphSetConditional(cudaGraphConditionalHandle handle, unsigned value);
+cudaError_t cudaGraphAddNode(cudaGraphNode_t* node, cudaGraph_t graph, const cudaGraphNode_t* dependencies,
+                             const cudaGraphEdgeData* edges, std::size_t count, cudaGraphNodeParams* parameters);
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long flags);
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream);
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
+cudaError_t cudaGraphDestroy(cudaGraph_t graph);

@@ -1,6 +1,8 @@
 #include "core/block_cuda.hpp"
+#include "core/graph_cuda.hpp"
 #include "kernels/activity.hpp"
 #include "kernels/activity_cuda.hpp"
+#include "kernels/batch_cuda.hpp"
 #include "receiver/rules.hpp"
 
 namespace jadce::cuda {
@@ -10,37 +12,57 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kSide = 8;                  // devices of a block: 32 bytes of energies
 constexpr int kSlots = kThreads / kSide;  // beams that it works on at a time
-constexpr int kSelectThreads = 1024;
+constexpr int kSelectThreads = 512;
 constexpr float kNever = 3e38f;
 static_assert(ActivityView::kMostPowers <= kSlots);
 
-// One block: one beam.
+// Energies of devices [P, M, K]; those of `merge` neighbouring coefficients are one group's.
+struct Energies {
+  const float* energy;
+  int devices, antennas, coefficients, merge;
+
+  __device__ Energies of_batch() const {
+    Energies mine = *this;
+    mine.energy += batch() * coefficients * antennas * devices;
+    return mine;
+  }
+  __device__ float of(int group, int beam, int k) const {
+    const int first = group * merge, last = min(first + merge, coefficients);
+    float total = 0.0f;
+    for (int p = first; p < last; ++p) total += energy[(static_cast<std::int64_t>(p) * antennas + beam) * devices + k];
+    return total;
+  }
+};
+
+// One block: one beam; warps take groups.
 __global__ void __launch_bounds__(kThreads)
-    table_kernel(const float* __restrict__ energy, const unsigned char* __restrict__ quiet,
+    table_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const unsigned char* __restrict__ quiet,
                  const std::int32_t* __restrict__ quiet_count, const float* __restrict__ v,
                  const float* __restrict__ multiplicity, const float* __restrict__ eigenvalue,
-                 const float* __restrict__ product, int devices, int antennas, int groups, int products,
-                 float* __restrict__ null, float* __restrict__ slope, float* __restrict__ offset) {
-  float* const part = dynamic_shared<float>();  // [kThreads]
-  float* const level = part + kThreads;         // [groups]
-  const int thread = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.x);
-  const int count = *quiet_count;
-  for (int g = 0; g < groups; ++g) {
-    float mean = 0.0f;
+                 const float* __restrict__ product, int groups, int products, float* __restrict__ null,
+                 float* __restrict__ slope, float* __restrict__ offset) {
+  if (!goes(go)) return;
+  float* const level = dynamic_shared<float>();  // [groups]
+  const Energies from = all.of_batch();
+  const int thread = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.x), antennas = from.antennas;
+  const int count = quiet_count[batch() * kControlWords], padded = (products + 3) / 4 * 4;
+  quiet += batch() * from.devices;
+  v += batch() * antennas;
+  null += batch() * groups * antennas;
+  slope += batch() * antennas * padded * groups;
+  offset += batch() * antennas * padded;
+  for (int g = thread / 32; g < groups; g += kThreads / 32) {
+    float value = v[beam];
     if (count > kEnoughQuiet) {
-      const float* const e = energy + (static_cast<std::int64_t>(g) * antennas + beam) * devices;
-      for (int k = thread; k < devices; k += kThreads)
-        if (quiet[k]) mean += e[k];
-      mean = block_sum(mean, part) / (multiplicity[g] * static_cast<float>(count));
+      float total = 0.0f;
+      for (int k = thread % 32; k < from.devices; k += 32)
+        if (quiet[k]) total += from.of(g, beam, k);
+      for (int other = 16; other > 0; other /= 2) total += __shfl_xor_sync(~0u, total, other);
+      value = believed_null(total / (multiplicity[g] * static_cast<float>(count)), value);
     }
-    if (thread == 0) {
-      const float value = count > kEnoughQuiet ? believed_null(mean, v[beam]) : v[beam];
-      level[g] = value;
-      null[g * antennas + beam] = value;
-    }
+    if (thread % 32 == 0) level[g] = null[g * antennas + beam] = value;
   }
   __syncthreads();
-  const int padded = (products + 3) / 4 * 4;
   for (int u = thread; u < padded; u += kThreads) {
     float total = 0.0f;
     const int at = beam * padded + u;
@@ -59,12 +81,20 @@ __global__ void __launch_bounds__(kThreads)
 
 // One block: kSide devices; threads take beams. Exponents of a beam stay in shared memory [U', kThreads], sums over
 // beams in [J, kThreads].
-__global__ void __launch_bounds__(kThreads)
-    activity_kernel(const float* __restrict__ energy, const float4* __restrict__ slope,
+__global__ void __launch_bounds__(kThreads, 4)
+    activity_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const float4* __restrict__ slope,
                     const float4* __restrict__ offset, const float* __restrict__ weight,
                     const float* __restrict__ log_power_weight, const std::int32_t* __restrict__ index, float log_odds,
-                    int devices, int antennas, int groups, int quads, int gains, int powers, float* __restrict__ llr,
+                    int groups, int quads, int gains, int powers, float* __restrict__ llr,
                     float* __restrict__ posterior, unsigned char* __restrict__ quiet) {
+  if (!goes(go)) return;
+  const Energies from = all.of_batch();
+  const int devices = from.devices, antennas = from.antennas;
+  slope += batch() * antennas * quads * groups;
+  offset += batch() * antennas * quads;
+  llr += batch() * devices;
+  posterior += batch() * devices;
+  quiet += batch() * devices;
   const int thread = static_cast<int>(threadIdx.x), side = thread % kSide, slot = thread / kSide;
   const int k = static_cast<int>(blockIdx.x) * kSide + side;
   float* const f = dynamic_shared<float>() + thread;
@@ -76,7 +106,7 @@ __global__ void __launch_bounds__(kThreads)
       const float4 o = offset[beam * quads + u];
       float4 total = make_float4(-o.x, -o.y, -o.z, -o.w);
       for (int g = 0; g < groups; ++g) {
-        const float e = energy[(static_cast<std::int64_t>(g) * antennas + beam) * devices + k];
+        const float e = from.of(g, beam, k);
         const float4 c = slope[(beam * quads + u) * groups + g];
         total.x += c.x * e;
         total.y += c.y * e;
@@ -98,10 +128,10 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   __syncthreads();
-  float* const all = sum - thread;
+  float* const sums = sum - thread;
   if (slot < powers) {
     float total = log_power_weight[slot];
-    for (int i = 0; i < kSlots; ++i) total += all[slot * kThreads + i * kSide + side];
+    for (int i = 0; i < kSlots; ++i) total += sums[slot * kThreads + i * kSide + side];
     f[0] = total;
   }
   __syncthreads();
@@ -121,24 +151,27 @@ __device__ unsigned key(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// One block. If there are too many, the least key that is taken is found byte by byte.
-__global__ void __launch_bounds__(kSelectThreads)
-    select_kernel(const float* __restrict__ llr, const float* __restrict__ posterior,
-                  const unsigned char* __restrict__ quiet, float threshold, int devices, int capacity,
-                  std::int32_t* __restrict__ device, float* __restrict__ chosen, std::int32_t* __restrict__ counts) {
-  int* const shared = dynamic_shared<int>();  // [32]
-  int* const bins = shared + 32;              // [256]
-  int* const found = bins + 256;              // cut, how many at the cut are taken
+// The candidates of one block: those above the threshold, or the most probable ones if there are too many. The least
+// key that is taken is found byte by byte.
+__device__ void select(const float* __restrict__ llr, const float* __restrict__ posterior,
+                       const unsigned char* __restrict__ quiet, float threshold, int certain, int devices, int capacity,
+                       int* shared, std::int32_t* device, float* chosen, Control& c) {
+  int* const bins = shared + 32;   // [256]
+  int* const found = bins + 256;   // cut, how many at the cut are taken
+  int* const changed = found + 2;  // the candidates are others than before, or one is not certain
   const int thread = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x);
+  if (thread < 2) shared[thread] = 0;
+  __syncthreads();
   int plausible = 0, silent = 0;
-  for (int first = 0; first < devices; first += step) {
-    const int k = first + thread;
-    int now = 0;
-    count_before(k < devices && posterior[k] > threshold, shared, now);
-    plausible += now;
-    count_before(k < devices && quiet[k], shared, now);
-    silent += now;
+  for (int k = thread; k < devices; k += step) {
+    plausible += posterior[k] > threshold;
+    silent += quiet[k];
   }
+  atomicAdd(shared, plausible);
+  atomicAdd(shared + 1, silent);
+  __syncthreads();
+  plausible = shared[0];
+  silent = shared[1];
   unsigned cut = 0;
   int wanted = capacity;  // at the cut
   if (plausible > capacity) {
@@ -163,62 +196,143 @@ __global__ void __launch_bounds__(kSelectThreads)
       __syncthreads();
     }
   }
+  const int count = min(plausible, capacity);
+  if (thread == 0) *changed = c.candidates != count;
+  __syncthreads();
   int above = 0, equal = 0;  // before this round
   for (int first = 0; first < devices; first += step) {
     const int k = first + thread;
     const bool candidate = k < devices && posterior[k] > threshold;
     const bool tie = candidate && plausible > capacity && key(llr[k]) == cut;
     const bool sure = candidate && (plausible <= capacity || key(llr[k]) > cut);
-    int sure_total = 0, tie_total = 0;
+    int sure_total = 0, tie_total = 0, tie_before = equal;
     const int sure_before = above + count_before(sure, shared, sure_total);
-    const int tie_before = equal + count_before(tie, shared, tie_total);
+    if (plausible > capacity) tie_before += count_before(tie, shared, tie_total);
     if (sure || (tie && tie_before < wanted)) {
       const int at = sure_before + min(tie_before, wanted);
+      if (device[at] != k || (certain && !(posterior[k] > kCertain))) *changed = 1;
       device[at] = k;
       chosen[at] = posterior[k];
     }
     above += sure_total;
     equal += tie_total;
   }
-  const int count = min(plausible, capacity);
   for (int i = count + thread; i < capacity; i += step) {
     device[i] = -1;
     chosen[i] = 0.0f;
   }
-  if (thread > 0) return;
-  counts[0] = count;
-  counts[1] = plausible - count;
-  counts[2] = silent;
+  __syncthreads();
+  if (thread == 0) {
+    c.settled = !*changed;
+    c.candidates = count;
+    c.left_out = plausible - count;
+    c.quiet = silent;
+  }
+}
+
+// Places of the candidates in the support: new ones take the first free slots.
+__device__ void assign(const std::int32_t* device, int slots, int* shared, std::int32_t* free, std::int32_t* slot,
+                       std::int32_t* support, std::int32_t* place, Control& c) {
+  int* const last = shared + 32;
+  const int thread = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x), count = c.candidates;
+  int vacant = 0;
+  if (thread == 0) *last = 0;
+  for (int first = 0; first < slots; first += step) {
+    const int i = first + thread;
+    const bool empty = i < slots && support[i] < 0;
+    int now = 0;
+    const int before = vacant + count_before(empty, shared, now);
+    if (empty) free[before] = i;
+    if (i < slots) place[i] = -1;
+    if (i < slots && !empty) atomicMax(last, i + 1);
+    vacant += now;
+  }
+  __syncthreads();
+  int come = 0;
+  for (int first = 0; first < count; first += step) {
+    const int a = first + thread;
+    const int k = a < count ? device[a] : -1;
+    int at = k >= 0 ? slot[k] : 0, now = 0;
+    const bool comes = at < 0;
+    const int before = come + count_before(comes, shared, now);
+    if (comes && before < vacant) {
+      at = free[before];
+      slot[k] = at;
+      support[at] = k;
+      atomicMax(last, at + 1);
+    }
+    if (k >= 0 && at >= 0) place[at] = a;
+    come += now;
+  }
+  __syncthreads();
+  if (thread == 0) {
+    c.slots = *last;
+    c.unplaced = come > vacant ? come - vacant : 0;
+  }
+}
+
+// One block: one received block.
+__global__ void __launch_bounds__(kSelectThreads)
+    select_kernel(Control* controls, const float* __restrict__ llr, const float* __restrict__ posterior,
+                  const unsigned char* __restrict__ quiet, float threshold, int certain, int devices, int capacity,
+                  int slots, std::int32_t* device, float* chosen, std::int32_t* free, std::int32_t* slot,
+                  std::int32_t* support, std::int32_t* place, std::int32_t* remaining, std::uint64_t loop) {
+  int* const shared = dynamic_shared<int>();  // [32] for sums, then select()'s
+  Control& c = controls[batch()];
+  if (!c.going) return;
+  const bool run = c.run, screen = c.screen, last = c.last;
+  __syncthreads();  // read by all before one changes it
+  device += batch() * capacity;
+  if (screen)
+    select(llr + batch() * devices, posterior + batch() * devices, quiet + batch() * devices, threshold, certain,
+           devices, capacity, shared, device, chosen + batch() * capacity, c);
+  __syncthreads();
+  if (run)
+    assign(device, slots, shared, free + batch() * slots, slot + batch() * devices, support + batch() * slots,
+           place + batch() * slots, c);
+  if (threadIdx.x > 0) return;
+  if (run) ++c.iteration;
+  if (run && !last) return;
+  c.going = 0;
+  // The last block to end, and it alone, ends the loop.
+  if (atomicAdd(remaining, -1) == 1 && loop) end_loop(loop);
 }
 
 }  // namespace
 
 void activity_table(const float* energy, const unsigned char* quiet, const std::int32_t* quiet_count, const float* v,
-                    const float* multiplicity, const float* eigenvalue, const float* product, int devices, int antennas,
-                    int groups, int products, float* null, float* slope, float* offset, void* stream) {
-  launch("activity_table", table_kernel, static_cast<unsigned>(antennas), kThreads,
-         sizeof(float) * static_cast<std::size_t>(kThreads + groups), stream, energy, quiet, quiet_count, v,
-         multiplicity, eigenvalue, product, devices, antennas, groups, products, null, slope, offset);
+                    const float* multiplicity, const float* eigenvalue, const float* product, const std::int32_t* go,
+                    int devices, int antennas, int coefficients, int merge, int products, int batch, float* null,
+                    float* slope, float* offset, void* stream) {
+  const int groups = (coefficients + merge - 1) / merge;
+  launch("activity_table", table_kernel, dim3(static_cast<unsigned>(antennas), 1, static_cast<unsigned>(batch)),
+         kThreads, sizeof(float) * static_cast<std::size_t>(groups), stream, go,
+         Energies{energy, devices, antennas, coefficients, merge}, quiet, quiet_count, v, multiplicity, eigenvalue,
+         product, groups, products, null, slope, offset);
 }
 
 void activity(const float* energy, const float* slope, const float* offset, const float* weight,
-              const float* log_power_weight, const std::int32_t* index, float log_odds, int devices, int antennas,
-              int groups, int products, int gains, int powers, float* llr, float* posterior, unsigned char* quiet,
-              void* stream) {
+              const float* log_power_weight, const std::int32_t* index, const std::int32_t* go, float log_odds,
+              int devices, int antennas, int coefficients, int merge, int products, int gains, int powers, int batch,
+              float* llr, float* posterior, unsigned char* quiet, void* stream) {
   if (products > ActivityView::kMostProducts || powers > ActivityView::kMostPowers)
     throw std::runtime_error("activity: too many components");
-  const int quads = (products + 3) / 4;
-  launch("activity", activity_kernel, blocks(devices, kSide), kThreads,
-         sizeof(float) * kThreads * static_cast<std::size_t>(4 * quads + powers), stream, energy,
-         reinterpret_cast<const float4*>(slope), reinterpret_cast<const float4*>(offset), weight, log_power_weight,
-         index, log_odds, devices, antennas, groups, quads, gains, powers, llr, posterior, quiet);
+  const int quads = (products + 3) / 4, groups = (coefficients + merge - 1) / merge;
+  launch("activity", activity_kernel, dim3(blocks(devices, kSide), 1, static_cast<unsigned>(batch)), kThreads,
+         sizeof(float) * kThreads * static_cast<std::size_t>(4 * quads + powers), stream, go,
+         Energies{energy, devices, antennas, coefficients, merge}, reinterpret_cast<const float4*>(slope),
+         reinterpret_cast<const float4*>(offset), weight, log_power_weight, index, log_odds, groups, quads, gains,
+         powers, llr, posterior, quiet);
 }
 
-void select_candidates(const float* llr, const float* posterior, const unsigned char* quiet, float threshold,
-                       int devices, int capacity, std::int32_t* device, float* chosen, std::int32_t* counts,
+void select_candidates(Control* control, const float* llr, const float* posterior, const unsigned char* quiet,
+                       float threshold, int certain, int devices, int capacity, int slots, int batch,
+                       std::int32_t* device, float* chosen, std::int32_t* free, std::int32_t* slot,
+                       std::int32_t* support, std::int32_t* place, std::int32_t* remaining, std::uint64_t loop,
                        void* stream) {
-  launch("select_candidates", select_kernel, 1, kSelectThreads, sizeof(int) * (32 + 256 + 2), stream, llr, posterior,
-         quiet, threshold, devices, capacity, device, chosen, counts);
+  launch("select_candidates", select_kernel, dim3(1, 1, static_cast<unsigned>(batch)), kSelectThreads,
+         sizeof(int) * (32 + 256 + 3), stream, control, llr, posterior, quiet, threshold, certain, devices, capacity,
+         slots, device, chosen, free, slot, support, place, remaining, loop);
 }
 
 }  // namespace jadce::cuda

@@ -21,6 +21,9 @@ struct Sizes {
   JADCE_INLINE int outputs() const { return 2 * coefficients + 1; }
   // Rows of shared memory: features or outputs, trunk, depthwise result, hidden.
   JADCE_INLINE int rows() const { return padded(features()) + padded(width) + width + padded(hidden); }
+  std::size_t bytes() const {
+    return sizeof(float) * static_cast<std::size_t>(rows()) * static_cast<std::size_t>(row());
+  }
 };
 
 // kTile channels by B beams in a thread's registers. x [inputs, row] and out [padded(outputs), row] are shared memory.
@@ -156,7 +159,7 @@ void beam_network(const float* z, const float* noise, const float* eigenvalue, c
                   int capacity, int subcarriers, int antennas, int coefficients, int width, int hidden, int blocks,
                   int taps, int batch, float* mean, float* var, void* stream) {
   const Sizes s{subcarriers, antennas, coefficients, width, hidden, blocks, taps};
-  const std::size_t shared = sizeof(float) * static_cast<std::size_t>(s.rows()) * static_cast<std::size_t>(s.row());
+  const std::size_t shared = s.bytes();
   if (width * (taps + 1) % 4 != 0)
     throw std::runtime_error("beam_network: expected width (taps + 1) to be a multiple of four, found width " +
                              std::to_string(width) + ", taps " + std::to_string(taps));
@@ -167,6 +170,10 @@ void beam_network(const float* z, const float* noise, const float* eigenvalue, c
   launch("beam_network", network_kernel, dim3(static_cast<unsigned>(capacity), static_cast<unsigned>(batch)), kThreads,
          shared, stream, complex(z), noise, eigenvalue, weights, dilation, Candidates{count, go, step, batch, capacity},
          s, complex(mean), var);
+}
+
+bool beam_network_fits(int antennas, int coefficients, int width, int hidden, int taps) {
+  return width * (taps + 1) % 4 == 0 && Sizes{1, antennas, coefficients, width, hidden, 1, taps}.bytes() <= kMostShared;
 }
 
 }  // namespace jadce::cuda

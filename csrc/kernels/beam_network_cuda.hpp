@@ -17,6 +17,7 @@ void beam_network(const float* z, const float* noise, const float* eigenvalue, c
                   const std::int32_t* dilation, const std::int32_t* count, const std::int32_t* go, int step,
                   int capacity, int subcarriers, int antennas, int coefficients, int width, int hidden, int blocks,
                   int taps, int batch, float* mean, float* var, void* stream);
+bool beam_network_fits(int antennas, int coefficients, int width, int hidden, int taps);
 
 // The same on tensor cores: inputs and weights of dense layers are rounded to bfloat16, sums and all else are in single
 // precision. weights: pack_dense_tensor and pack_depthwise_tensor of the layers in order, 16 bytes aligned. Any width

@@ -12,9 +12,11 @@ constexpr int kThreads = 256;
 
 // One block: one beam, `columns` values of f2. -> work [M, K1, K2].
 __global__ void __launch_bounds__(kThreads)
-    first_kernel(const __grid_constant__ SpectralInput input, const Complex* __restrict__ twiddle,
+    first_kernel(const std::int32_t* go, const __grid_constant__ SpectralInput all, const Complex* __restrict__ twiddle,
                  const __grid_constant__ BlockFft plan, int columns, int second, int p, Complex* __restrict__ work) {
+  if (!goes(go)) return;
   Complex* const x = dynamic_shared<Complex>();
+  const SpectralInput input = all.of_batch();
   const int start = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.y);
   const int from = static_cast<int>(blockIdx.x) * columns, size = plan.length * columns;
   for (int i = start; i < size; i += kThreads) {
@@ -22,7 +24,7 @@ __global__ void __launch_bounds__(kThreads)
     x[i] = f2 < second ? input.at(second * f1 + f2, p, beam) : Complex{0.0f, 0.0f};
   }
   const Complex* const out = transform(plan, x, x + size, columns);
-  work += static_cast<std::int64_t>(beam) * plan.length * second;
+  work += (batch() * input.antennas + beam) * plan.length * second;
   for (int i = start; i < size; i += kThreads) {
     const int k1 = i / columns, f2 = from + i - k1 * columns;
     if (f2 < second) work[static_cast<std::int64_t>(k1) * second + f2] = out[i] * twiddle[f2 * k1];
@@ -31,12 +33,14 @@ __global__ void __launch_bounds__(kThreads)
 
 // One block: one beam, `columns` values of k1.
 __global__ void __launch_bounds__(kThreads)
-    second_kernel(const Complex* __restrict__ work, const __grid_constant__ BlockFft plan, int columns, int first,
-                  int p, const __grid_constant__ SpectralOutput output) {
+    second_kernel(const std::int32_t* go, const Complex* __restrict__ work, const __grid_constant__ BlockFft plan,
+                  int columns, int first, int p, const __grid_constant__ SpectralOutput all) {
+  if (!goes(go)) return;
   Complex* const x = dynamic_shared<Complex>();
+  const SpectralOutput output = all.of_batch();
   const int start = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.y), points = plan.length;
   const int from = static_cast<int>(blockIdx.x) * columns, size = points * columns;
-  work += static_cast<std::int64_t>(beam) * first * points;
+  work += (batch() * output.antennas + beam) * first * points;
   for (int i = start; i < size; i += kThreads) {
     const int c = i / points, f2 = i - c * points;
     x[f2 * columns + c] =
@@ -64,9 +68,9 @@ int columns_of(int length) {
 
 void spectral_large(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, const float* twiddle,
                     const float* basis, const std::int32_t* slot, const float* s, int first, const float* first_twiddle,
-                    const float* first_root, const float* second_twiddle, const float* second_root, int devices,
-                    int subcarriers, int antennas, int coefficients, int merge, float* work, float* z, float* energy,
-                    void* stream) {
+                    const float* first_root, const float* second_twiddle, const float* second_root,
+                    const std::int32_t* go, int devices, int subcarriers, int symbols, int antennas, int coefficients,
+                    int merge, int slots, int batch, float* work, float* z, float* energy, void* stream) {
   if (first < 1 || devices % first != 0)
     throw std::runtime_error("spectral_large: expected a divisor of " + std::to_string(devices) + ", found " +
                              std::to_string(first));
@@ -79,14 +83,15 @@ void spectral_large(const float* r, const std::int32_t* row_start, const std::in
   const auto bytes = [](int length, int columns) {
     return 2 * sizeof(Complex) * static_cast<std::size_t>(length) * static_cast<std::size_t>(columns);
   };
+  const auto grid = [&](unsigned x) { return dim3(x, static_cast<unsigned>(antennas), static_cast<unsigned>(batch)); };
+  const SpectralInput input{complex(r),  row_start, by_row,      complex(basis), subcarriers * symbols,
+                            subcarriers, antennas,  coefficients};
+  const SpectralOutput output{slot, complex(s), complex(z), energy, devices, antennas, coefficients, merge, slots};
   for (int p = 0; p < coefficients; ++p) {
-    launch("spectral_large", first_kernel, dim3(blocks(second, wide), static_cast<unsigned>(antennas)), kThreads,
-           bytes(first, wide), stream,
-           SpectralInput{complex(r), row_start, by_row, complex(basis), subcarriers, antennas, coefficients},
+    launch("spectral_large", first_kernel, grid(blocks(second, wide)), kThreads, bytes(first, wide), stream, go, input,
            complex(twiddle), one, wide, second, p, complex(work));
-    launch("spectral_large", second_kernel, dim3(blocks(first, high), static_cast<unsigned>(antennas)), kThreads,
-           bytes(second, high), stream, complex(work), two, high, first, p,
-           SpectralOutput{slot, complex(s), complex(z), energy, devices, antennas, coefficients, merge});
+    launch("spectral_large", second_kernel, grid(blocks(first, high)), kThreads, bytes(second, high), stream, go,
+           complex(work), two, high, first, p, output);
   }
 }
 

@@ -1,4 +1,5 @@
 #include "core/block_cuda.hpp"
+#include "kernels/batch_cuda.hpp"
 #include "kernels/complex_cuda.hpp"
 #include "kernels/posterior.hpp"
 #include "kernels/posterior_cuda.hpp"
@@ -8,89 +9,102 @@ namespace jadce::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kAssignThreads = 512;
+constexpr int kThreads = 32 * kBeamWarps;
+constexpr int kElements = 4 * kThreads;  // of a block that updates element by element
 
 __device__ int thread() { return static_cast<int>(threadIdx.x); }
 __device__ int block() { return static_cast<int>(blockIdx.x); }
 
-// One block: one beam.
-__global__ void __launch_bounds__(kThreads)
-    track_kernel(const float* __restrict__ power, const float* __restrict__ gram, const float* __restrict__ level,
-                 float mean_gram, int uniform, int measure, int devices, int subcarriers, int symbols, int antennas,
-                 float* __restrict__ v_a, float* __restrict__ eta_out, float* __restrict__ v_b) {
-  double* const part = dynamic_shared<double>();
-  const int b = block(), measurements = subcarriers * symbols;
-  const float noise = level[0], floor = variance_floor(noise, level[1], mean_gram);
-  float v = v_a[b];
-  if (measure) {
-    double total = 0;
-    for (int n = thread(); n < subcarriers; n += kThreads) total += static_cast<double>(power[n * antennas + b]);
-    total = block_sum(total, part);
-    v = measured_variance(static_cast<float>(total / measurements), noise, mean_gram, floor);
+struct ObserveSizes {
+  int devices, subcarriers, symbols, antennas;
+  float mean_gram;
+  int uniform, predicted;
+};
+
+// What the iteration will do, by one thread.
+__device__ void plan(Control& c, const LoopRules& rules, float error) {
+  c.error = error;
+  c.run = isfinite(error);
+  if (!c.run) return;
+  c.screen = !(rules.screening && c.settled && error > rules.settled * c.previous);
+  c.gamma = c.iteration < rules.damp_from ? 1.0f : rules.damping;
+  c.keep = error < c.best;
+  if (c.keep) c.best = error;
+  const bool stalled = error > rules.stalled * c.previous;
+  c.last = stalled || c.iteration + 1 >= rules.max_iterations;
+  c.converged = stalled && error < 1.5f * c.best;
+  c.previous = error;
+}
+
+// Every block works out the variances of all beams; the first one writes them down.
+__global__ void __launch_bounds__(kThreads, 4)
+    observe_kernel(Control* controls, const float* __restrict__ power, const float* __restrict__ gram,
+                   const Complex* __restrict__ big, const Complex* __restrict__ r,
+                   const __grid_constant__ ObserveSizes size, const __grid_constant__ LoopRules rules, float* v_a,
+                   float* __restrict__ eta_out, float* __restrict__ v_b, Complex* __restrict__ seen,
+                   float* __restrict__ history) {
+  Control& c = controls[batch()];
+  if (!c.going) {
+    if (block() == 0 && thread() == 0) c.run = c.screen = 0;  // also for the kernels that follow
+    return;
   }
-  double eta = 0;
-  if (uniform) {
-    eta = static_cast<double>(measurements) * static_cast<double>(v * gram[0] / (v * gram[0] + noise));
-  } else {
-    for (int i = thread(); i < measurements; i += kThreads)
-      eta += static_cast<double>(v * gram[i] / (v * gram[i] + noise));
-    eta = block_sum(eta, part);
+  double* const part = dynamic_shared<double>();  // [kBeamWarps, 32]
+  float* const variance = reinterpret_cast<float*>(part + kThreads);
+  const int m = size.antennas, measurements = size.subcarriers * size.symbols, lane = thread() % 32;
+  float* const ratio = variance + m;  // eta
+  float* const message = ratio + m;   // v_b
+  const float noise = c.noise, floor = variance_floor(noise, c.received, size.mean_gram);
+  const bool measure = c.iteration == 0 || !size.predicted;
+  power += batch() * size.subcarriers * m;
+  v_a += batch() * m;
+  for (int first = 0; first < m; first += 32) {
+    const int beam = first + lane;
+    const bool inside = beam < m;
+    float v = inside ? v_a[beam] : 1.0f;
+    if (measure) {
+      const double total = beam_sum(size.subcarriers, part, [&](int n) { return inside ? power[n * m + beam] : 0.0f; });
+      v = measured_variance(static_cast<float>(total / measurements), noise, size.mean_gram, floor);
+    }
+    double eta = 0;
+    if (size.uniform) {
+      eta = static_cast<double>(measurements) * static_cast<double>(v * gram[0] / (v * gram[0] + noise));
+    } else {
+      eta = beam_sum(measurements, part, [&](int i) { return v * gram[i] / (v * gram[i] + noise); });
+    }
+    eta /= static_cast<double>(size.subcarriers) * size.devices;
+    if (inside && thread() < 32) {
+      variance[beam] = v;
+      ratio[beam] = static_cast<float>(eta);
+      message[beam] = message_variance(v, eta, measure ? floor : kSmallestAlpha * floor);
+    }
   }
-  eta /= static_cast<double>(subcarriers) * devices;
-  __syncthreads();  // v_a was read
+  __syncthreads();
+  const std::int64_t state = batch() * measurements * m;
+  for (int i = block() * kElements + thread(); i < min((block() + 1) * kElements, measurements * m); i += kThreads) {
+    const int b = i % m, n = i / m % size.subcarriers, t = i / m / size.subcarriers;
+    const Complex change = r[state + i] * residual_gain(variance[b], gram[n * size.symbols + t], noise, ratio[b]);
+    seen[state + i] = big[state + i] + change;
+  }
+  if (block() > 0) return;
+  for (int b = thread(); b < m; b += kThreads) {
+    v_a[b] = variance[b];
+    eta_out[batch() * m + b] = ratio[b];
+    v_b[batch() * m + b] = message[b];
+  }
   if (thread() > 0) return;
-  v_a[b] = v;
-  eta_out[b] = static_cast<float>(eta);
-  v_b[b] = message_variance(v, eta, measure ? floor : kSmallestAlpha * floor);
+  double total = 0;
+  for (int b = 0; b < m; ++b) total += static_cast<double>(message[b]);
+  plan(c, rules, static_cast<float>(total / m));
+  history[(batch() * rules.max_iterations + c.iteration) * 2] = c.error;
 }
 
-__global__ void __launch_bounds__(kThreads)
-    observe_kernel(const Complex* __restrict__ big, const Complex* __restrict__ r, const float* __restrict__ gram,
-                   const float* __restrict__ level, const float* __restrict__ v_a, const float* __restrict__ eta,
-                   const float* __restrict__ v_b, int subcarriers, int symbols, int antennas,
-                   Complex* __restrict__ seen, float* __restrict__ mean_v) {
-  const int i = block() * kThreads + thread();
-  if (i == 0) {
-    double total = 0;
-    for (int b = 0; b < antennas; ++b) total += static_cast<double>(v_b[b]);
-    *mean_v = static_cast<float>(total / antennas);
-  }
-  if (i >= subcarriers * symbols * antennas) return;
-  const int b = i % antennas, n = i / antennas % subcarriers, t = i / antennas / subcarriers;
-  const Complex change = r[i] * residual_gain(v_a[b], gram[n * symbols + t], level[0], eta[b]);
-  seen[i] = big ? big[i] + change : change;
-}
-
-// One block: one candidate.
-__global__ void __launch_bounds__(kThreads)
-    normalise_kernel(const float* __restrict__ v_b, const float* __restrict__ mean_v,
-                     const std::int32_t* __restrict__ count, int known, int subcarriers, int antennas, int coefficients,
-                     Complex* __restrict__ z, float* __restrict__ power_out, float* __restrict__ noise) {
-  const int a = block(), size = coefficients * antennas;
-  if (a >= *count) return;
-  z += static_cast<std::int64_t>(a) * size;
-  float power = 1.0f;
-  if (!known) {
-    double energy = 0;
-    for (int i = thread(); i < size; i += kThreads) energy += static_cast<double>(norm(z[i]));
-    energy = block_sum(energy, dynamic_shared<double>());
-    power = device_power(energy, static_cast<float>(subcarriers * antennas),
-                         *mean_v * static_cast<float>(coefficients) / static_cast<float>(subcarriers), *mean_v);
-  }
-  const float gain = 1.0f / sqrtf(power);
-  for (int i = thread(); i < size; i += kThreads) z[i] = z[i] * gain;
-  for (int b = thread(); b < antennas; b += kThreads) noise[a * antennas + b] = v_b[b] / power;
-  if (thread() == 0) power_out[a] = power;
-}
-
-__global__ void __launch_bounds__(kThreads)
-    gaussian_kernel(const Complex* __restrict__ z, const float* __restrict__ noise,
-                    const std::int32_t* __restrict__ count, int subcarriers, int antennas, int coefficients,
-                    Complex* __restrict__ mean, float* __restrict__ var) {
-  const int a = block(), size = coefficients * antennas;
-  if (a >= *count) return;
-  const std::int64_t first = static_cast<std::int64_t>(a) * size;
+__global__ void __launch_bounds__(kThreads, 4)
+    gaussian_kernel(const std::int32_t* go, const Complex* __restrict__ z, const float* __restrict__ noise,
+                    const std::int32_t* __restrict__ count, int capacity, int subcarriers, int antennas,
+                    int coefficients, Complex* __restrict__ mean, float* __restrict__ var) {
+  const int size = coefficients * antennas;
+  if (!goes(go) || block() >= limited(count, capacity)) return;
+  const std::int64_t a = batch() * capacity + block(), first = a * size;
   for (int i = thread(); i < size; i += kThreads)
     mean[first + i] = z[first + i] * gaussian_gain(noise[a * antennas + i % antennas]);
   const float share = static_cast<float>(coefficients) / static_cast<float>(subcarriers);
@@ -100,159 +114,179 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// One block: one beam.
-__global__ void __launch_bounds__(kThreads)
-    extrinsic_kernel(const float* __restrict__ posterior, const float* __restrict__ power,
-                     const float* __restrict__ var, const float* __restrict__ v_b,
-                     const std::int32_t* __restrict__ count, float caution, float gamma, int predicted, int devices,
-                     int antennas, float* __restrict__ a_out, float* __restrict__ b_out, float* __restrict__ v_a) {
-  const int beam = block();
-  double total = 0;
-  for (int a = thread(); a < *count; a += kThreads)
-    total += static_cast<double>(posterior[a] * power[a] * var[a * antennas + beam]);
-  total = block_sum(total, dynamic_shared<double>());
-  if (thread() > 0) return;
-  const float alpha = believed_alpha(static_cast<double>(caution) * total /
-                                     (static_cast<double>(v_b[beam]) * static_cast<double>(devices)));
-  const float b = alpha / (1.0f - alpha);
-  a_out[beam] = 1.0f / (1.0f - alpha);
-  b_out[beam] = b;
-  if (predicted) v_a[beam] = gamma * v_b[beam] * b + (1.0f - gamma) * v_a[beam];
-}
+struct UpdateSizes {
+  float caution;
+  int predicted, prune, capacity, slots, devices, measurements, antennas, coefficients, max_iterations;
+};
 
-// One block.
-__global__ void __launch_bounds__(kAssignThreads)
-    assign_kernel(const std::int32_t* __restrict__ device, const std::int32_t* __restrict__ count, int slots,
-                  std::int32_t* __restrict__ slot, std::int32_t* __restrict__ support, std::int32_t* __restrict__ place,
-                  std::int32_t* __restrict__ counts) {
-  int* const part = dynamic_shared<int>();  // [32]
-  int* const last = part + 32;
-  int* const free = last + 1;  // [slots]
-  int vacant = 0, lost = 0;
-  if (thread() == 0) *last = 0;
-  for (int first = 0; first < slots; first += kAssignThreads) {
-    const int i = first + thread();
-    const bool empty = i < slots && support[i] < 0;
-    int now = 0;
-    const int before = vacant + count_before(empty, part, now);
-    if (empty) free[before] = i;
-    if (i < slots) place[i] = -1;
-    if (i < slots && !empty) atomicMax(last, i + 1);
-    vacant += now;
+struct Candidates {
+  const float *posterior, *power;
+  const Complex* mean;
+  const float* var;
+  const std::int32_t* device;
+};
+
+struct Kept {
+  std::int32_t* device;
+  float *posterior, *var;
+  Complex* mean;
+  float* activity;
+};
+
+// Extrinsic weights of all beams to shared memory: a [M], b [M].
+__device__ void extrinsic(const Candidates& from, const float* __restrict__ v_b, int count, const UpdateSizes& size,
+                          double* part, float* a, float* b) {
+  const int m = size.antennas, lane = thread() % 32;
+  for (int first = 0; first < m; first += 32) {
+    const int beam = first + lane;
+    const bool inside = beam < m;
+    const double total = beam_sum(count, part, [&](int i) {
+      return inside ? from.posterior[i] * from.power[i] * from.var[static_cast<std::int64_t>(i) * m + beam] : 0.0f;
+    });
+    if (!inside || thread() >= 32) continue;
+    const float alpha = believed_alpha(static_cast<double>(size.caution) * total /
+                                       (static_cast<double>(v_b[beam]) * static_cast<double>(size.devices)));
+    a[beam] = 1.0f / (1.0f - alpha);
+    b[beam] = alpha / (1.0f - alpha);
   }
   __syncthreads();
-  int come = 0;
-  for (int first = 0; first < *count; first += kAssignThreads) {
-    const int a = first + thread();
-    const int k = a < *count ? device[a] : -1;
-    int at = k >= 0 ? slot[k] : 0, now = 0;
-    const bool comes = at < 0;
-    const int before = come + count_before(comes, part, now);
-    if (comes && before < vacant) {
-      at = free[before];
-      slot[k] = at;
-      support[at] = k;
-      atomicMax(last, at + 1);
-    }
-    if (k >= 0 && at >= 0) place[at] = a;
-    come += now;
-  }
-  lost = come > vacant ? come - vacant : 0;
-  __syncthreads();
-  if (thread() > 0) return;
-  counts[0] = *last;
-  counts[1] = lost;
 }
 
-// One block: one slot.
-__global__ void __launch_bounds__(kThreads)
-    combine_kernel(const float* __restrict__ posterior, const float* __restrict__ power,
-                   const Complex* __restrict__ mean, const float* __restrict__ a_in, const float* __restrict__ b_in,
-                   const float* __restrict__ mean_v, const std::int32_t* __restrict__ place, float gamma, int prune,
-                   int antennas, int coefficients, std::int32_t* __restrict__ slot, std::int32_t* __restrict__ support,
-                   Complex* __restrict__ s) {
-  const int at = block(), size = coefficients * antennas, k = support[at], a = place[at];
-  if (k < 0) return;
-  s += static_cast<std::int64_t>(at) * size;
-  const float weight = a < 0 ? 0.0f : posterior[a] * sqrtf(power[a]);
-  const Complex* const h = mean + static_cast<std::int64_t>(a < 0 ? 0 : a) * size;
+// S of one slot.
+__device__ void combine(const Candidates& from, int a, const float* taken_of, const float* b_of, const Control& c,
+                        const UpdateSizes& size, float* part, std::int32_t* slot, std::int32_t* support, Complex* s) {
+  const int m = size.antennas, all = size.coefficients * m, k = support[block()];
+  const float weight = a < 0 ? 0.0f : from.posterior[a] * sqrtf(from.power[a]);
+  const Complex* const h = from.mean + static_cast<std::int64_t>(a < 0 ? 0 : a) * all;
   float energy = 0.0f;
-  for (int i = thread(); i < size; i += kThreads) {
-    Complex value = s[i] * kept(gamma, b_in[i % antennas]);
-    if (a >= 0) value = value + h[i] * taken(gamma, weight, a_in[i % antennas]);
+  for (int i = thread(); i < all; i += kThreads) {
+    Complex value = s[i] * kept(c.gamma, b_of[i % m]);
+    if (a >= 0) value = value + h[i] * taken(c.gamma, weight, taken_of[i % m]);
     s[i] = value;
     energy += norm(value);
   }
-  if (!prune) return;
-  energy = block_sum(energy, dynamic_shared<float>());
-  if (energy > kNegligible * *mean_v * static_cast<float>(size)) return;
-  for (int i = thread(); i < size; i += kThreads) s[i] = {0.0f, 0.0f};
+  if (!size.prune) return;
+  energy = block_sum(energy, part);
+  if (energy > kNegligible * c.error * static_cast<float>(all)) return;
+  for (int i = thread(); i < all; i += kThreads) s[i] = {0.0f, 0.0f};
   if (thread() > 0) return;
   slot[k] = -1;
-  support[at] = -1;
+  support[block()] = -1;
 }
 
-__global__ void __launch_bounds__(kThreads)
-    damp_kernel(const Complex* __restrict__ seen, const float* __restrict__ b_in, float gamma, int count, int antennas,
-                Complex* __restrict__ big) {
-  const int i = block() * kThreads + thread();
-  if (i >= count) return;
-  const float b = b_in[i % antennas];
-  const Complex old = gamma == 1.0f ? Complex{0.0f, 0.0f} : big[i];
-  big[i] = {damped(gamma, b, seen[i].re, old.re), damped(gamma, b, seen[i].im, old.im)};
+// One candidate's output in the units of the block.
+__device__ void keep_candidate(const Candidates& from, int a, const UpdateSizes& size, float* part, const Kept& to) {
+  const int m = size.antennas, all = size.coefficients * m;
+  const float gain = sqrtf(from.power[a]);
+  float var = 0.0f;
+  for (int i = thread(); i < all; i += kThreads)
+    to.mean[static_cast<std::int64_t>(a) * all + i] = from.mean[static_cast<std::int64_t>(a) * all + i] * gain;
+  for (int b = thread(); b < m; b += kThreads) var += from.var[static_cast<std::int64_t>(a) * m + b];
+  var = block_sum(var, part);
+  if (thread() > 0) return;
+  to.device[a] = from.device[a];
+  to.posterior[a] = from.posterior[a];
+  to.var[a] = var / static_cast<float>(m) * from.power[a];
+}
+
+// Blocks in order: one a slot of S, one a candidate to be kept, kElements numbers of R each, kElements devices each.
+__global__ void __launch_bounds__(kThreads, 4)
+    update_kernel(Control* controls, const __grid_constant__ Candidates all, const float* __restrict__ v_b,
+                  const float* __restrict__ all_posterior, const Complex* __restrict__ seen,
+                  const std::int32_t* __restrict__ place, const __grid_constant__ UpdateSizes size, float* v_a,
+                  std::int32_t* slot, std::int32_t* support, Complex* s, Complex* big,
+                  const __grid_constant__ Kept all_kept, float* history) {
+  Control& c = controls[batch()];
+  if (!c.run) return;
+  double* const part = dynamic_shared<double>();  // [kThreads]
+  float* const a_of = reinterpret_cast<float*>(part + kThreads);
+  const int m = size.antennas, count = c.candidates, channel = size.coefficients * m;
+  float* const b_of = a_of + m;
+  const std::int64_t first = batch() * size.capacity;
+  const Candidates from{all.posterior + first, all.power + first, all.mean + first * channel, all.var + first * m,
+                        all.device + first};
+  v_b += batch() * m;
+  int task = block();
+  if (task < size.slots) {
+    const std::int64_t at = batch() * size.slots + task;
+    support += batch() * size.slots;
+    if (support[task] < 0) return;
+    extrinsic(from, v_b, count, size, part, a_of, b_of);
+    combine(from, place[at], a_of, b_of, c, size, reinterpret_cast<float*>(part), slot + batch() * size.devices,
+            support, s + at * channel);
+    return;
+  }
+  task -= size.slots;
+  const Kept to{all_kept.device + first, all_kept.posterior + first, all_kept.var + first,
+                all_kept.mean + first * channel, all_kept.activity + batch() * size.devices};
+  if (task < size.capacity) {
+    if (task == 0 && thread() == 0) {
+      history[(batch() * size.max_iterations + c.iteration - 1) * 2 + 1] = static_cast<float>(count);
+      if (c.keep) c.kept = count;
+      if (c.keep) c.kept_left_out = c.left_out;
+    }
+    if (c.keep && task < count) keep_candidate(from, task, size, reinterpret_cast<float*>(part), to);
+    return;
+  }
+  task -= size.capacity;
+  const int numbers = size.measurements * m;
+  if (task * kElements < numbers) {
+    extrinsic(from, v_b, count, size, part, a_of, b_of);
+    big += batch() * numbers;
+    seen += batch() * numbers;
+    for (int i = task * kElements + thread(); i < min((task + 1) * kElements, numbers); i += kThreads) {
+      const float b = b_of[i % m];
+      const Complex old = big[i];
+      big[i] = {damped(c.gamma, b, seen[i].re, old.re), damped(c.gamma, b, seen[i].im, old.im)};
+    }
+    if (task == 0 && size.predicted)
+      for (int b = thread(); b < m; b += kThreads)
+        v_a[batch() * m + b] = c.gamma * v_b[b] * b_of[b] + (1.0f - c.gamma) * v_a[batch() * m + b];
+    return;
+  }
+  if (!c.keep) return;
+  task -= (numbers + kElements - 1) / kElements;
+  all_posterior += batch() * size.devices;
+  for (int k = task * kElements + thread(); k < min((task + 1) * kElements, size.devices); k += kThreads)
+    to.activity[k] = all_posterior[k];
 }
 
 }  // namespace
 
-void track(const float* power, const float* gram, const float* level, float mean_gram, int uniform, int measure,
-           int devices, int subcarriers, int symbols, int antennas, float* v_a, float* eta, float* v_b, void* stream) {
-  launch("track", track_kernel, static_cast<unsigned>(antennas), kThreads, sizeof(double) * kThreads, stream, power,
-         gram, level, mean_gram, uniform, measure, devices, subcarriers, symbols, antennas, v_a, eta, v_b);
+void observe(Control* control, const float* power, const float* gram, const float* big, const float* r, float mean_gram,
+             int uniform, int predicted, int devices, int subcarriers, int symbols, int antennas, int max_iterations,
+             int screening, int damp_from, float damping, float settled, float stalled, int batch, float* v_a,
+             float* eta, float* v_b, float* seen, float* history, void* stream) {
+  launch("observe", observe_kernel,
+         dim3(blocks(std::int64_t{subcarriers} * symbols * antennas, kElements), 1, static_cast<unsigned>(batch)),
+         kThreads, sizeof(double) * kThreads + sizeof(float) * 3 * static_cast<std::size_t>(antennas), stream, control,
+         power, gram, complex(big), complex(r),
+         ObserveSizes{devices, subcarriers, symbols, antennas, mean_gram, uniform, predicted},
+         LoopRules{max_iterations, screening, damp_from, damping, settled, stalled}, v_a, eta, v_b, complex(seen),
+         history);
 }
 
-void observe(const float* big, const float* r, const float* gram, const float* level, const float* v_a,
-             const float* eta, const float* v_b, int subcarriers, int symbols, int antennas, float* seen, float* mean_v,
-             void* stream) {
-  launch("observe", observe_kernel, blocks(std::int64_t{subcarriers} * symbols * antennas, kThreads), kThreads, 0,
-         stream, complex(big), complex(r), gram, level, v_a, eta, v_b, subcarriers, symbols, antennas, complex(seen),
-         mean_v);
+void gaussian(const float* z, const float* noise, const std::int32_t* count, const std::int32_t* go, int capacity,
+              int subcarriers, int antennas, int coefficients, int batch, float* mean, float* var, void* stream) {
+  launch("gaussian", gaussian_kernel, dim3(static_cast<unsigned>(capacity), 1, static_cast<unsigned>(batch)), kThreads,
+         0, stream, go, complex(z), noise, count, capacity, subcarriers, antennas, coefficients, complex(mean), var);
 }
 
-void normalise(const float* v_b, const float* mean_v, const std::int32_t* count, int capacity, int known,
-               int subcarriers, int antennas, int coefficients, float* z, float* power, float* noise, void* stream) {
-  launch("normalise", normalise_kernel, static_cast<unsigned>(capacity), kThreads, sizeof(double) * kThreads, stream,
-         v_b, mean_v, count, known, subcarriers, antennas, coefficients, complex(z), power, noise);
-}
-
-void gaussian(const float* z, const float* noise, const std::int32_t* count, int capacity, int subcarriers,
-              int antennas, int coefficients, float* mean, float* var, void* stream) {
-  launch("gaussian", gaussian_kernel, static_cast<unsigned>(capacity), kThreads, 0, stream, complex(z), noise, count,
-         subcarriers, antennas, coefficients, complex(mean), var);
-}
-
-void extrinsic(const float* posterior, const float* power, const float* var, const float* v_b,
-               const std::int32_t* count, float caution, float gamma, int predicted, int devices, int antennas,
-               float* a, float* b, float* v_a, void* stream) {
-  launch("extrinsic", extrinsic_kernel, static_cast<unsigned>(antennas), kThreads, sizeof(double) * kThreads, stream,
-         posterior, power, var, v_b, count, caution, gamma, predicted, devices, antennas, a, b, v_a);
-}
-
-void assign(const std::int32_t* device, const std::int32_t* count, int slots, std::int32_t* slot, std::int32_t* support,
-            std::int32_t* place, std::int32_t* counts, void* stream) {
-  launch("assign", assign_kernel, 1, kAssignThreads, sizeof(int) * static_cast<std::size_t>(33 + slots), stream, device,
-         count, slots, slot, support, place, counts);
-}
-
-void combine(const float* posterior, const float* power, const float* mean, const float* a, const float* b,
-             const float* mean_v, const std::int32_t* place, int slots, float gamma, int prune, int antennas,
-             int coefficients, std::int32_t* slot, std::int32_t* support, float* s, void* stream) {
-  launch("combine", combine_kernel, static_cast<unsigned>(slots), kThreads, sizeof(float) * kThreads, stream, posterior,
-         power, complex(mean), a, b, mean_v, place, gamma, prune, antennas, coefficients, slot, support, complex(s));
-}
-
-void damp(const float* seen, const float* b, float gamma, int measurements, int antennas, float* big, void* stream) {
-  launch("damp", damp_kernel, blocks(std::int64_t{measurements} * antennas, kThreads), kThreads, 0, stream,
-         complex(seen), b, gamma, measurements * antennas, antennas, complex(big));
+void update(Control* control, const float* posterior, const float* power, const float* mean, const float* var,
+            const float* v_b, const std::int32_t* device, const float* all_posterior, const float* seen,
+            const std::int32_t* place, float caution, int predicted, int prune, int capacity, int slots, int devices,
+            int measurements, int antennas, int coefficients, int max_iterations, int batch, float* v_a,
+            std::int32_t* slot, std::int32_t* support, float* s, float* big, std::int32_t* kept_device,
+            float* kept_posterior, float* kept_var, float* kept_mean, float* activity, float* history, void* stream) {
+  const unsigned count = static_cast<unsigned>(slots) + static_cast<unsigned>(capacity) +
+                         blocks(std::int64_t{measurements} * antennas, kElements) + blocks(devices, kElements);
+  launch("update", update_kernel, dim3(count, 1, static_cast<unsigned>(batch)), kThreads,
+         sizeof(double) * kThreads + sizeof(float) * 2 * static_cast<std::size_t>(antennas), stream, control,
+         Candidates{posterior, power, complex(mean), var, device}, v_b, all_posterior, complex(seen), place,
+         UpdateSizes{caution, predicted, prune, capacity, slots, devices, measurements, antennas, coefficients,
+                     max_iterations},
+         v_a, slot, support, complex(s), complex(big),
+         Kept{kept_device, kept_posterior, kept_var, complex(kept_mean), activity}, history);
 }
 
 }  // namespace jadce::cuda

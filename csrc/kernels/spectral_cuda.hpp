@@ -1,6 +1,7 @@
 // What the transforms of all devices read and write (pilot_transform_cuda.hpp), in one pass or in two.
 #pragma once
 
+#include "kernels/batch_cuda.hpp"
 #include "kernels/fft_cuda.hpp"
 
 namespace jadce::cuda {
@@ -10,7 +11,13 @@ struct SpectralInput {
   const std::int32_t* row_start;
   const std::int32_t* by_row;
   const Complex* basis;
-  int subcarriers, antennas, coefficients;
+  int measurements, subcarriers, antennas, coefficients;
+
+  __device__ SpectralInput of_batch() const {
+    SpectralInput mine = *this;
+    mine.r += batch() * measurements * antennas;
+    return mine;
+  }
 
   // Spectrum of coefficient p at DFT row f.
   __device__ Complex at(int f, int p, int beam) const {
@@ -29,7 +36,17 @@ struct SpectralOutput {
   const Complex* s;
   Complex* z;
   float* energy;
-  int devices, antennas, coefficients, merge;
+  int devices, antennas, coefficients, merge, slots;
+
+  __device__ SpectralOutput of_batch() const {
+    SpectralOutput mine = *this;
+    const std::int64_t each = std::int64_t{1} * antennas * devices;
+    if (slot) mine.slot += batch() * devices;
+    mine.s += batch() * slots * coefficients * antennas;
+    if (z) mine.z += batch() * each * coefficients;
+    if (energy) mine.energy += batch() * each * ((coefficients + merge - 1) / merge);
+    return mine;
+  }
 
   // Takes coefficient p of device k; coefficients of a group must come in rising order.
   __device__ void put(int k, int p, int beam, Complex value) const {

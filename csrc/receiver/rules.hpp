@@ -15,6 +15,7 @@ inline constexpr index_t kEnoughQuiet = 50;
 inline constexpr float kSmallestNull = 1e-3f;  // of the tracked variance
 inline constexpr float kSmallestAlpha = 1e-9f;
 inline constexpr float kLargestAlpha = 0.95f;
+inline constexpr float kCertain = 0.999f;    // probability from which a device is not looked at again
 inline constexpr float kNegligible = 1e-4f;  // of the error variance: support devices below are dropped
 
 // As std::max: NaN in the first argument is handed on, so that the loop notices it.

@@ -9,8 +9,6 @@ namespace jadce {
 
 namespace {
 
-constexpr float kCertain = 0.999f;  // probability from which a device is not looked at again
-
 std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 
 }  // namespace
@@ -102,7 +100,7 @@ void Stmp::start(const cfloat* y, float scale, float noise, bool predicted) {
   now_.count = 0;
   screened_.count = -1;
   settled_ = false;
-  kept_.count = 0;
+  kept_.count = kept_.left_out = 0;
   decided_count_ = 0;
 }
 
@@ -185,6 +183,7 @@ void Stmp::select(float threshold, bool everyone) {
   index_t count = 0;
   for (index_t k = 0; k < shape_.devices; ++k)
     if (everyone || posterior_[at(k)] > threshold) order_[at(count++)] = static_cast<std::int32_t>(k);
+  screened_.left_out = count > capacity_ ? count - capacity_ : 0;
   if (count > capacity_) {  // the most probable ones; equal ones by index
     std::nth_element(
         order_.begin(), order_.begin() + capacity_, order_.begin() + count,
@@ -206,6 +205,7 @@ void Stmp::select(float threshold, bool everyone) {
 
 index_t Stmp::hold() {
   now_.count = screened_.count;
+  now_.left_out = screened_.left_out;
   std::copy_n(screened_.device.begin(), screened_.count, now_.device.begin());
   std::copy_n(screened_.posterior.begin(), screened_.count, now_.posterior.begin());
   return now_.count;

@@ -60,11 +60,13 @@ class Stmp {
   float* mean() { return now_.mean.get(); }
   float* var() { return now_.var.get(); }
   float residual_var() const { return residual_var_; }
+  // Plausible devices for which the kept output had no place.
+  index_t overflow() const { return kept_.left_out; }
 
  private:
   // One iteration's output for its candidates, in units of each device's power.
   struct Candidates {
-    index_t count = 0;
+    index_t count = 0, left_out = 0;  // without a place
     std::vector<std::int32_t> device;
     std::vector<float> posterior;
   };

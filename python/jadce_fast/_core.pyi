@@ -26,13 +26,21 @@ def cuda_gather(
     s: int,
     device: int,
     count: int,
+    go: int,
+    v_b: int,
+    mean_v: int,
+    known: int,
     capacity: int,
     devices: int,
     subcarriers: int,
     symbols: int,
     antennas: int,
     coefficients: int,
+    slots: int,
+    batch: int,
     z: int,
+    power: int,
+    noise: int,
     stream: int,
 ) -> None: ...
 def activity_llr(
@@ -154,6 +162,8 @@ class Receiver:
     def settled(self) -> bool: ...
     @property
     def residual_var(self) -> float: ...
+    @property
+    def overflow(self) -> int: ...
     @property
     def devices(self) -> npt.NDArray[np.int32]: ...
     @property

@@ -1,7 +1,9 @@
-"""The GPU variant of ``ops.gather``: torch CUDA tensors in and out, on torch's current stream, no copies."""
+"""The GPU that kernels run on, and the GPU variant of ``ops.gather``: torch CUDA tensors in and out, no copies."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +14,81 @@ from . import _core
 if TYPE_CHECKING:
     from .ops import Transform
     from .pilots import Pilots
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where kernels run: a native module that launches them, and torch's device. Streams are torch's current ones."""
+
+    native: Any
+    device: Any
+
+    def here(self) -> Any:
+        """Context in which the device is torch's current one."""
+        import torch
+
+        return torch.cuda.device(self.device)
+
+    def stream(self) -> int:
+        """Handle of torch's current stream."""
+        import torch
+
+        return int(torch.cuda.current_stream(self.device).cuda_stream)
+
+    def event(self) -> Any:
+        """What was enqueued up to now."""
+        import torch
+
+        return torch.cuda.current_stream(self.device).record_event()
+
+    def wait(self, event: Any) -> None:
+        """Let what is enqueued from now on wait for `event`."""
+        import torch
+
+        torch.cuda.current_stream(self.device).wait_event(event)
+
+    def synchronize(self) -> None:
+        """Wait for all that was enqueued."""
+        import torch
+
+        torch.cuda.synchronize(self.device)
+
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
+        """A graph of what `enqueue` launches, torch's operators included; the result launches it."""
+        import torch
+
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            enqueue()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+
+def machine(device: Any) -> Machine:
+    """The GPU named by a torch device or its name ("cuda", "cuda:1").
+
+    Raises
+    ------
+    ValueError
+        If there is no such GPU, this build has no kernels for it, or torch cannot use it; the message says why.
+    """
+    import torch
+
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError):
+        wanted = None
+    if wanted is None or wanted.type != "cuda":
+        raise ValueError(f"device: expected 'cpu', 'cuda' or 'cuda:N', found {str(device)!r}")
+    count, reason = _core.cuda_devices()
+    if count == 0:
+        raise ValueError(f"device: expected 'cpu', found {str(device)!r}, but CUDA is off: {reason}")
+    if not torch.cuda.is_available():
+        raise ValueError(f"device: expected 'cpu', found {str(device)!r}, but torch {torch.__version__} has no CUDA")
+    index = torch.cuda.current_device() if wanted.index is None else wanted.index
+    if index >= count:
+        raise ValueError(f"device: expected cuda:0 to cuda:{count - 1}, found {str(device)!r}")
+    return Machine(_core, torch.device("cuda", index))
 
 
 def gather(plan: Transform, r: Any, devices: Any) -> Any:
@@ -47,23 +124,10 @@ def gather(plan: Transform, r: Any, devices: Any) -> Any:
     out = torch.empty((len(devices), plan.coefficients, plan.antennas), dtype=torch.complex64, device=r.device)
     with torch.cuda.device(r.device):
         _core.cuda_gather(
-            r.data_ptr(),
-            rows.data_ptr(),
-            twiddle.data_ptr(),
-            0,
-            basis.data_ptr(),
-            0,
-            0,
-            index.data_ptr(),
-            0,
-            len(index),
-            p.devices,
-            p.subcarriers,
-            p.symbols,
-            plan.antennas,
-            plan.coefficients,
-            out.data_ptr(),
-            torch.cuda.current_stream().cuda_stream,
+            *(r.data_ptr(), rows.data_ptr(), twiddle.data_ptr(), 0, basis.data_ptr(), 0, 0, index.data_ptr()),
+            *(0, 0, 0, 0, 0),  # neither count nor go, and no scaling
+            *(len(index), p.devices, p.subcarriers, p.symbols, plan.antennas, plan.coefficients, 0, 1),
+            *(out.data_ptr(), 0, 0, torch.cuda.current_stream().cuda_stream),
         )
     return out
 

@@ -1,0 +1,74 @@
+#include "core/graph_cuda.hpp"
+
+#include <stdexcept>
+#include <string>
+
+namespace jadce::cuda {
+
+namespace {
+
+void check(cudaError_t error, const char* what) {
+  if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
+}
+
+}  // namespace
+
+Graph::Graph() {
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+  check(cudaStreamCreateWithFlags(&body_, cudaStreamNonBlocking), "cudaStreamCreate");
+}
+
+Graph::~Graph() {
+  if (exec_) cudaGraphExecDestroy(exec_);
+  if (graph_) cudaGraphDestroy(graph_);
+  if (body_) cudaStreamDestroy(body_);
+  if (stream_) cudaStreamDestroy(stream_);
+}
+
+void* Graph::begin() {
+  // Other threads may go on using the device meanwhile.
+  check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  return stream_;
+}
+
+std::pair<void*, std::uint64_t> Graph::open_loop() {
+  cudaStreamCaptureStatus status{};
+  cudaGraph_t graph = nullptr;
+  const cudaGraphNode_t* before = nullptr;
+  const cudaGraphEdgeData* edges = nullptr;
+  std::size_t count = 0;
+  check(cudaStreamGetCaptureInfo(stream_, &status, nullptr, &graph, &before, &edges, &count),
+        "cudaStreamGetCaptureInfo");
+  cudaGraphConditionalHandle handle = 0;
+  check(cudaGraphConditionalHandleCreate(&handle, graph, 1, cudaGraphCondAssignDefault),
+        "cudaGraphConditionalHandleCreate");
+  cudaGraphNodeParams parameters{};
+  parameters.type = cudaGraphNodeTypeConditional;
+  parameters.conditional.handle = handle;
+  parameters.conditional.type = cudaGraphCondTypeWhile;
+  parameters.conditional.size = 1;
+  cudaGraphNode_t node = nullptr;
+  check(cudaGraphAddNode(&node, graph, before, edges, count, &parameters), "cudaGraphAddNode");
+  check(cudaStreamUpdateCaptureDependencies(stream_, &node, nullptr, 1, cudaStreamSetCaptureDependencies),
+        "cudaStreamUpdateCaptureDependencies");
+  check(cudaStreamBeginCaptureToGraph(body_, parameters.conditional.phGraph_out[0], nullptr, nullptr, 0,
+                                      cudaStreamCaptureModeThreadLocal),
+        "cudaStreamBeginCaptureToGraph");
+  return {body_, handle};
+}
+
+void Graph::close_loop() {
+  cudaGraph_t body = nullptr;
+  check(cudaStreamEndCapture(body_, &body), "cudaStreamEndCapture");
+}
+
+void Graph::end() {
+  check(cudaStreamEndCapture(stream_, &graph_), "cudaStreamEndCapture");
+  check(cudaGraphInstantiate(&exec_, graph_, 0), "cudaGraphInstantiate");
+}
+
+void Graph::launch(void* stream) const {
+  check(cudaGraphLaunch(exec_, static_cast<cudaStream_t>(stream)), "cudaGraphLaunch");
+}
+
+}  // namespace jadce::cuda

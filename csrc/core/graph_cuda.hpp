@@ -1,0 +1,40 @@
+// A CUDA graph recorded from launches, with a loop inside that the GPU ends by itself.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <utility>
+
+namespace jadce::cuda {
+
+// Errors are std::runtime_error. Between begin() and end() launch on the streams that they return: nothing runs.
+class Graph {
+ public:
+  Graph();
+  ~Graph();
+  Graph(const Graph&) = delete;
+  Graph& operator=(const Graph&) = delete;
+
+  void* begin();
+  // What is launched on the stream from here to close_loop() is repeated until a kernel in it calls end_loop() with
+  // this handle. One loop a graph.
+  std::pair<void*, std::uint64_t> open_loop();
+  void close_loop();
+  void end();
+
+  // Enqueues the whole graph on `stream`.
+  void launch(void* stream) const;
+
+ private:
+  cudaStream_t stream_ = nullptr, body_ = nullptr;
+  cudaGraph_t graph_ = nullptr;
+  cudaGraphExec_t exec_ = nullptr;
+};
+
+#if defined(__CUDACC__) || defined(JADCE_EMULATED)
+// Of all blocks and threads of a kernel one may call this.
+inline __device__ void end_loop(std::uint64_t handle) { cudaGraphSetConditional(handle, 0); }
+#endif
+
+}  // namespace jadce::cuda

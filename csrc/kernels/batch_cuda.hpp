@@ -1,0 +1,38 @@
+// Independent received blocks are the third axis of a grid. Numbers of a block that kernels share lie in its Control
+// (control.hpp): pointers to them point into that of the first block, and steps are kControlWords.
+#pragma once
+
+#include "core/launch.hpp"
+#include "kernels/control.hpp"
+
+namespace jadce::cuda {
+
+inline __device__ std::int64_t batch() { return static_cast<std::int64_t>(blockIdx.z); }
+
+// Whether the kernel has anything to do for its block; null: always.
+inline __device__ bool goes(const std::int32_t* go) { return go == nullptr || go[batch() * kControlWords] != 0; }
+
+// What is in use of `capacity` places; null: all.
+inline __device__ int limited(const std::int32_t* count, int capacity) {
+  if (count == nullptr) return capacity;
+  const int value = count[batch() * kControlWords];
+  return value > capacity ? capacity : value;
+}
+
+// Sum over i < count of f(i) for the beam of this thread's lane, by a block of kBeamWarps warps; every thread gets it.
+// Warps take turns with i, and their parts are added in order. `part` holds [kBeamWarps, 32].
+inline constexpr int kBeamWarps = 8;
+template <class F>
+__device__ double beam_sum(int count, double* part, F f) {
+  const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
+  double total = 0;
+  for (int i = warp; i < count; i += kBeamWarps) total += static_cast<double>(f(i));
+  __syncthreads();
+  part[warp * 32 + lane] = total;
+  __syncthreads();
+  total = 0;
+  for (int w = 0; w < kBeamWarps; ++w) total += part[w * 32 + lane];
+  return total;
+}
+
+}  // namespace jadce::cuda

@@ -1,0 +1,75 @@
+// State of the loop of one received block on a GPU: what the CPU's loop (python/jadce_fast/receiver.py) keeps in
+// variables. Kernels of an iteration read and write it, so that a detection needs no word from the host.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+namespace jadce {
+
+inline constexpr int kControlWords = 32;
+
+struct Control {
+  // Set when the block begins. In units of the mean active device: noise variance and mean square of the block, per
+  // entry.
+  float noise, received;
+  float power, scale;  // mean power of an active device, and 1 / sqrt of it
+
+  // Set by observe() of an iteration.
+  float error, previous, best, gamma;  // mean error variance: now, before, least; damping
+  std::int32_t run;                    // this iteration has work to do,
+  std::int32_t screen;                 // tests all devices,
+  std::int32_t keep;                   // gives the best output so far,
+  std::int32_t last;                   // is the last one
+
+  // Set by select_candidates().
+  std::int32_t going;       // more iterations will come
+  std::int32_t iteration;   // iterations done
+  std::int32_t converged;   // the loop ended by itself
+  std::int32_t settled;     // the last two screenings agree and leave no doubt
+  std::int32_t candidates;  // of the last screening, -1 before the first
+  std::int32_t left_out;    // candidates for which there was no place
+  std::int32_t quiet;       // devices that serve as noise reference
+  std::int32_t slots;       // of S up to the last one in use
+  std::int32_t unplaced;    // candidates without a slot
+
+  // Set by update() in iterations that are kept, and by decide().
+  std::int32_t kept, kept_left_out;
+  std::int32_t decided;  // active devices, before the result is compared with silence
+
+  // Set by finish().
+  std::int32_t found;  // active devices
+  float residual;      // mean square of what remains of the block, scaled
+  std::int32_t spare[6];
+};
+static_assert(sizeof(Control) == 4 * kControlWords);
+
+// Word of a member in a Control, by name, for those who see it as an array.
+inline constexpr std::pair<const char*, std::size_t> kControlFields[] = {
+    {"noise", offsetof(Control, noise) / 4},         {"received", offsetof(Control, received) / 4},
+    {"power", offsetof(Control, power) / 4},         {"scale", offsetof(Control, scale) / 4},
+    {"error", offsetof(Control, error) / 4},         {"run", offsetof(Control, run) / 4},
+    {"screen", offsetof(Control, screen) / 4},       {"keep", offsetof(Control, keep) / 4},
+    {"going", offsetof(Control, going) / 4},         {"iteration", offsetof(Control, iteration) / 4},
+    {"converged", offsetof(Control, converged) / 4}, {"candidates", offsetof(Control, candidates) / 4},
+    {"left_out", offsetof(Control, left_out) / 4},   {"quiet", offsetof(Control, quiet) / 4},
+    {"slots", offsetof(Control, slots) / 4},         {"unplaced", offsetof(Control, unplaced) / 4},
+    {"kept", offsetof(Control, kept) / 4},           {"kept_left_out", offsetof(Control, kept_left_out) / 4},
+    {"decided", offsetof(Control, decided) / 4},     {"residual", offsetof(Control, residual) / 4},
+    {"gamma", offsetof(Control, gamma) / 4},         {"last", offsetof(Control, last) / 4},
+    {"settled", offsetof(Control, settled) / 4},     {"best", offsetof(Control, best) / 4},
+    {"previous", offsetof(Control, previous) / 4},   {"found", offsetof(Control, found) / 4},
+};
+
+// When the loop stops, damps and keeps its candidates (docs/design.md).
+struct LoopRules {
+  int max_iterations;
+  int screening;  // only plausible devices are candidates
+  int damp_from;  // iteration from which messages are damped
+  float damping;  // by this
+  float settled;  // fall of the error variance up to which a settled activity is tested again
+  float stalled;  // fall of the error variance above which the loop ends
+};
+
+}  // namespace jadce
