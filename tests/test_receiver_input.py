@@ -18,7 +18,7 @@ import jadce_fast as jf
         (dict(activity_rate=1.0), ValueError, r"activity_rate: expected a finite number in \(0, 1\), found 1"),
         (dict(power="loud"), TypeError, "power: expected 'unknown' or a real number"),
         (dict(power=-1.0), ValueError, "power: expected a finite number"),
-        (dict(device="tpu"), ValueError, "device: expected 'cpu', found 'tpu'"),
+        (dict(device="tpu"), ValueError, "device: expected 'cpu', 'cuda' or 'cuda:N', found 'tpu'"),
         (dict(device="cuda"), ValueError, "device: expected 'cpu', found 'cuda'"),
         (dict(threads=0), ValueError, "threads: expected 1 to 1024, found 0"),
         (dict(prior=3), TypeError, "prior: expected a name, a file or a prior object, found int"),

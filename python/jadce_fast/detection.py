@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ import numpy.typing as npt
 @dataclass(frozen=True)
 class Detection:
     """Result of one detection of one received block.
+
+    Arrays are NumPy's; those of a receiver on a GPU are where the received block was, torch tensors or CuPy arrays.
 
     Attributes
     ----------
@@ -30,6 +33,9 @@ class Detection:
     noise_var : float
         Variance per received entry that remains when the detected devices are subtracted. About the noise variance
         given to ``detect``, less what was fitted to noise; far above it says that devices were missed.
+    overflow : int
+        Plausible devices for which the receiver had no place (`capacity`) in the iteration whose state is returned.
+        Above zero, active devices may be missing.
     history : tuple of dict
         Per iteration: ``error_var`` (tracked error variance per channel entry) and ``candidates``.
     """
@@ -41,4 +47,39 @@ class Detection:
     iterations: int
     converged: bool
     noise_var: float
+    overflow: int = 0
     history: tuple[dict[str, float], ...] = field(default=(), repr=False)
+
+
+@dataclass(frozen=True)
+class Enqueued:
+    """A detection on a GPU that may still run: tensors of fixed size, valid in the order of the stream it was put on.
+
+    With a batch of B blocks every array has a leading axis B. The receiver's next detection overwrites them.
+
+    Attributes
+    ----------
+    activity : float32, shape (K,)
+        Posterior probability that each device is active.
+    active : int64, shape (capacity,)
+        Devices decided active, ascending, then -1.
+    channels : complex64, shape (capacity, N, M)
+        Their channels, then zeros.
+    channel_var : float32, shape (capacity,)
+        Their variances, then zeros.
+    found, iterations, converged, overflow : int32, shape ()
+        Number of active devices, and as in :class:`Detection`. A block that is not finite has no active device and did
+        not converge.
+    keeps : array
+        The received block, held as long as the detection may read it.
+    """
+
+    activity: Any
+    active: Any
+    channels: Any
+    channel_var: Any
+    found: Any
+    iterations: Any
+    converged: Any
+    overflow: Any
+    keeps: Any = field(repr=False)

@@ -230,6 +230,19 @@ def activity_plan(
     multiplicity : array_like, shape (P,), optional
         How many coefficients share one energy (default 1).
     """
+    tables = activity_tables(eigenvalues, beam_gain, beam_weight, powers, power_weight, multiplicity)
+    return _core.ActivityPlan(index=tables.pop("index_of"), **tables)
+
+
+def activity_tables(
+    eigenvalues: npt.ArrayLike,
+    beam_gain: npt.ArrayLike,
+    beam_weight: npt.ArrayLike,
+    powers: npt.ArrayLike,
+    power_weight: npt.ArrayLike,
+    multiplicity: npt.ArrayLike | None,
+) -> dict[str, npt.NDArray[Any]]:
+    """What kernels read of a mixture (csrc/kernels/activity.hpp); arguments as for :func:`activity_plan`."""
     gain = _check.array("beam_gain", beam_gain, ("G",), np.float32)
     weight = _check.array("beam_weight", beam_weight, (len(gain),), np.float32)
     power = _check.array("powers", powers, ("J",), np.float32)
@@ -240,14 +253,14 @@ def activity_plan(
     product = (power[:, None] * gain[None]).astype(np.float64)
     key = np.round(1e4 * np.log10(product)).astype(np.int64)
     _, first, index = np.unique(key, return_index=True, return_inverse=True)
-    return _core.ActivityPlan(
-        product=product.ravel()[first].astype(np.float32),
-        weight=weight,
-        log_power_weight=np.log(share),
-        index=np.ascontiguousarray(index.reshape(product.shape), dtype=np.int32),
-        eigenvalue=value,
-        multiplicity=_check.array("multiplicity", count, (len(value),), np.float32),
-    )
+    return {
+        "product": product.ravel()[first].astype(np.float32),
+        "weight": weight,
+        "log_power_weight": np.log(share),
+        "index_of": np.ascontiguousarray(index.reshape(product.shape), dtype=np.int32),
+        "eigenvalue": value,
+        "multiplicity": _check.array("multiplicity", count, (len(value),), np.float32),
+    }
 
 
 def activity_llr(

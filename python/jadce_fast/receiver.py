@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import _check, _core, ops
-from .detection import Detection
+from . import _check, _core, _cuda, ops
+from .detection import Detection, Enqueued
 from .pilots import Pilots
 
 _THRESHOLD = 2e-2  # posterior probability from which a device goes through the denoiser
@@ -46,16 +46,25 @@ class Receiver:
         Mean received power of an active device per antenna and subcarrier for unit pilots, if it is known (power
         control). "unknown" learns the mean from the block and allows each device 18 dB less to 9 dB more (9 dB less
         with fewer than four antennas, 3 dB less with the Gaussian prior).
-    device : {"cpu"}
-        Where to run.
+    device : str or torch.device
+        Where to run: "cpu", or "cuda" or "cuda:N" for a GPU.
     threads : int, optional
-        Native threads, by default all processors of this process.
+        Native threads, by default all processors of this process; on a GPU for planning only.
     max_iterations : int
         Iterations after which :meth:`detect` stops in any case.
     variance : {"residual", "paper"}
         Module A's variance: measured from the residual, or predicted by the messages, Cai (41) and (58).
     screening : bool
         Send only plausible devices through the denoiser (True) or all of them (False, for checks).
+    capacity : int, optional
+        Most devices that go through the denoiser in one iteration, by default 256 or four times the expected number of
+        active ones, whichever is more. More plausible devices than that are counted in ``Detection.overflow``.
+    batch : int
+        On a GPU: received blocks that are detected at once.
+    network : {"auto", "bf16", "fp32", "torchscript"}
+        On a GPU: how the prior's network runs. "bf16" and "fp32" are native kernels of the beam networks, on tensor
+        cores or in single precision; "torchscript" takes any network, in single precision. "auto" is the first that
+        fits.
 
     Raises
     ------
@@ -80,15 +89,24 @@ class Receiver:
         max_iterations: int = 24,
         variance: Literal["residual", "paper"] = "residual",
         screening: bool = True,
+        capacity: int | None = None,
+        batch: int = 1,
+        network: Literal["auto", "bf16", "fp32", "torchscript"] = "auto",
     ) -> None:
         if not isinstance(pilots, Pilots):
             raise TypeError(f"pilots: expected jadce_fast.Pilots, found {type(pilots).__name__}")
-        if str(device) != "cpu":
-            raise ValueError(f"device: expected 'cpu', found {str(device)!r}")
+        machine = None if str(device) == "cpu" else _cuda.machine(device)
+        self.batch = _check.integer("batch", batch, 1, 65535)
+        if network not in ("auto", "bf16", "fp32", "torchscript"):
+            raise ValueError(f"network: expected 'auto', 'bf16', 'fp32' or 'torchscript', found {network!r}")
+        if machine is None and (self.batch > 1 or network != "auto"):
+            name, value = ("batch", self.batch) if self.batch > 1 else ("network", network)
+            raise ValueError(f"{name}: expected the default without a GPU, found {value!r}")
         self.pilots = pilots
         self.antennas = _check.integer("antennas", antennas, 1, 4096)
         self.activity_rate = _check.real("activity_rate", activity_rate, 0.0, 1.0)
         _check.real("activity_rate", activity_rate, 1e-12, 1 - 1e-12, closed=True)
+        self._log_odds = math.log(self.activity_rate / (1 - self.activity_rate))
         if isinstance(power, str) and power != "unknown":
             raise TypeError(f"power: expected 'unknown' or a real number, found {power!r}")
         self.power: float | None = None if isinstance(power, str) else _check.scale("power", power)
@@ -118,7 +136,7 @@ class Receiver:
             level = 10 ** (np.arange(lowest, _HIGHEST_DB + 0.1, _LEVEL_DB) / 10)
         else:
             level = np.ones(1)
-        activity = ops.activity_plan(
+        activity = (
             np.asarray(p.eigenvalues)[::merge],
             p.beam_gain,
             p.beam_weight,
@@ -127,19 +145,61 @@ class Receiver:
             members,
         )
         expected = self.activity_rate * pilots.devices
-        capacity = pilots.devices if not screening else min(pilots.devices, max(256, math.ceil(4 * expected)))
-        self._network = _native_network(p)
-        self._native = _core.Receiver(
-            transform=self._plan.native,
-            activity=activity,
-            gram=self._plan.gram.ravel().tolist(),
-            rotation=self._plan.rotation,
-            capacity=capacity,
-            network=self._network,
-        )
+        if capacity is not None:
+            self.capacity = min(pilots.devices, _check.integer("capacity", capacity, 1))
+        else:
+            self.capacity = min(pilots.devices, max(256, math.ceil(4 * expected)))
+        if not screening:
+            self.capacity = pilots.devices
         # Exact posteriors need no caution, and predicted variances allow none.
         self._caution = 1.0 if self._closed_form or variance == "paper" else _CAUTION
         self._lock = threading.Lock()
+        self._gpu: Any = None
+        if machine is not None:
+            self._gpu = self._plan_gpu(machine, unit, activity, network, beams)
+            return
+        self._network = _native_network(p)
+        self._native = _core.Receiver(
+            transform=self._plan.native,
+            activity=ops.activity_plan(*activity),
+            gram=self._plan.gram.ravel().tolist(),
+            rotation=self._plan.rotation,
+            capacity=self.capacity,
+            network=self._network,
+        )
+
+    def _plan_gpu(self, machine: _cuda.Machine, unit: Pilots, activity: Any, network: Any, beams: bool) -> Any:
+        from ._cuda_denoisers import denoiser
+        from ._cuda_plan import Detector, Mixture, Rules
+        from ._cuda_receiver import CudaReceiver
+
+        rules = Rules(
+            max_iterations=self.max_iterations,
+            screening=self.screening,
+            predicted=self.variance == "paper",
+            threshold=_THRESHOLD,
+            damp_from=_DAMP_FROM,
+            damping=_DAMPING,
+            settled=_SETTLED,
+            stalled=_STALLED,
+            caution=self._caution,
+        )
+        with machine.here():
+            detector = Detector(
+                machine,
+                unit,
+                self._gain,
+                self._plan,
+                Mixture(ops.activity_tables(*activity), self._log_odds),
+                rules,
+                denoiser(machine, self.prior, self.antennas, network),
+                beamspace=beams,
+                power=0.0 if self.power is None else self.power * self._mean_gain,
+                expected=max(self.activity_rate * self.pilots.devices, 1.0),
+                capacity=self.capacity,
+                batch=self.batch,
+            )
+        return CudaReceiver(detector, (self.pilots.symbols, self.pilots.subcarriers, self.antennas))
 
     def detect(self, y: npt.ArrayLike, noise_var: float) -> Detection | list[Detection]:
         """Detect the active devices of a received block and estimate their channels.
@@ -148,6 +208,9 @@ class Receiver:
         ----------
         y : array_like, shape (T, N, M) or (B, T, N, M)
             Received pilots over symbols, subcarriers and antennas, complex. A leading axis holds independent blocks.
+            A receiver on a GPU takes torch tensors and CuPy or other arrays there (complex64, contiguous) without a
+            copy, in the order of torch's current stream, and returns results of their kind on the device; NumPy arrays
+            are transferred, and so are their results.
         noise_var : float
             Complex noise variance per received entry, positive.
 
@@ -159,9 +222,12 @@ class Receiver:
         Raises
         ------
         ValueError, TypeError
-            If `y` has another shape, is not finite or not on the CPU, or `noise_var` is not positive.
+            If `y` has another shape, is not finite or not on the receiver's device, or `noise_var` is not positive.
         """
         noise = _check.scale("noise_var", noise_var)
+        if self._gpu is not None:
+            found: Detection | list[Detection] = self._gpu.detect(y, noise)
+            return found
         shape = (self.pilots.symbols, self.pilots.subcarriers, self.antennas)
         if not hasattr(y, "ndim"):
             y = _check.as_array("y", y)
@@ -169,6 +235,31 @@ class Receiver:
             blocks = _check.array("y", y, ("B", *shape), np.complex64)
             return [self._detect(block, noise) for block in blocks]
         return self._detect(_check.array("y", y, shape, np.complex64), noise)
+
+    def enqueue(self, y: Any, noise_var: float) -> Enqueued:
+        """Put a detection on torch's current stream and return at once; for receivers on a GPU.
+
+        Parameters
+        ----------
+        y : array, shape (T, N, M) or (B, T, N, M)
+            As for :meth:`detect`, at most `batch` blocks. Do not change it before the detection has ended.
+        noise_var : float
+            As for :meth:`detect`.
+
+        Returns
+        -------
+        Enqueued
+            Results of fixed size on the device, overwritten by the receiver's next detection.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As :meth:`detect`, but that numbers that are not finite show in the result; if the receiver is not on a GPU.
+        """
+        if self._gpu is None:
+            raise ValueError("device: expected a receiver planned on a GPU, found one on the CPU; use detect()")
+        pending: Enqueued = self._gpu.enqueue(y, _check.scale("noise_var", noise_var))
+        return pending
 
     def _detect(self, y: npt.NDArray[np.complex64], noise: float) -> Detection:
         with self._lock:
@@ -180,7 +271,6 @@ class Receiver:
         power = self._mean_power(received, noise)
         ratio = min(max(noise / power, 1e-25), 1e25)
         native.start(y, 1 / math.sqrt(power), ratio, self.variance == "paper")
-        log_odds = math.log(self.activity_rate / (1 - self.activity_rate))
         history: list[dict[str, float]] = []
         best, previous, converged = math.inf, math.inf, False
         for iteration in range(self.max_iterations):
@@ -190,7 +280,7 @@ class Receiver:
             if native.settled and error > _SETTLED * previous and self.screening:
                 candidates = native.hold()
             else:
-                candidates = native.screen(log_odds, _THRESHOLD, not self.screening)
+                candidates = native.screen(self._log_odds, _THRESHOLD, not self.screening)
             native.gather()
             self._denoise()
             history.append({"error_var": error * power, "candidates": candidates})
@@ -222,6 +312,7 @@ class Receiver:
             iterations=len(history),
             converged=converged,
             noise_var=native.residual_var * power if count else received,
+            overflow=native.overflow,
             history=tuple(history),
         )
 

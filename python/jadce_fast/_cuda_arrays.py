@@ -1,0 +1,82 @@
+"""Arrays at the boundary of a GPU receiver: torch, CuPy and others in and out without a copy, NumPy by a transfer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import _check
+
+_CUDA_DLPACK = 2  # kDLCUDA
+
+
+def received(y: Any, shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
+    """Return a received block (T, N, M) or blocks (B, T, N, M) as a complex64 tensor (B, T, N, M) on `device`.
+
+    Torch tensors, and arrays that speak DLPack or the CUDA array interface, are used where they are, in the order of
+    torch's current stream; NumPy arrays and nested lists are copied to the device.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is on another device, of another type or shape, or not contiguous.
+    """
+    tensor = _on_device(y, device)
+    if tensor is None:
+        host = y if hasattr(y, "ndim") else _check.as_array("y", y)
+        wanted: tuple[int | str, ...] = shape if host.ndim == 3 else ("B", *shape)
+        tensor = torch.from_numpy(_check.array("y", host, wanted, np.complex64)).to(device)
+    else:
+        if tensor.dtype != torch.complex64:
+            raise TypeError(f"y: expected complex64 on {device}, found {tensor.dtype}")
+        if tensor.requires_grad:
+            raise TypeError("y: expected an array without gradients, found a tensor that requires grad")
+        if tensor.is_conj() or not tensor.is_contiguous():
+            raise ValueError("y: expected a C-contiguous array, found a strided or conjugated view")
+        if tensor.ndim not in (3, 4) or tuple(tensor.shape[-3:]) != shape:
+            wanted_shape = ", ".join(map(str, shape))
+            raise ValueError(f"y: expected shape ({wanted_shape}) or (B, {wanted_shape}), found {tuple(tensor.shape)}")
+    return tensor if tensor.ndim == 4 else tensor[None]
+
+
+def _on_device(y: Any, device: torch.device) -> torch.Tensor | None:
+    """`y` as a tensor without a copy if it is a device array; None for what must be transferred."""
+    if isinstance(y, torch.Tensor):
+        if y.device != device:
+            raise TypeError(f"y: expected a tensor on {device} or a NumPy array, found one on {y.device}")
+        return y
+    if isinstance(y, np.ndarray) or not (hasattr(y, "__dlpack__") or hasattr(y, "__cuda_array_interface__")):
+        return None
+    if hasattr(y, "__dlpack_device__"):
+        kind, number = y.__dlpack_device__()
+        if device.type == "cuda" and (int(kind), int(number)) != (_CUDA_DLPACK, device.index):
+            raise TypeError(f"y: expected an array on {device}, found one on DLPack device ({int(kind)}, {number})")
+        try:
+            return torch.from_dlpack(y)  # tells the producer the current stream, which then waits for the data
+        except (BufferError, RuntimeError, TypeError) as error:
+            reason = str(error).splitlines()[0]
+            raise TypeError(f"y: expected an array that DLPack exports, found {type(y).__name__} ({reason})") from None
+    interface = y.__cuda_array_interface__
+    producer = interface.get("stream")
+    if producer is not None and device.type == "cuda":  # 1 and 2 are the default streams
+        stream = torch.cuda.ExternalStream(0 if producer in (1, 2) else int(producer), device=device)
+        torch.cuda.current_stream(device).wait_stream(stream)
+    tensor = torch.as_tensor(y, device=device)
+    if tensor.data_ptr() != interface["data"][0]:
+        raise TypeError(f"y: expected an array on {device}, found one elsewhere")
+    return tensor
+
+
+def like(tensor: torch.Tensor, y: Any) -> Any:
+    """A result in the kind of array that `y` is: NumPy for what is on the host, CuPy for CuPy, torch otherwise."""
+    if isinstance(y, torch.Tensor):
+        return tensor
+    if type(y).__module__.partition(".")[0] == "cupy":
+        import cupy
+
+        return cupy.from_dlpack(tensor)
+    if hasattr(y, "__cuda_array_interface__") or (hasattr(y, "__dlpack__") and not isinstance(y, np.ndarray)):
+        return tensor
+    return tensor.cpu().numpy()

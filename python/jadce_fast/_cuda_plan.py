@@ -1,0 +1,326 @@
+"""A detection on a GPU: its memory, its kernels in order, and the graph that holds them.
+
+What the host does in a CPU detection (receiver.py) is done by the kernels here, which leave their decisions in a
+`Control` per received block (csrc/kernels/control.hpp). So one launch of a graph is a whole detection of a batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from . import ops
+from ._cuda import Machine, pilot_tables
+from .pilots import Pilots
+
+_REAL_WORDS = ("noise", "received", "power", "scale", "error", "previous", "best", "gamma", "residual")
+_MOST_POINTS = 14528  # of a transform in one block's shared memory
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Constants of the loop; receiver.py says what they mean."""
+
+    max_iterations: int
+    screening: bool
+    predicted: bool
+    threshold: float
+    damp_from: int
+    damping: float
+    settled: float
+    stalled: float
+    caution: float
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Arrays of `ops.activity_tables`, and the prior log odds of activity."""
+
+    tables: dict[str, np.ndarray[Any, Any]]
+    log_odds: float
+
+
+class Detector:
+    """Detects up to `batch` received blocks (batch, T, N, M) at a time.
+
+    Results stay in the tensors `activity` (batch, K), `active` (batch, capacity), `channels` (batch, capacity, N, M),
+    `channel_var` (batch, capacity) and those of `word` until the next call of `run`.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        pilots: Pilots,
+        gain: np.ndarray[Any, Any],
+        plan: ops.Transform,
+        mixture: Mixture,
+        rules: Rules,
+        denoiser: Any,
+        *,
+        beamspace: bool,
+        power: float,
+        expected: float,
+        capacity: int,
+        batch: int,
+    ) -> None:
+        self.machine, self.rules, self.batch, self.capacity = machine, rules, batch, capacity
+        self._native, self._denoiser = machine.native, denoiser
+        self._power, self._expected, self._log_odds = power, expected, mixture.log_odds
+        self._amplitude = float(np.sqrt(pilots.power))
+        self._mean_gram = float(plan.gram.mean(dtype=np.float64))
+        self._uniform = bool(np.ptp(plan.gram) == 0)
+        k, n, t, m = pilots.devices, pilots.subcarriers, pilots.symbols, plan.antennas
+        p, g, c, b = plan.coefficients, plan.groups, capacity, batch
+        self.slots = s = min(k, 2 * capacity)
+        self.sizes, self._merge = (k, n, t, m, p), plan.merge
+        self._held: dict[str, torch.Tensor] = {}
+        self._tables(pilots, gain, plan, mixture, beamspace)
+        # One pass over all coefficients at once stores the energy of each; the other ways add them up as they go.
+        self._written = 1 if self._method == "block" else plan.merge  # coefficients in an energy
+        rows = -(-p // self._written)
+        u, f = len(mixture.tables["product"]), -(-len(mixture.tables["product"]) // 4) * 4
+        self._counts = (u, len(mixture.tables["weight"]), len(mixture.tables["log_power_weight"]))
+
+        complex_, real, word = torch.complex64, torch.float32, torch.int32
+        for name, shape, dtype in (
+            *((name, (t, n, m), complex_) for name in ("y", "big", "r", "seen")),
+            *((name, (m,), real) for name in ("v_a", "eta", "v_b")),
+            *(("power", (n, m), real), ("y_power", (n,), torch.float64)),
+            *(
+                ("energy", (rows, m, k), real),
+                ("null", (g, m), real),
+                ("slope", (m, f, g), real),
+                ("offset", (m, f), real),
+            ),
+            *(("llr", (k,), real), ("posterior", (k,), real), ("quiet", (k,), torch.uint8), ("slot", (k,), word)),
+            *(("device", (c,), word), ("chosen", (c,), real), ("device_power", (c,), real), ("noise", (c, m), real)),
+            *(("z", (c, p, m), complex_), ("mean", (c, p, m), complex_), ("var", (c, m), real)),
+            *((name, (s,), word) for name in ("free", "support", "place")),
+            ("s", (s, p, m), complex_),
+            *(("kept_device", (c,), word), ("kept_posterior", (c,), real), ("kept_var", (c,), real)),
+            *(("kept_mean", (c, p, m), complex_), ("decided", (c,), word), ("index", (c,), word)),
+            ("history", (rules.max_iterations, 2), real),
+            *(("active", (c,), torch.int64), ("channels", (c, n, m), complex_), ("channel_var", (c,), real)),
+            *(("activity", (k,), real), ("control", (self._native.control_words,), word)),
+        ):
+            self._held[name] = torch.empty((b, *shape), dtype=dtype, device=machine.device)
+        if self._method == "large":
+            self._held["work"] = torch.empty((b, m, k), dtype=complex_, device=machine.device)
+        self._held["remaining"] = torch.zeros(1, dtype=word, device=machine.device)
+        self._held["input"] = torch.zeros(2, dtype=torch.int64, device=machine.device)
+        for name in ("z", "noise"):  # what a torch network reads, used or not
+            self._held[name].fill_(1.0)
+        self._done: Any = machine.event()
+        self._enqueue = self._record()
+
+    def __getattr__(self, name: str) -> torch.Tensor:
+        try:
+            found: torch.Tensor = self.__dict__["_held"][name]
+            return found
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def word(self, name: str, control: torch.Tensor | None = None) -> torch.Tensor:
+        """A member of every block's Control, (batch,), or of those in a copy of `control`."""
+        values = (self.control if control is None else control)[:, self._native.control_fields[name]]
+        return values.view(torch.float32) if name in _REAL_WORDS else values
+
+    @property
+    def memory(self) -> int:
+        """Bytes of device memory held."""
+        return sum(tensor.nbytes for tensor in self._held.values())
+
+    def run(self, y: torch.Tensor, noise_var: float) -> None:
+        """Enqueue the detection of y (at most batch, T, N, M) on torch's current stream and return."""
+        self.machine.wait(self._done)
+        self._native.cuda_set_input(y.data_ptr(), noise_var, len(y), self.address("input"), self.machine.stream())
+        self._enqueue()
+        self._done = self.machine.event()
+
+    # Planning
+
+    def _tables(
+        self,
+        pilots: Pilots,
+        gain: np.ndarray[Any, Any],
+        plan: ops.Transform,
+        mixture: Mixture,
+        beamspace: bool,
+    ) -> None:
+        """What the kernels only read."""
+        k, m = pilots.devices, plan.antennas
+        tables: dict[str, np.ndarray[Any, Any]] = {
+            "gram": plan.gram,
+            "basis": plan.basis,
+            "gain": np.ascontiguousarray(gain, np.float32),
+            **mixture.tables,
+        }
+        if beamspace:
+            tables["dft"] = (np.exp(-2j * np.pi * np.arange(m) / m) / math.sqrt(m)).astype(np.complex64)
+        self._method, self._first = "direct", 1
+        if pilots.rows is None:
+            _, tables["rotation"], tables["array"] = ops._gram(pilots)  # type: ignore[assignment]
+        else:
+            tables["rows"], tables["twiddle"] = pilot_tables(pilots)
+            fft = self._native.fft_tables(k)
+            points = len(fft[3]) or k
+            if points <= _MOST_POINTS:
+                self._method = "block"
+            elif len(fft[2]) == 0:
+                self._method, self._first = "large", self._native.fft_split(k)
+                fft = (*self._native.fft_tables(self._first)[:2], *self._native.fft_tables(k // self._first)[:2])
+            if self._method != "direct":
+                rows = pilots.rows.ravel()
+                starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=k))])
+                tables["row_start"] = starts.astype(np.int32)
+                tables["by_row"] = np.argsort(rows, kind="stable").astype(np.int32)
+                tables.update({f"fft{i}": table for i, table in enumerate(fft)})
+        for name, value in tables.items():
+            self._held[name] = torch.from_numpy(np.array(value)).to(self.machine.device)
+
+    def _record(self) -> Callable[[], None]:
+        """What enqueues a detection: a graph, made after one trial run that loads all kernels."""
+        machine, rules = self.machine, self.rules
+        trial = torch.zeros_like(self.y)
+        self._native.cuda_set_input(trial.data_ptr(), 1.0, self.batch, self.address("input"), machine.stream())
+        self._begin(machine.stream())
+        self._iterate(machine.stream(), 0)
+        self._end(machine.stream())
+        machine.synchronize()
+
+        if self._denoiser.on_torch:  # its kernels are launched by torch, which loops only on the host
+
+            def unrolled() -> None:
+                self._begin(machine.stream())
+                for _ in range(rules.max_iterations):
+                    self._iterate(machine.stream(), 0)
+                self._end(machine.stream())
+
+            return machine.capture(unrolled)
+
+        graph = self._native.Graph()
+        stream = graph.begin()
+        self._begin(stream)
+        self._iterate(*graph.open_loop())
+        graph.close_loop()
+        self._end(stream)
+        graph.end()
+        return lambda: graph.launch(machine.stream())
+
+    # Kernels in order
+
+    def address(self, *names: str) -> Any:
+        """Addresses of tensors, zero where there is none."""
+        found = [self._held[name].data_ptr() if name in self._held else 0 for name in names]
+        return found[0] if len(found) == 1 else found
+
+    def _word(self, name: str) -> int:
+        return int(self.address("control")) + 4 * int(self._native.control_fields[name])
+
+    def _begin(self, stream: int) -> None:
+        k, n, t, m, p = self.sizes
+        b, at = self.batch, self.address
+        self._native.cuda_beamspace(*at("input", "dft", "rotation"), n, t, m, b, *at("y", "seen", "y_power"), stream)
+        self._native.cuda_begin(
+            *(*at("input", "y_power"), self._power, self._expected, k, n, t, m, p, self.slots, b),
+            *at("control", "slot", "support", "s", "big", "quiet", "activity", "remaining"),
+            stream,
+        )
+
+    def _residual(self, of: tuple[str, str], count: str, go: int, capacity: int, big: bool, stream: int) -> None:
+        """Residual y - gram big - Q S, with S `of` (coefficients, devices)."""
+        at = self.address
+        self._native.cuda_residual(
+            *(at("y"), self._word("scale"), at("gram"), at("big") if big else 0),
+            *at("rows", "twiddle", "array", "basis"),
+            *(*at(*of), self._word(count), go, capacity, *self.sizes, self.batch),
+            *at("r", "power"),
+            stream,
+        )
+
+    def _iterate(self, stream: int, loop: int) -> None:
+        native, at, word, rules, b = self._native, self.address, self._word, self.rules, self.batch
+        k, n, t, m, p = self.sizes
+        rows, together = -(-p // self._written), self._merge // self._written
+        going, run, screen = word("going"), word("run"), word("screen")
+        self._residual(("s", "support"), "slots", going, self.slots, True, stream)
+        native.cuda_observe(
+            *at("control", "power", "gram", "big", "r"),
+            *(self._mean_gram, int(self._uniform), int(rules.predicted), k, n, t, m, rules.max_iterations),
+            *(int(rules.screening), rules.damp_from, rules.damping, rules.settled, rules.stalled, b),
+            *at("v_a", "eta", "v_b", "seen", "history"),
+            stream,
+        )
+        self._energies(screen, stream)
+        native.cuda_activity_table(
+            *(at("energy"), at("quiet"), word("quiet")),
+            *at("v_b", "multiplicity", "eigenvalue", "product"),
+            *(screen, k, m, rows, together, self._counts[0], b),
+            *at("null", "slope", "offset"),
+            stream,
+        )
+        native.cuda_activity(
+            *at("energy", "slope", "offset", "weight", "log_power_weight", "index_of"),
+            *(screen, self._log_odds, k, m, rows, together, *self._counts, b),
+            *at("llr", "posterior", "quiet"),
+            stream,
+        )
+        native.cuda_select_candidates(
+            *at("control", "llr", "posterior", "quiet"),
+            *(rules.threshold if rules.screening else -1.0, int(rules.screening), k, self.capacity, self.slots, b),
+            *at("device", "chosen", "free", "slot", "support", "place", "remaining"),
+            *(loop, stream),
+        )
+        native.cuda_gather(
+            *at("seen", "rows", "twiddle", "array", "basis", "slot", "s", "device"),
+            *(word("candidates"), run, at("v_b"), word("error"), int(self._counts[2] == 1), self.capacity),
+            *(*self.sizes, self.slots, b),
+            *at("z", "device_power", "noise"),
+            stream,
+        )
+        self._denoiser.enqueue(self, word("candidates"), run, stream)
+        native.cuda_update(
+            *at("control", "chosen", "device_power", "mean", "var", "v_b", "device", "posterior", "seen", "place"),
+            *(rules.caution, int(rules.predicted), int(rules.screening), self.capacity, self.slots, k, n * t, m, p),
+            *(rules.max_iterations, b),
+            *at("v_a", "slot", "support", "s", "big"),
+            *at("kept_device", "kept_posterior", "kept_var", "kept_mean", "activity", "history"),
+            stream,
+        )
+
+    def _energies(self, go: int, stream: int) -> None:
+        """Energies of all devices by the method that fits the pilots."""
+        native, at = self._native, self.address
+        state, sizes = at("slot", "s"), (go, *self.sizes, self._written, self.slots, self.batch)
+        fft = at("fft0", "fft1", "fft2", "fft3")
+        rows = at("seen", "row_start", "by_row")
+        if self._method == "block":
+            native.cuda_spectral(*rows, self._amplitude, at("basis"), *state, *fft, *sizes, 0, at("energy"), stream)
+        elif self._method == "large":
+            native.cuda_spectral_large(
+                *(*rows, *at("twiddle", "basis"), *state, self._first, *fft, *sizes),
+                *(at("work"), 0, at("energy"), stream),
+            )
+        else:
+            pilots = at("rows", "twiddle", "array", "basis")
+            native.cuda_direct(at("seen"), *pilots, *state, *sizes, 0, at("energy"), stream)
+
+    def _end(self, stream: int) -> None:
+        at = self.address
+        self._native.cuda_decide(
+            *(*at("control", "kept_device", "kept_posterior"), self.capacity, self.batch),
+            *at("decided", "index"),
+            stream,
+        )
+        self._residual(("kept_mean", "decided"), "kept", 0, self.capacity, False, stream)
+        self._native.cuda_finish(
+            *at("control", "power", "kept_device", "kept_var", "kept_mean", "index", "basis", "dft", "gain"),
+            *(self.capacity, *self.sizes, self.batch),
+            *at("active", "channels", "channel_var", "activity"),
+            stream,
+        )

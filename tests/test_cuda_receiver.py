@@ -1,0 +1,299 @@
+"""Receivers on a GPU against those on the CPU; without a GPU the very same kernels and graphs run on the emulator."""
+
+import numpy as np
+import pytest
+import torch
+from kernels import EmulatedMachine, error
+from problems import SIZES, WienerPrior, problem
+
+import jadce_fast as jf
+from jadce_fast import _cuda, _cuda_plan
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+class Wiener(torch.nn.Module):
+    """WienerPrior.denoise in torch."""
+
+    def __init__(self, eigenvalues, subcarriers: int):
+        super().__init__()
+        self.register_buffer("eigenvalues", torch.from_numpy(eigenvalues))
+        self.subcarriers = subcarriers
+
+    def forward(self, z: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        gain = self.eigenvalues[:, None] / (self.eigenvalues[:, None] + v[:, None])
+        return torch.cat([gain, gain], 1) * z, (gain * v[:, None]).sum(1) / self.subcarriers
+
+
+class TorchWienerPrior(WienerPrior):
+    def __init__(self, subcarriers, **arguments):
+        super().__init__(subcarriers, **arguments)
+        self.network = Wiener(self.eigenvalues, subcarriers)
+
+
+def same(found, expected, tolerance=1e-3):
+    """As test_receiver.py holds the CPU to the reference, with its tolerances."""
+    assert found.iterations == expected.iterations
+    assert found.converged == expected.converged
+    assert found.overflow == expected.overflow
+    for a, b in zip(found.history, expected.history, strict=True):
+        assert a["error_var"] == pytest.approx(b["error_var"], rel=tolerance)
+        assert a["candidates"] == b["candidates"]
+    assert np.array_equal(np.asarray(found.active), expected.active)
+    np.testing.assert_allclose(np.asarray(found.activity), expected.activity, atol=1e-3)
+    assert found.noise_var == pytest.approx(expected.noise_var, rel=tolerance)
+    assert found.channels.shape == expected.channels.shape
+    if len(expected.active):
+        assert error(np.asarray(found.channels), expected.channels) <= tolerance
+        np.testing.assert_allclose(np.asarray(found.channel_var), expected.channel_var, rtol=2 * tolerance)
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if size != "one-symbol"])
+@pytest.mark.parametrize("power", [1.0, "unknown"])
+@pytest.mark.parametrize("screening", [True, False])
+def test_equals_the_cpu(gpu_device, size, power, screening):
+    p = problem(**SIZES[size], seed=5)
+    n, m = p.y.shape[1:]
+    arguments = dict(power=power, threads=1, max_iterations=4, screening=screening)
+    prior = TorchWienerPrior(n)
+    expected = jf.Receiver(p.pilots, m, prior, p.activity_rate, **arguments).detect(p.y, p.noise_var)
+    rx = jf.Receiver(p.pilots, m, prior, p.activity_rate, device="cuda", **arguments)
+    same(rx.detect(p.y, p.noise_var), expected)
+
+
+@pytest.mark.parametrize("variance", ["residual", "paper"])
+@pytest.mark.parametrize("kind", ["dft", "qpsk"])
+def test_gaussian_prior_to_the_end(gpu_device, variance, kind):
+    """A loop on the device that ends by itself, on antennas, with pilots of either kind."""
+    p = problem(**(SIZES["odd"] | dict(symbols=30, active=4)), pilots=kind, seed=2)
+    arguments = dict(prior="gaussian", activity_rate=p.activity_rate, variance=variance, threads=1)
+    expected = jf.Receiver(p.pilots, 16, **arguments).detect(p.y, p.noise_var)
+    found = jf.Receiver(p.pilots, 16, device="cuda", **arguments).detect(p.y, p.noise_var)
+    assert expected.iterations > 3
+    same(found, expected)
+
+
+@pytest.mark.parametrize(("network", "tolerance"), [("fp32", 1e-3), ("torchscript", 1e-3), ("auto", 0.02)])
+def test_score_network(gpu_device, network, tolerance):
+    """The same in single precision; on tensor cores, within what bfloat16's eight bits leave."""
+    p = problem(devices=150, symbols=10, subcarriers=48, antennas=8, active=6, snr_db=12, seed=1)
+    arguments = dict(prior="cdl-tiny", activity_rate=p.activity_rate, threads=1, max_iterations=3, capacity=24)
+    expected = jf.Receiver(p.pilots, 8, **arguments).detect(p.y, p.noise_var)
+    rx = jf.Receiver(p.pilots, 8, device="cuda", network=network, **arguments)
+    same(rx.detect(p.y, p.noise_var), expected, tolerance)
+    assert np.array_equal(expected.active, p.active)
+
+
+def test_the_papers_network(gpu_device):
+    p = problem(devices=40, symbols=12, subcarriers=48, antennas=4, active=3, snr_db=15, seed=1)
+    arguments = dict(prior="ncsn-c", activity_rate=p.activity_rate, threads=1, max_iterations=2, capacity=6)
+    expected = jf.Receiver(p.pilots, 4, **arguments).detect(p.y, p.noise_var)
+    same(jf.Receiver(p.pilots, 4, device="cuda", **arguments).detect(p.y, p.noise_var), expected)
+
+
+@pytest.mark.parametrize("devices", [105, 97, 106])
+def test_other_ways_to_the_statistics(gpu_device, monkeypatch, devices):
+    """Two passes where one block's shared memory does not hold K points, and products where K has a large factor."""
+    monkeypatch.setattr(_cuda_plan, "_MOST_POINTS", 64)
+    p = problem(**(SIZES["odd"] | dict(devices=devices)), seed=3)
+    arguments = dict(prior="gaussian", activity_rate=p.activity_rate, threads=1, max_iterations=3)
+    expected = jf.Receiver(p.pilots, 16, **arguments).detect(p.y, p.noise_var)
+    rx = jf.Receiver(p.pilots, 16, device="cuda", **arguments)
+    assert rx._gpu.detector._method == ("large" if devices == 105 else "direct")
+    same(rx.detect(p.y, p.noise_var), expected)
+
+
+def blocks_of(count, **arguments):
+    """Blocks that end after different numbers of iterations, one of them silent."""
+    found = [problem(**(SIZES["odd"] | arguments), snr_db=2 + 6 * i, seed=i) for i in range(count - 1)]
+    silent = problem(**(SIZES["odd"] | arguments | dict(active=0)), seed=9)
+    return found[0].pilots, np.stack([p.y for p in [*found, silent]])
+
+
+def test_a_batch_equals_its_blocks(gpu_device):
+    """The same bits, also of a rest that does not fill the batch."""
+    pilots, y = blocks_of(5)
+    arguments = dict(prior="gaussian", activity_rate=0.05, power=1.0, device="cuda", capacity=16)
+    one = jf.Receiver(pilots, 16, **arguments)
+    expected = [one.detect(block, 0.2) for block in y]
+    assert len({out.iterations for out in expected}) > 1
+    found = jf.Receiver(pilots, 16, batch=3, **arguments).detect(y, 0.2)
+    assert len(found) == 5
+    for a, b in zip(found, expected, strict=True):
+        assert a.history == b.history
+        for name in ("activity", "active", "channels", "channel_var"):
+            assert np.array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_the_same_bits_on_every_run(backend, gpu_device):
+    """Whatever the order of threads: no sum depends on it."""
+    p = problem(**SIZES["odd"], seed=6)
+    rx = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), p.activity_rate, device="cuda", max_iterations=4)
+    runs = []
+    for falling in (False, True):
+        if hasattr(backend.native, "set_reversed"):
+            backend.native.set_reversed(falling)
+        runs.append(rx.detect(p.y, p.noise_var))
+    assert runs[0].history == runs[1].history
+    for name in ("activity", "active", "channels", "channel_var"):
+        assert np.array_equal(getattr(runs[0], name), getattr(runs[1], name))
+
+
+def test_a_block_without_place_for_all(gpu_device):
+    """More plausible devices than there is capacity for are counted, on both machines."""
+    p = problem(**SIZES["odd"], seed=1)
+    arguments = dict(prior="gaussian", activity_rate=p.activity_rate, power=1.0, capacity=3, max_iterations=3)
+    expected = jf.Receiver(p.pilots, 16, **arguments).detect(p.y, p.noise_var)
+    assert expected.overflow > 0
+    same(jf.Receiver(p.pilots, 16, device="cuda", **arguments).detect(p.y, p.noise_var), expected)
+    assert jf.Receiver(p.pilots, 16, "gaussian", p.activity_rate).detect(p.y, p.noise_var).overflow == 0
+
+
+def test_enqueued_results(gpu_device):
+    """Tensors of fixed size on the device, without waiting; the next detection overwrites them."""
+    pilots, y = blocks_of(3)
+    rx = jf.Receiver(pilots, 16, "gaussian", 0.05, 1.0, device="cuda", batch=3, capacity=10)
+    blocks = torch.from_numpy(y).to(gpu_device)
+    expected = rx.detect(blocks, 0.2)
+    out = rx.enqueue(blocks, 0.2)
+    assert out.channels.shape == (3, 10, *y.shape[2:])
+    for i, one in enumerate(expected):
+        count = int(out.found[i])
+        assert count == len(one.active)
+        assert torch.equal(out.active[i, :count], one.active)
+        assert torch.all(out.active[i, count:] == -1)
+        assert torch.equal(out.channels[i, :count], one.channels)
+        assert torch.all(out.channels[i, count:] == 0)
+        assert torch.equal(out.channel_var[i, :count], one.channel_var)
+        assert torch.equal(out.activity[i], one.activity)
+        assert int(out.iterations[i]) == one.iterations
+        assert bool(out.converged[i]) == one.converged
+    single = rx.enqueue(blocks[1], 0.2)
+    assert single.channels.shape == (10, *y.shape[2:])
+    assert torch.equal(single.active[: len(expected[1].active)], expected[1].active)
+    bad = rx.enqueue(torch.full_like(blocks[0], torch.nan), 0.2)
+    assert (int(bad.found), bool(bad.converged)) == (0, False)
+    assert bool(torch.isfinite(torch.view_as_real(bad.channels)).all())
+
+
+class Exporter:
+    """An array of another library: speaks DLPack and nothing else."""
+
+    def __init__(self, tensor):
+        self.tensor, self.ndim = tensor, tensor.ndim
+
+    def __dlpack__(self, **arguments):
+        return self.tensor.__dlpack__(**arguments)
+
+    def __dlpack_device__(self):
+        return self.tensor.__dlpack_device__()
+
+
+def test_arrays_stay_where_they_are(gpu_device):
+    p = problem(**SIZES["plain"], seed=1)
+    rx = jf.Receiver(p.pilots, 8, "gaussian", p.activity_rate, device="cuda")
+    expected = rx.detect(p.y, p.noise_var)
+    assert all(isinstance(x, np.ndarray) for x in (expected.active, expected.channels, expected.activity))
+    tensor = torch.from_numpy(p.y).to(gpu_device)
+    for y in (tensor, Exporter(tensor)):
+        out = rx.detect(y, p.noise_var)
+        for name in ("activity", "active", "channels", "channel_var"):
+            value = getattr(out, name)
+            assert value.device == gpu_device
+            assert np.array_equal(value.cpu().numpy(), getattr(expected, name))
+    assert rx._gpu.enqueue(tensor, 0.1).keeps.data_ptr() == tensor.data_ptr()
+    listed = rx.detect(p.y.tolist(), p.noise_var)
+    assert np.array_equal(listed.channels, expected.channels)
+
+
+def test_bad_blocks(gpu_device):
+    p = problem(**SIZES["plain"], seed=1)
+    rx = jf.Receiver(p.pilots, 8, "gaussian", p.activity_rate, device="cuda", batch=2)
+    y = torch.from_numpy(p.y).to(gpu_device)
+    with pytest.raises(TypeError, match="y: expected complex64 on .*, found torch.complex128"):
+        rx.detect(y.to(torch.complex128), 0.1)
+    with pytest.raises(ValueError, match=r"y: expected shape \(12, 8, 8\) or \(B, 12, 8, 8\), found \(11, 8, 8\)"):
+        rx.detect(y[:11], 0.1)
+    with pytest.raises(ValueError, match="y: expected a C-contiguous array, found a strided or conjugated view"):
+        rx.detect(y.transpose(1, 2), 0.1)
+    with pytest.raises(ValueError, match="found a strided or conjugated view"):
+        rx.detect(y.conj(), 0.1)
+    with pytest.raises(TypeError, match="y: expected an array without gradients"):
+        rx.detect(y.clone().requires_grad_(), 0.1)
+    with pytest.raises(TypeError, match="y: expected a tensor on .* or a NumPy array, found one on meta"):
+        rx.detect(y.to("meta"), 0.1)
+    with pytest.raises(ValueError, match="y: expected finite numbers"):
+        rx.detect(torch.full_like(y, torch.inf), 0.1)
+    with pytest.raises(ValueError, match="y: expected finite numbers"):
+        rx.detect(np.full_like(p.y, np.nan), 0.1)
+    with pytest.raises(ValueError, match="noise_var: expected"):
+        rx.enqueue(y, 0.0)
+    with pytest.raises(ValueError, match="y: expected at most batch=2 blocks, found 3"):
+        rx.enqueue(torch.stack([y] * 3), 0.1)
+    assert len(rx.detect(torch.stack([y] * 3), 0.1)) == 3
+
+
+def test_what_a_gpu_receiver_refuses(gpu_device):
+    p = problem(**SIZES["plain"], seed=1)
+    with pytest.raises(TypeError, match="prior: expected one with a torch network"):
+        jf.Receiver(p.pilots, 8, WienerPrior(8), device="cuda")
+    with pytest.raises(ValueError, match="network: expected 'auto' or 'torchscript' for TorchWiener"):
+        jf.Receiver(p.pilots, 8, TorchWienerPrior(8), device="cuda", network="fp32")
+
+
+def test_what_a_cpu_receiver_refuses():
+    p = problem(**SIZES["plain"], seed=1)
+    with pytest.raises(ValueError, match="batch: expected the default without a GPU, found 2"):
+        jf.Receiver(p.pilots, 8, "gaussian", batch=2)
+    with pytest.raises(ValueError, match="network: expected the default without a GPU, found 'fp32'"):
+        jf.Receiver(p.pilots, 8, "gaussian", network="fp32")
+    with pytest.raises(ValueError, match="network: expected 'auto', 'bf16', 'fp32' or 'torchscript', found 'fp64'"):
+        jf.Receiver(p.pilots, 8, "gaussian", network="fp64")
+    with pytest.raises(ValueError, match="capacity: expected at least 1, found 0"):
+        jf.Receiver(p.pilots, 8, "gaussian", capacity=0)
+    rx = jf.Receiver(p.pilots, 8, "gaussian")
+    with pytest.raises(ValueError, match="device: expected a receiver planned on a GPU"):
+        rx.enqueue(p.y, 0.1)
+    with pytest.raises(ValueError, match="device: expected 'cpu', 'cuda' or 'cuda:N', found 'tpu'"):
+        jf.Receiver(p.pilots, 8, "gaussian", device="tpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_says_why_cuda_is_off():
+    p = problem(**SIZES["plain"], seed=1)
+    with pytest.raises(ValueError, match="device: expected 'cpu', found 'cuda', but CUDA is off: ."):
+        jf.Receiver(p.pilots, 8, "gaussian", device="cuda")
+
+
+class Nothing:
+    """A native module whose kernels do nothing."""
+
+    def __init__(self, real):
+        self.control_words, self.control_fields = real.control_words, real.control_fields
+        self.fft_tables, self.fft_split = real.fft_tables, real.fft_split
+        self.Graph = lambda: self
+
+    def open_loop(self):
+        return 0, 0
+
+    def __getattr__(self, name):
+        return lambda *arguments: 0
+
+
+def test_memory_of_a_hundred_thousand_devices(backend, monkeypatch):
+    """A plan for K = 100 000, T = 64 holds less than 2 GB of the device's memory."""
+    machine = EmulatedMachine(Nothing(backend.native), torch.device("meta"))
+    monkeypatch.setattr(_cuda, "machine", lambda device: machine)
+    pilots = jf.dft_pilots(devices=100_000, symbols=64, subcarriers=48)
+    for prior in ("cdl", "gaussian"):
+        if prior == "cdl":  # its network stays on the CPU here
+            monkeypatch.setattr("jadce_fast._cuda_denoisers.denoiser", lambda *arguments: Silent())
+        rx = jf.Receiver(pilots, 32, prior, 0.05, device="cuda")
+        assert 1e8 < rx._gpu.detector.memory < 2e9
+
+
+class Silent:
+    on_torch = False
+
+    def enqueue(self, detector, count, go, stream):
+        pass
