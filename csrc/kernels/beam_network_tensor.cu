@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr int kTile = 16;                // rows and columns of a matrix instruction
-constexpr int kRun = 4;                  // beams of a thread in a depthwise layer
+constexpr int kRun = 8;                  // beams of a thread in a depthwise layer
 constexpr int kMostBlocks = 2;           // of a multiprocessor, what the registers allow
 constexpr std::size_t kReserved = 1024;  // bytes of shared memory that the system takes of each
 
@@ -54,14 +54,18 @@ struct Sizes {
 __device__ int lane_index() { return static_cast<int>(threadIdx.x) % 32; }
 __device__ int warp_index() { return static_cast<int>(threadIdx.x) / 32; }
 
-// The packed weights on their way to shared memory, piece by piece and `passes` times around, ahead of their use. All
-// of them stay there, or two pieces have room.
+// The packed weights on their way to shared memory, piece by piece ahead of their use. All of them stay there, or two
+// pieces have room and they come once a pass.
 template <bool kResident>
 class Stream {
  public:
-  __device__ Stream(const Sizes& sizes, const unsigned* __restrict__ weights, unsigned* shared, int passes)
-      : sizes_(sizes), weights_(weights), shared_(shared), left_(sizes.pieces() * (kResident ? 1 : passes)) {
+  __device__ Stream(const Sizes& sizes, const unsigned* __restrict__ weights, unsigned* shared)
+      : sizes_(sizes), weights_(weights), shared_(shared), left_(sizes.pieces()) {
     for (int i = 0; i < kAhead; ++i) issue();
+  }
+
+  __device__ void set_passes(int passes) {
+    if (!kResident) left_ += sizes_.pieces() * (passes - 1);
   }
 
   // A barrier, after which the first piece is there.
@@ -140,11 +144,12 @@ __device__ void dense_tiles(const unsigned* x, int stride, int rows, int inputs,
   }
 }
 
-// Thirty-two beams a warp, which halves the reads of weights, where that keeps all warps busy.
+// Thirty-two beams a warp, which halves the reads of weights, where that keeps a warp of every scheduler busy: reads of
+// shared memory take longer than the products.
 template <class Store>
 __device__ void dense(const unsigned* x, int stride, int rows, int inputs, int outputs, const float* layer,
                       const Store& store) {
-  if (rows % (2 * kTile) == 0 && outputs / kTile * (rows / (2 * kTile)) >= kWarps)
+  if (rows % (2 * kTile) == 0 && outputs / kTile * (rows / (2 * kTile)) >= kWarps / 2)
     dense_tiles<2>(x, stride, rows, inputs, outputs, layer, store);
   else
     dense_tiles<1>(x, stride, rows, inputs, outputs, layer, store);
@@ -229,15 +234,19 @@ __global__ void __launch_bounds__(kThreads, kMostBlocks)
                   const float* __restrict__ eigenvalue, const unsigned* __restrict__ weights,
                   const std::int32_t* __restrict__ dilation, const __grid_constant__ Candidates candidates,
                   const __grid_constant__ Sizes s, Complex* __restrict__ mean, float* __restrict__ var) {
-  int total = 0;
-  for (int b = 0; b < candidates.batch; ++b) total += candidates.of(b);
-  const int mine = static_cast<int>(blockIdx.x), every = static_cast<int>(gridDim.x);
-  if (mine >= total) return;
-  const int passes = (total - mine + every - 1) / every;
   float* const trunk = dynamic_shared<float>();
   unsigned* const narrow = reinterpret_cast<unsigned*>(trunk + s.rows() * s.wide());
   unsigned* const inner = narrow + s.rows() * s.narrow();
-  Stream<kResident> stream(s, weights, inner + s.rows() * s.inner(), passes);
+  Stream<kResident> stream(s, weights, inner + s.rows() * s.inner());
+  int total = 0;
+  for (int b = 0; b < candidates.batch; ++b) total += candidates.of(b);
+  const int mine = static_cast<int>(blockIdx.x), every = static_cast<int>(gridDim.x);
+  if (mine >= total) {  // known only now: weights do not wait for the counts
+    wait_copies<0>();
+    return;
+  }
+  const int passes = (total - mine + every - 1) / every;
+  stream.set_passes(passes);
   const int m = s.antennas, p_all = s.coefficients, rows = s.rows(), wide = s.wide();
   const auto write = [=](int beam, int channel, float first, float second) {
     *reinterpret_cast<float2*>(trunk + beam * wide + channel) = make_float2(first, second);
@@ -258,7 +267,7 @@ __global__ void __launch_bounds__(kThreads, kMostBlocks)
       dense(narrow, s.narrow(), rows, s.width, s.hidden, stream.current() + s.width * (1 + s.taps),
             [=](int beam, int channel, float first, float second) {
               const auto silu = [](float x) { return __fdividef(x, 1.0f + __expf(-x)); };
-              inner[(beam * s.inner()) + channel / 2] = round_pair(silu(first), silu(second));
+              inner[beam * s.inner() + channel / 2] = round_pair(silu(first), silu(second));
             });
       stream.advance();
       dense(inner, s.inner(), rows, s.hidden, s.width, stream.current(),
@@ -266,7 +275,7 @@ __global__ void __launch_bounds__(kThreads, kMostBlocks)
               float2* const at = reinterpret_cast<float2*>(trunk + beam * wide + channel);
               const float2 before = *at, now = make_float2(before.x + first, before.y + second);
               *at = now;
-              narrow[beam * s.narrow() + channel / 2] = round_pair(now.x, now.y);
+              if (i + 1 == s.blocks) narrow[beam * s.narrow() + channel / 2] = round_pair(now.x, now.y);
             });
       stream.advance();
     }
