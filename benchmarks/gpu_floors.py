@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from math import log2
 
-BANDWIDTH, RATE = 4.8e12, 67e12  # H200: bytes/s, single-precision flop/s outside the tensor cores, by its data sheet
+# H200, by its data sheet: bytes/s, single-precision flop/s outside the tensor cores, bfloat16 flop/s on them.
+BANDWIDTH, RATE, TENSOR_RATE = 4.8e12, 67e12, 990e12
 N, M, P = 48, 32, 12
 NETWORK = 32 * (64 * 37 + 4 * (64 * 7 + 2 * 64 * 128) + 25 * 64)  # multiply-adds of `cdl` a candidate
 WEIGHTS = 4 * (64 * 38 + 4 * (64 * 8 + 128 * 65 + 64 * 129) + 25 * 65)  # bytes
+OTHER_CHOICES = ("beam_network", "gaussian")  # than the kernel of an iteration
 PRODUCTS, POWERS, GAINS = 21, 10, 12  # of the mixture of `cdl` with unknown power
 
 
-def kernels(k: int, t: int, a: int) -> dict[str, tuple[float, float]]:
-    """Bytes and flops of every kernel for K devices, T symbols, A candidates."""
+def kernels(k: int, t: int, a: int) -> dict[str, tuple[float, ...]]:
+    """Bytes, flops and, if on tensor cores, their rate, of every kernel for K devices, T symbols, A candidates."""
     state, coefficients, energy = 8 * n_t(t) * M, 8 * a * P * M, 4 * k * P * M
     return {
         "residual": (3 * state + coefficients + 4 * N * M, 8 * a * N * M * (P + t) + 8 * n_t(t) * M),
@@ -29,6 +31,7 @@ def kernels(k: int, t: int, a: int) -> dict[str, tuple[float, float]]:
         "gather": (state + coefficients, 8 * a * N * M * (t + P)),
         "normalise": (2 * coefficients, 5 * a * P * M),
         "beam_network": (2 * coefficients + 8 * a * M + WEIGHTS, 2 * a * NETWORK),
+        "beam_network_tensor": (2 * coefficients + 8 * a * M + WEIGHTS / 2, 2 * a * NETWORK, TENSOR_RATE),
         "gaussian": (2 * coefficients, 2 * a * P * M),
         "extrinsic": (4 * a * M, 3 * a * M),
         "assign": (12 * a, a),
@@ -41,17 +44,17 @@ def n_t(t: int) -> int:
     return N * t
 
 
-def floor_us(bytes_moved: float, flops: float) -> float:
-    return 1e6 * max(bytes_moved / BANDWIDTH, flops / RATE)
+def floor_us(bytes_moved: float, flops: float, rate: float = RATE) -> float:
+    return 1e6 * max(bytes_moved / BANDWIDTH, flops / rate)
 
 
 def main() -> None:
     small, large = kernels(800, 20, 47), kernels(3000, 40, 164)
     print("| kernel | MB | Mflop | floor, µs | K=3000: MB | Mflop | floor, µs | measured |\n|" + "---|" * 8)
     for name in small:
-        cells = [f"{x:.3g}" for at in (small, large) for x in (*(v / 1e6 for v in at[name]), floor_us(*at[name]))]
+        cells = [f"{x:.3g}" for at in (small, large) for x in (*(v / 1e6 for v in at[name][:2]), floor_us(*at[name]))]
         print(f"| `{name}` | " + " | ".join(cells) + " | not yet |")
-    totals = [sum(floor_us(*v) for name, v in at.items() if name != "gaussian") for at in (small, large)]
+    totals = [sum(floor_us(*v) for name, v in at.items() if name not in OTHER_CHOICES) for at in (small, large)]
     print(f"| an iteration with `cdl` | | | {totals[0]:.3g} | | | {totals[1]:.3g} | not yet |")
 
 

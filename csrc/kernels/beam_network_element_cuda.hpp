@@ -41,6 +41,7 @@ inline __device__ Complex posterior_mean(Complex z, float eigenvalue, float leve
 inline __device__ float posterior_var(const float* __restrict__ eigenvalue, int coefficients, float level,
                                       float log_spread, int subcarriers) {
   float total = 0.0f;
+#pragma unroll 4
   for (int p = 0; p < coefficients; ++p) total += eigenvalue[p] / (eigenvalue[p] + level) * level;
   return total * expf(fminf(fmaxf(log_spread, -12.0f), 4.0f)) / static_cast<float>(subcarriers);
 }

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr int kTile = 16;                // rows and columns of a matrix instruction
-constexpr int kRun = 4;                  // beams of a thread in a depthwise layer
+constexpr int kRun = 8;                  // beams of a thread in a depthwise layer
 constexpr int kMostBlocks = 2;           // of a multiprocessor, what the registers allow
 constexpr std::size_t kReserved = 1024;  // bytes of shared memory that the system takes of each
 
@@ -51,17 +51,24 @@ struct Sizes {
   JADCE_INLINE int largest() const { return larger(larger(first(), last()), larger(expand(), mix())); }
 };
 
-// The packed weights on their way to shared memory, piece by piece, ahead of their use. All of them stay there, or two
-// pieces have room.
+__device__ int lane_index() { return static_cast<int>(threadIdx.x) % 32; }
+__device__ int warp_index() { return static_cast<int>(threadIdx.x) / 32; }
+
+// The packed weights on their way to shared memory, piece by piece ahead of their use. All of them stay there, or two
+// pieces have room and they come once a pass.
 template <bool kResident>
 class Stream {
  public:
-  __device__ Stream(const Sizes& sizes, const unsigned* __restrict__ weights, unsigned* shared, int passes)
-      : sizes_(sizes), weights_(weights), shared_(shared), end_(sizes.pieces() * (kResident ? 1 : passes)) {
+  __device__ Stream(const Sizes& sizes, const unsigned* __restrict__ weights, unsigned* shared)
+      : sizes_(sizes), weights_(weights), shared_(shared), left_(sizes.pieces()) {
     for (int i = 0; i < kAhead; ++i) issue();
   }
 
-  // After a barrier of the block everything before it is written, and the current piece is there.
+  __device__ void set_passes(int passes) {
+    if (!kResident) left_ += sizes_.pieces() * (passes - 1);
+  }
+
+  // A barrier, after which the first piece is there.
   __device__ void begin() {
     wait_copies<kAhead - 1>();
     __syncthreads();
@@ -71,33 +78,34 @@ class Stream {
 
   // Ends a piece: a barrier, after which the next one is there and the room of this one is free.
   __device__ void advance() {
-    ++current_;
+    current_ = after(current_);
     wait_copies<kAhead - 2>();
     __syncthreads();
     issue();
   }
 
  private:
-  static constexpr int kAhead = kResident ? 4 : 2;  // pieces that have been issued
+  static constexpr int kAhead = kResident ? 4 : 2;  // pieces that are issued before they are needed
 
-  __device__ int place(int i) const {
-    return kResident ? sizes_.offset(i % sizes_.pieces()) : i % 2 * sizes_.largest();
-  }
+  __device__ int after(int i) const { return i + 1 < sizes_.pieces() ? i + 1 : 0; }
+  // The number of pieces is even: they alternate, also from the last one to the first.
+  __device__ int place(int i) const { return kResident ? sizes_.offset(i) : i % 2 * sizes_.largest(); }
   __device__ void issue() {
-    if (issued_ < end_) {
-      const int i = issued_ % sizes_.pieces(), count = sizes_.piece(i) / 4;
-      const uint4* const from = reinterpret_cast<const uint4*>(weights_ + sizes_.offset(i));
-      uint4* const to = reinterpret_cast<uint4*>(shared_ + place(issued_));
+    if (left_-- > 0) {
+      const int count = sizes_.piece(next_) / 4;
+      const uint4* const from = reinterpret_cast<const uint4*>(weights_ + sizes_.offset(next_));
+      uint4* const to = reinterpret_cast<uint4*>(shared_ + place(next_));
+#pragma unroll 1
       for (int j = static_cast<int>(threadIdx.x); j < count; j += kThreads) copy_async(to + j, from + j);
+      next_ = after(next_);
     }
-    ++issued_;
     commit_copies();  // of nothing, too: waiting counts groups
   }
 
   const Sizes& sizes_;
   const unsigned* weights_;
   unsigned* shared_;
-  int end_, issued_ = 0, current_ = 0;
+  int left_, next_ = 0, current_ = 0;
 };
 
 // Products of kTiles x kTile beams by kTile output channels a warp. x: pairs of inputs, [rows, stride]. layer: bias
@@ -106,12 +114,12 @@ class Stream {
 template <int kTiles, class Store>
 __device__ void dense_tiles(const unsigned* x, int stride, int rows, int inputs, int outputs, const float* layer,
                             const Store& store) {
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int steps = inputs / kTile, beam_tiles = rows / (kTiles * kTile);
+  const int lane = lane_index(), steps = inputs / kTile;
   const uint4* const weights = reinterpret_cast<const uint4*>(layer + outputs) + lane;
   x += lane % 16 * stride + lane / 16 * 4;
-  for (int tile = warp; tile < outputs / kTile * beam_tiles; tile += kWarps) {
-    const int channel_tile = tile / beam_tiles, beam = tile % beam_tiles * kTiles * kTile;
+  for (int beam = 0, channel_tile = warp_index();; channel_tile += kWarps) {
+    for (; channel_tile >= outputs / kTile; beam += kTiles * kTile) channel_tile -= outputs / kTile;
+    if (beam >= rows) return;
     float acc[kTiles][2][4] = {};
 #pragma unroll 4
     for (int k = 0; k < steps; ++k) {
@@ -136,73 +144,87 @@ __device__ void dense_tiles(const unsigned* x, int stride, int rows, int inputs,
   }
 }
 
-// Thirty-two beams a warp, which halves the reads of weights, where that keeps all warps busy.
+// Thirty-two beams a warp, which halves the reads of weights, where that keeps a warp of every scheduler busy: reads of
+// shared memory take longer than the products.
 template <class Store>
 __device__ void dense(const unsigned* x, int stride, int rows, int inputs, int outputs, const float* layer,
                       const Store& store) {
-  if (rows % (2 * kTile) == 0 && outputs / kTile * (rows / (2 * kTile)) >= kWarps)
+  if (rows % (2 * kTile) == 0 && outputs / kTile * (rows / (2 * kTile)) >= kWarps / 2)
     dense_tiles<2>(x, stride, rows, inputs, outputs, layer, store);
   else
     dense_tiles<1>(x, stride, rows, inputs, outputs, layer, store);
 }
 
 // One short convolution over beams per channel; beams are periodic. A thread has two channels of kRun beams that are
-// `dilation` apart, whose inputs overlap. layer: bias [width], weights [taps, width].
-__device__ void depthwise(const Sizes& s, const float* trunk, int dilation, const float* layer, unsigned* out) {
-  const int pairs = s.width / 2, m = s.antennas, span = kRun * dilation, hop = dilation % m;
-  const int starts = (m + span - 1) / span * dilation;
-  for (int i = static_cast<int>(threadIdx.x); i < pairs * starts; i += kThreads) {
-    const int c = i % pairs, start = i / pairs, first = start / dilation * span + start % dilation;
+// d = `dilation` apart, whose inputs overlap. layer: bias [width], weights [taps, width].
+__device__ void depthwise(const Sizes& s, const float* trunk, int d, const float* layer, unsigned* out) {
+  const int pairs = s.width / 2, m = s.antennas;
+  int hop = d;
+  while (hop >= m) hop -= m;
+  // Warps take turns with the first beams of runs, channels are lanes; loops instead of the slow integer division.
+  for (int base = 0, offset = warp_index();; offset += kWarps) {
+    for (; offset >= d; base += kRun * d) offset -= d;
+    if (base >= m) return;
+    const int first = base + offset;
     if (first >= m) continue;
-    int beam = (first - s.taps / 2 * dilation) % m;
-    if (beam < 0) beam += m;
-    const auto next = [&] {
-      const float2 value = *reinterpret_cast<const float2*>(trunk + beam * s.wide() + 2 * c);
-      beam += hop;
-      if (beam >= m) beam -= m;
-      return value;
-    };
-    const float2* weight = reinterpret_cast<const float2*>(layer) + c;
-    float2 window[kRun], total[kRun];
-#pragma unroll
-    for (int r = 0; r < kRun; ++r) {
-      total[r] = *weight;
-      if (r > 0) window[r] = next();
-    }
-    for (int t = 0; t < s.taps; ++t) {
-      weight += pairs;
-      const float2 w = *weight;
+    for (int c = lane_index(); c < pairs; c += 32) {
+      int beam = first - s.taps / 2 * d;
+      while (beam < 0) beam += m;
+      const auto next = [&] {
+        const float2 value = *reinterpret_cast<const float2*>(trunk + beam * s.wide() + 2 * c);
+        beam += hop;
+        if (beam >= m) beam -= m;
+        return value;
+      };
+      const float2* weight = reinterpret_cast<const float2*>(layer) + c;
+      float2 window[kRun], total[kRun];
 #pragma unroll
       for (int r = 0; r < kRun; ++r) {
-        window[r] = r + 1 < kRun ? window[r + 1] : next();
-        total[r].x += w.x * window[r].x;
-        total[r].y += w.y * window[r].y;
+        total[r] = *weight;
+        if (r > 0) window[r] = next();
       }
-    }
+      for (int t = 0; t < s.taps; ++t) {
+        weight += pairs;
+        const float2 w = *weight;
 #pragma unroll
-    for (int r = 0; r < kRun; ++r)
-      if (first + r * dilation < m) out[(first + r * dilation) * s.narrow() + c] = round_pair(total[r].x, total[r].y);
+        for (int r = 0; r < kRun; ++r) {
+          window[r] = r + 1 < kRun ? window[r + 1] : next();
+          total[r].x += w.x * window[r].x;
+          total[r].y += w.y * window[r].y;
+        }
+      }
+#pragma unroll
+      for (int r = 0; r < kRun; ++r)
+        if (first + r * d < m) out[(first + r * d) * s.narrow() + c] = round_pair(total[r].x, total[r].y);
+    }
   }
+}
+
+// f(p, beam) of all p < count, warps taking turns with p, beams being lanes.
+template <class F>
+__device__ void for_beams(int count, int antennas, const F& f) {
+  for (int p = warp_index(); p < count; p += kWarps)
+    for (int beam = lane_index(); beam < antennas; beam += 32) f(p, beam);
 }
 
 // Rounded features of one candidate, channels beyond them zero.
 __device__ void write_features(const Sizes& s, const Complex* z, const float* noise,
                                const float* __restrict__ eigenvalue, unsigned short* out) {
   const int m = s.antennas, p_all = s.coefficients, stride = 2 * s.narrow();
-  const auto put = [&](int beam, int channel, float value) {
-    out[beam * stride + channel] = static_cast<unsigned short>(round_pair(value, 0.0f));
-  };
-  for (int i = static_cast<int>(threadIdx.x); i < p_all * m; i += kThreads) {
-    const int p = i / m, beam = i - p * m;
-    const Features f = features(z[i], eigenvalue[p], noise_level(noise[beam]));
-    put(beam, p, f.re);
-    put(beam, p_all + p, f.im);
-    put(beam, 2 * p_all + p, f.energy);
-  }
-  for (int i = static_cast<int>(threadIdx.x); i < (s.features() - 3 * p_all) * m; i += kThreads) {
-    const int extra = i / m, beam = i - extra * m;
-    put(beam, 3 * p_all + extra, extra == 0 ? level_feature(noise_level(noise[beam])) : 0.0f);
-  }
+  for_beams(s.features() - 2 * p_all, m, [=](int p, int beam) {
+    const auto put = [=](int channel, float value) {
+      out[beam * stride + channel] = static_cast<unsigned short>(round_pair(value, 0.0f));
+    };
+    const float level = noise_level(noise[beam]);
+    if (p < p_all) {
+      const Features f = features(z[p * m + beam], eigenvalue[p], level);
+      put(p, f.re);
+      put(p_all + p, f.im);
+      put(2 * p_all + p, f.energy);
+    } else {
+      put(2 * p_all + p, p == p_all ? level_feature(level) : 0.0f);
+    }
+  });
 }
 
 // The i-th block has the i-th candidate of all, and every gridDim.x-th one after it.
@@ -211,16 +233,20 @@ __global__ void __launch_bounds__(kThreads, kMostBlocks)
     tensor_kernel(const Complex* __restrict__ z_all, const float* __restrict__ noise_all,
                   const float* __restrict__ eigenvalue, const unsigned* __restrict__ weights,
                   const std::int32_t* __restrict__ dilation, const __grid_constant__ Candidates candidates,
-                  const __grid_constant__ Sizes s, Complex* __restrict__ mean_all, float* __restrict__ var_all) {
-  int total = 0;
-  for (int b = 0; b < candidates.batch; ++b) total += candidates.of(b);
-  const int mine = static_cast<int>(blockIdx.x), every = static_cast<int>(gridDim.x);
-  if (mine >= total) return;
-  const int passes = (total - mine + every - 1) / every;
+                  const __grid_constant__ Sizes s, Complex* __restrict__ mean, float* __restrict__ var) {
   float* const trunk = dynamic_shared<float>();
   unsigned* const narrow = reinterpret_cast<unsigned*>(trunk + s.rows() * s.wide());
   unsigned* const inner = narrow + s.rows() * s.narrow();
-  Stream<kResident> stream(s, weights, inner + s.rows() * s.inner(), passes);
+  Stream<kResident> stream(s, weights, inner + s.rows() * s.inner());
+  int total = 0;
+  for (int b = 0; b < candidates.batch; ++b) total += candidates.of(b);
+  const int mine = static_cast<int>(blockIdx.x), every = static_cast<int>(gridDim.x);
+  if (mine >= total) {  // known only now: weights do not wait for the counts
+    wait_copies<0>();
+    return;
+  }
+  const int passes = (total - mine + every - 1) / every;
+  stream.set_passes(passes);
   const int m = s.antennas, p_all = s.coefficients, rows = s.rows(), wide = s.wide();
   const auto write = [=](int beam, int channel, float first, float second) {
     *reinterpret_cast<float2*>(trunk + beam * wide + channel) = make_float2(first, second);
@@ -241,28 +267,30 @@ __global__ void __launch_bounds__(kThreads, kMostBlocks)
       dense(narrow, s.narrow(), rows, s.width, s.hidden, stream.current() + s.width * (1 + s.taps),
             [=](int beam, int channel, float first, float second) {
               const auto silu = [](float x) { return __fdividef(x, 1.0f + __expf(-x)); };
-              inner[(beam * s.inner()) + channel / 2] = round_pair(silu(first), silu(second));
+              inner[beam * s.inner() + channel / 2] = round_pair(silu(first), silu(second));
             });
       stream.advance();
       dense(inner, s.inner(), rows, s.hidden, s.width, stream.current(),
             [=](int beam, int channel, float first, float second) {
               float2* const at = reinterpret_cast<float2*>(trunk + beam * wide + channel);
-              *at = make_float2(at->x + first, at->y + second);
-              narrow[beam * s.narrow() + channel / 2] = round_pair(at->x, at->y);
+              const float2 before = *at, now = make_float2(before.x + first, before.y + second);
+              *at = now;
+              if (i + 1 == s.blocks) narrow[beam * s.narrow() + channel / 2] = round_pair(now.x, now.y);
             });
       stream.advance();
     }
     dense(narrow, s.narrow(), rows, s.width, s.outputs(), stream.current(), write);
     stream.advance();
-    const float* const f = trunk;
-    for (int i = static_cast<int>(threadIdx.x); i < p_all * m; i += kThreads) {
-      const int p = i / m, beam = i - p * m;
-      const Complex correction{f[beam * wide + p], f[beam * wide + p_all + p]};
-      mean_all[candidate * p_all * m + i] = posterior_mean(z[i], eigenvalue[p], noise_level(noise[beam]), correction);
-    }
-    for (int beam = static_cast<int>(threadIdx.x); beam < m; beam += kThreads)
-      var_all[candidate * m + beam] =
-          posterior_var(eigenvalue, p_all, noise_level(noise[beam]), f[beam * wide + 2 * p_all], s.subcarriers);
+    for_beams(p_all + 1, m, [=](int p, int beam) {
+      const float level = noise_level(noise[beam]);
+      const float* const f = trunk + beam * wide;
+      if (p < p_all) {
+        const std::int64_t i = candidate * p_all * m + p * m + beam;
+        mean[i] = posterior_mean(z[p * m + beam], eigenvalue[p], level, {f[p], f[p_all + p]});
+      } else {
+        var[candidate * m + beam] = posterior_var(eigenvalue, p_all, level, f[2 * p_all], s.subcarriers);
+      }
+    });
   }
 }
 

@@ -1,0 +1,143 @@
+"""The score network's CUDA kernels beside torch in bfloat16, in a graph, on a GPU, and what bounds one pass, derived.
+
+Torch gets the used candidates only, the kernels all places and the number of those in use, as in a detection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from bench_cuda_kernels import graph_us
+from timing import report
+
+from jadce_fast import _core
+from jadce_fast.network import BeamNetwork
+from jadce_fast.prior import load_prior
+
+M = 32
+CLOCK = 990e12 / (132 * 4096)  # of an H200: its data sheet's bfloat16 flop/s over flops a cycle
+SHARED, L2 = 128, 64  # bytes a cycle of one multiprocessor
+WAIT = 150  # cycles that a layer adds until all warps work, and after the first ones have ended; assumed
+
+
+def one_pass(network: BeamNetwork) -> dict[str, float]:
+    """What beam_network_tensor.cu moves for one candidate on one multiprocessor; microseconds at the limits."""
+
+    def up(count: int) -> int:
+        return -(-count // 16) * 16
+
+    shape, p = network.architecture, network.coefficients
+    rows, width, hidden = up(M), up(shape["width"]), up(shape["hidden"])
+    blocks, taps = shape["blocks"], shape["taps"]
+    layers = [(up(3 * p + 1), width), *[(width, hidden), (hidden, width)] * blocks, (width, up(2 * p + 1))]
+    weights = sum(4 * o + 2 * o * i for i, o in layers) + blocks * 4 * width * (1 + taps)
+    products = sum(rows * o * i for i, o in layers)
+    moved = weights  # written once
+    for i, o in layers:
+        beams = 32 if rows % 32 == 0 and o // 16 * rows // 32 >= 4 else 16
+        moved += rows // beams * (o // 16) * (i // 16) * 32 * (beams + 16)
+    moved += rows * (4 * width + 4 * up(2 * p + 1)) + rows * 2 * width + blocks * rows * (2 * hidden + 8 * width)
+    moved += blocks * (M // 8 * width * 4 * (8 + 2 * taps) + 2 * M * width)
+    waits = 3 * blocks + 4
+    shared_us, l2_us, tensor_us, wait_us = (
+        1e6 / CLOCK * x for x in (moved / SHARED, weights / L2, products / 2048, waits * WAIT)
+    )
+    return {
+        "weights kB": weights / 1e3,
+        "from L2 us": l2_us,
+        "shared memory kB": moved / 1e3,
+        "its us": shared_us,
+        "products us": tensor_us,
+        "layers": waits,
+        "their waits us": wait_us,
+        "pass us": max(shared_us, l2_us, tensor_us) + wait_us,
+    }
+
+
+def launches(network: BeamNetwork, batch: int, used: int, places: int) -> dict[str, Callable[[int], Any]]:
+    """Kernels and torch as functions of a stream."""
+    p, blocks = network.coefficients, list(network.body)
+    rng = np.random.default_rng(0)
+    layers = [network.inp, *(x for b in blocks for x in (b.depthwise, b.expand, b.mix)), network.out]
+    z = torch.from_numpy(rng.standard_normal((batch, places, p, M, 2)).astype(np.float32)).cuda()
+    noise = torch.full((batch, places, M), 0.1, device="cuda")
+    count = torch.full((batch,), used, dtype=torch.int32, device="cuda")
+    dilation = torch.tensor([b.depthwise.dilation for b in blocks], dtype=torch.int32, device="cuda")
+    eigenvalue = network.eigenvalues.cuda()
+    width, taps = blocks[0].depthwise.weight.shape
+    calls: dict[str, Callable[[int], Any]] = {}
+    outputs = []
+    for suffix in ("", "_tensor"):
+        packed = [
+            getattr(_core, f"pack_{'depthwise' if hasattr(x, 'dilation') else 'dense'}{suffix}")(
+                x.weight.detach().numpy(), x.bias.detach().numpy()
+            )
+            for x in layers
+        ]
+        weights = torch.from_numpy(np.concatenate(packed)).cuda()
+        mean, var = torch.zeros_like(z), torch.zeros_like(noise)
+
+        def kernel(stream: int, suffix: str = suffix, weights: Any = weights, mean: Any = mean, var: Any = var) -> None:
+            getattr(_core, f"cuda_beam_network{suffix}")(
+                *(x.data_ptr() for x in (z, noise, eigenvalue, weights, dilation, count)),
+                *(0, 1, places, network.subcarriers, M, p, width, blocks[0].expand.weight.shape[0], len(blocks), taps),
+                *(batch, mean.data_ptr(), var.data_ptr(), stream),
+            )
+
+        calls[f"kernel{suffix}"] = kernel
+        outputs.append(mean)
+    plain = load_copy(network)
+    split = torch.cat([z[..., 0], z[..., 1]], 2)[:, :used].reshape(-1, 2 * p, M).contiguous()
+    level = noise[:, :used].reshape(-1, M).contiguous()
+    for name, module in (("torch", plain), ("torch.compile", torch.compile(plain))):
+
+        def run(_: int, module: Any = module) -> Any:
+            with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
+                return module(split, level)[0]
+
+        calls[name] = run
+    for call in (calls["kernel"], calls["kernel_tensor"]):
+        call(torch.cuda.current_stream().cuda_stream)
+    expected = torch.cat([outputs[0][..., 0], outputs[0][..., 1]], 2)[:, :used].reshape(-1, 2 * p, M)
+    assert (outputs[1] - outputs[0])[:, :used].norm() <= 0.02 * expected.norm()
+    assert (calls["torch"](0) - expected).norm() <= 0.02 * expected.norm()
+    return calls
+
+
+def load_copy(network: BeamNetwork) -> Any:
+    """The network on the GPU."""
+    copy = BeamNetwork(network.eigenvalues, network.subcarriers, **network.architecture)
+    copy.load_state_dict(network.state_dict())
+    return copy.cuda().eval().requires_grad_(False)
+
+
+def main() -> None:
+    networks = {name: load_prior(name).network for name in ("cdl-tiny", "cdl", "cdl-large")}
+    report(
+        "One pass of the network on tensor cores, derived", [{"prior": n} | one_pass(x) for n, x in networks.items()]
+    )
+    if not (torch.cuda.is_available() and _core.cuda_built):
+        print("CUDA network: not measured, no GPU:", _core.cuda_devices()[1])
+        return
+    rows = []
+    for name, network in networks.items():
+        for batch, used, places in ((1, 47, 64), (1, 164, 256), (100, 47, 64)):
+            row: dict[str, object] = {"prior": name, "blocks": batch, "candidates": used}
+            for what, call in launches(network, batch, used, places).items():
+                try:
+                    time = graph_us([call])
+                except RuntimeError as error:  # torch.compile needs a compiler that not every machine has
+                    print(f"{what}: {error}")
+                    continue
+                row |= {f"{what} p50 us": 1e3 * time["p50_ms"], f"{what} p99 us": 1e3 * time["p99_ms"]}
+            flop = 2 * network.multiplications(M) * batch * used
+            row["tensor Tflop/s"] = flop / float(row["kernel_tensor p50 us"]) / 1e6  # type: ignore[arg-type]
+            rows.append(row)
+    report(f"CUDA network on {torch.cuda.get_device_name()}, in a graph", rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Prints the table of docs/design.md: what sixteen-bit operands of the network's matrix products do to a detection.
+
+``python scripts/rounding.py``, a few minutes: as the tensor cores of a GPU compute, emulated in torch on the CPU.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+
+import jadce_fast as jf
+from jadce_fast.prior import Prior, load_prior
+from jadce_fast.simulation.drop import Drop, Scenario, draw_drop
+
+KINDS = {"single precision": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+SNR_DB, DROPS = (0.0, 10.0, 20.0, 30.0, 40.0), 12
+
+
+class Rounded(torch.nn.Module):
+    """A dense layer with rounded weights and inputs."""
+
+    def __init__(self, layer: torch.nn.Linear, kind: torch.dtype) -> None:
+        super().__init__()
+        self.weight, self.bias, self.kind = layer.weight.to(kind).float(), layer.bias, kind
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """See `torch.nn.Linear`."""
+        return torch.nn.functional.linear(x.to(self.kind).float(), self.weight, self.bias)
+
+
+class TorchPrior:
+    """A prior whose network runs in torch, its dense layers' operands rounded."""
+
+    def __init__(self, prior: Prior, kind: torch.dtype | None) -> None:
+        self.subcarriers, self.basis, self.eigenvalues = prior.subcarriers, prior.basis, prior.eigenvalues
+        self.beam_gain, self.beam_weight = prior.beam_gain, prior.beam_weight
+        self.network = copy.deepcopy(prior.network)
+        if kind is not None:
+            self.network.inp, self.network.out = Rounded(self.network.inp, kind), Rounded(self.network.out, kind)
+            for block in self.network.body:
+                block.expand, block.mix = Rounded(block.expand, kind), Rounded(block.mix, kind)
+
+    def denoise(self, z: np.ndarray, v: np.ndarray, devices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `jadce_fast.prior.Prior.denoise`."""
+        with torch.inference_mode():
+            mean, var = self.network(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(v))
+        real, imag = np.split(mean.numpy(), 2, axis=1)
+        return (real + 1j * imag).astype(np.complex64), var.numpy()
+
+
+def lost(drop: Drop, prior: TorchPrior) -> tuple[float, int]:
+    """Normalised error of a detection, and devices missed or wrongly found."""
+    out = jf.Receiver(drop.pilots, drop.y.shape[2], prior, 0.05).detect(drop.y, drop.noise_var)
+    found = dict(zip(out.active.tolist(), out.channels, strict=True))
+    error = sum(np.linalg.norm(h - found.get(int(k), 0)) ** 2 for k, h in zip(drop.active, drop.channels, strict=True))
+    return float(error / np.linalg.norm(drop.channels) ** 2), len(set(found) ^ set(drop.active.tolist()))
+
+
+def main() -> None:
+    print(f"| prior, operands | {' | '.join(f'{x:g} dB' for x in SNR_DB)} | wrong |\n|" + "---|" * (len(SNR_DB) + 2))
+    drops = {snr_db: [draw_drop(Scenario(snr_db=snr_db), seed=seed) for seed in range(DROPS)] for snr_db in SNR_DB}
+    for name in ("cdl", "cdl-tiny"):
+        for label, kind in KINDS.items():
+            prior, wrong, cells = TorchPrior(load_prior(name), kind), 0, []
+            for some in drops.values():
+                errors, mistakes = zip(*[lost(drop, prior) for drop in some], strict=True)
+                wrong += sum(mistakes)
+                cells.append(f"{10 * np.log10(np.mean(errors)):.2f}".replace("-", "−"))
+            print(f"| `{name}`, {label} | {' | '.join(cells)} | {wrong} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
