@@ -1,64 +1,133 @@
-"""The CUDA gather kernel against the same product in torch, on a GPU. Says so and ends where there is none."""
+"""Detections on a GPU, from the block on the device to results there, and with host transfers; in the same run the
+same algorithm in torch, batches of blocks, and the memory of 100 000 devices. Says so and ends where there is no GPU.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
-from timing import report, summary
+from gpu_timing import events
+from plain_receivers import torch_detect
+from timing import measure, report
 
-from jadce_fast import _core, dft_pilots, ops
+import jadce_fast as jf
+from jadce_fast import _core
+from jadce_fast.simulation.drop import Drop, Scenario, draw_drop
+
+BLOCKS = 100
+AIRTIME_MS = {20: 0.714, 40: 1.43}  # of T OFDM symbols at 30 kHz
+CASES = (
+    *((800, 20, prior, network) for prior in ("cdl", "cdl-tiny") for network in ("bf16", "fp32", "torchscript")),
+    (800, 20, "gaussian", "auto"),
+    *((3000, 40, prior, "auto") for prior in ("cdl", "cdl-tiny", "gaussian")),
+)
 
 
-def events(call: object, runs: int = 500) -> dict[str, float]:
-    times = []
-    for _ in range(20):
-        call()
-    for _ in range(runs):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        call()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end))
-    return summary(times)
+def checked(rx: jf.Receiver, drop: Drop, prior: str, power: Any) -> Any:
+    """The detection, after a comparison with the CPU's."""
+    expected = jf.Receiver(drop.pilots, 32, prior, 0.05, power).detect(drop.y, drop.noise_var)
+    out = rx.detect(drop.y, drop.noise_var)
+    assert not isinstance(expected, list)
+    assert not isinstance(out, list)
+    assert np.array_equal(out.active, expected.active)
+    assert np.linalg.norm(out.channels - expected.channels) <= 0.02 * np.linalg.norm(expected.channels)
+    return out
+
+
+def detection(k: int, t: int, prior: str, network: str) -> dict[str, Any]:
+    drop = draw_drop(Scenario(devices=k, symbols=t))
+    rx = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0, device="cuda", network=network)  # type: ignore[arg-type]
+    out = checked(rx, drop, prior, 1.0)
+    y = torch.from_numpy(drop.y).cuda()
+    warm = events(lambda: rx.enqueue(y, drop.noise_var), 2000)
+    cold = events(lambda: rx.enqueue(y, drop.noise_var), 300, cold=True)
+    host = measure(lambda: rx.detect(drop.y, drop.noise_var), seconds=0.5)
+    device = measure(lambda: rx.detect(y, drop.noise_var), seconds=0.5)
+    return {
+        **{"K": k, "T": t, "prior": prior, "network": network, "active": len(out.active)},
+        **{"iterations": out.iterations, "p50 ms": warm["p50_ms"], "p99 ms": warm["p99_ms"]},
+        **{"max ms": warm["max_ms"], "cold p50 ms": cold["p50_ms"], "cold p99 ms": cold["p99_ms"]},
+        **{"detect() p50 ms": device["p50_ms"], "NumPy to NumPy p50 ms": host["p50_ms"]},
+        **{"of airtime": warm["p99_ms"] / AIRTIME_MS[t]},
+    }
+
+
+def beside_torch(k: int, t: int) -> list[dict[str, Any]]:
+    """Eager torch on the GPU and with its network compiled, beside ours for the same block."""
+    drop, prior = draw_drop(Scenario(devices=k, symbols=t)), jf.load_prior("cdl")
+    rx = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0, device="cuda")
+    y = torch.from_numpy(drop.y).cuda()
+    ours = measure(lambda: rx.detect(y, drop.noise_var), seconds=0.5)
+    rows: list[dict[str, Any]] = []
+    network = prior.network.cuda()
+    for name, call in (("eager", network), ("torch.compile", torch.compile(network, dynamic=True))):
+
+        def plain(call: Any = call) -> Any:
+            return torch_detect(y, drop.noise_var, 0.05, drop.pilots, prior, call)
+
+        try:
+            active, channels = plain()
+        except RuntimeError as error:  # torch.compile needs a compiler that not every machine has
+            print(f"{name}: {str(error).splitlines()[0]}")
+            continue
+        out = rx.detect(y, drop.noise_var)
+        assert not isinstance(out, list)
+        assert torch.equal(active, out.active)
+        assert (channels - out.channels).norm() <= 0.05 * out.channels.norm()
+        time = measure(plain, seconds=1.0)
+        row = {"K": k, "T": t, "torch": name, "torch p50 ms": time["p50_ms"], "ours p50 ms": ours["p50_ms"]}
+        rows.append(row | {"x torch": time["p50_ms"] / ours["p50_ms"]})
+    network.cpu()
+    return rows
+
+
+def batches(prior: str) -> dict[str, Any]:
+    """Throughput of BLOCKS blocks at once and one at a time."""
+    scenario = Scenario(devices=800, symbols=20)
+    first = draw_drop(scenario)
+    drops = [draw_drop(scenario, trial=i, pilots=first.pilots) for i in range(BLOCKS)]
+    y = torch.from_numpy(np.stack([drop.y for drop in drops])).cuda()
+    one = jf.Receiver(first.pilots, 32, prior, 0.05, 1.0, device="cuda")
+    many = jf.Receiver(first.pilots, 32, prior, 0.05, 1.0, device="cuda", batch=BLOCKS)
+    single = [one.detect(block, first.noise_var) for block in y]
+    together = many.detect(y, first.noise_var)
+    assert isinstance(together, list)
+    assert all(torch.equal(a.active, b.active) for a, b in zip(single, together, strict=True))  # type: ignore[union-attr]
+
+    def each() -> None:
+        for block in y:
+            one.enqueue(block, first.noise_var)
+
+    alone, batch = events(each, 50)["p50_ms"], events(lambda: many.enqueue(y, first.noise_var), 200)["p50_ms"]
+    rates = {"one at a time, blocks/s": 1e3 * BLOCKS / alone, "batched, blocks/s": 1e3 * BLOCKS / batch}
+    return {"K": 800, "T": 20, "prior": prior, "blocks": BLOCKS, **rates, "x one at a time": alone / batch}
+
+
+def large(prior: str) -> dict[str, Any]:
+    drop = draw_drop(Scenario(devices=100_000, symbols=64, activity_rate=0.001))
+    torch.cuda.synchronize()
+    free = torch.cuda.mem_get_info()[0]
+    rx = jf.Receiver(drop.pilots, 32, prior, 0.001, device="cuda")
+    out = rx.detect(drop.y, drop.noise_var)
+    assert not isinstance(out, list)
+    used = free - torch.cuda.mem_get_info()[0]
+    assert prior == "gaussian" or np.array_equal(out.active, drop.active)
+    y = torch.from_numpy(drop.y).cuda()
+    time = events(lambda: rx.enqueue(y, drop.noise_var), 50)
+    return {"K": 100_000, "T": 64, "prior": prior, "device MB": used / 2**20, "detection p50 ms": time["p50_ms"]}
 
 
 def main() -> None:
     if not (torch.cuda.is_available() and _core.cuda_built):
-        print("CUDA gather: not measured, no GPU:", _core.cuda_devices()[1])
+        print("CUDA detections: not measured, no GPU:", _core.cuda_devices()[1])
         return
-    a, b = (
-        torch.empty(1 << 28, dtype=torch.uint8, device="cuda"),
-        torch.empty(1 << 28, dtype=torch.uint8, device="cuda"),
-    )
-    bandwidth = 2 * a.nbytes / events(lambda: b.copy_(a), 50)["p50_ms"] / 1e6
-    rows = []
-    for devices, symbols, candidates in ((800, 20, 40), (800, 20, 800), (3000, 40, 160)):
-        rng = np.random.default_rng(0)
-        pilots = dft_pilots(devices, symbols, 48)
-        basis = np.linalg.qr(rng.standard_normal((48, 48)))[0][:, :12].astype(np.complex64)
-        plan = ops.Transform(pilots, 32, basis)
-        r = torch.randn(symbols, 48, 32, dtype=torch.complex64, device="cuda")
-        index = torch.from_numpy(rng.permutation(devices)[:candidates]).cuda()
-        q = torch.from_numpy(pilots.select(index.cpu().numpy())).cuda().permute(1, 2, 0).conj().resolve_conj()
-        v = torch.from_numpy(basis).cuda().conj().resolve_conj()
-
-        def plain(q=q, r=r, v=v):
-            x = q @ r.transpose(0, 1)  # (N, A, M)
-            return (v.T @ x.reshape(48, -1)).reshape(12, -1, 32).transpose(0, 1)
-
-        found, expected = ops.gather(plan, r, index), plain()
-        assert (found - expected).norm() <= 1e-5 * expected.norm()
-        ours, theirs = events(lambda: ops.gather(plan, r, index)), events(plain)
-        bytes_moved = r.nbytes + found.nbytes + pilots.rows.size * 4
-        floor = bytes_moved / bandwidth / 1e6
-        rows.append(
-            {"K": devices, "T": symbols, "devices": candidates}
-            | {"kernel p50 ms": ours["p50_ms"], "p99 ms": ours["p99_ms"], "torch p50 ms": theirs["p50_ms"]}
-            | {"faster": theirs["p50_ms"] / ours["p50_ms"], "of bandwidth": floor / ours["p50_ms"]}
-        )
-    print(f"copy bandwidth {bandwidth:.0f} GB/s")
-    report(f"CUDA gather on {torch.cuda.get_device_name()}, launch and Python call included", rows)
+    name = torch.cuda.get_device_name()
+    report(f"Detection on {name}, N=48, M=32, rate 0.05, CDL-C, 10 dB, power known", [detection(*c) for c in CASES])
+    report("The same algorithm in torch", [row for size in ((800, 20), (3000, 40)) for row in beside_torch(*size)])
+    report("Batches", [batches(prior) for prior in ("cdl", "cdl-tiny", "gaussian")])
+    report("100 000 devices", [large(prior) for prior in ("cdl", "gaussian")])
 
 
 if __name__ == "__main__":

@@ -1,149 +1,153 @@
 """Every CUDA kernel of an iteration against its floor, in a graph, on a GPU. Says so and ends where there is none.
 
-Data stay in the second-level cache between runs, as between the kernels of a detection.
+Kernels get the arguments that a planned receiver gives them, in the state that it is in after three iterations. Data
+stay in the second-level cache between runs, as between the kernels of a detection. Matched-filter energies are compared
+with the FFT of torch, and of CuPy where it is installed, on the dense state.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
-import numpy as np
 import torch
-from gpu_floors import OTHER_CHOICES, M, N, P, floor_us, kernels
-from timing import report, summary
+from gpu_floors import TENSOR_KERNEL, M, N, P, floor_us, kernels
+from gpu_timing import events, graph_ms, limits
+from timing import report
 
-from jadce_fast import _core, _cuda, dft_pilots
-from jadce_fast.prior import load_prior
+import jadce_fast as jf
+from jadce_fast import _core, receiver
+from jadce_fast.simulation.drop import Scenario, draw_drop
 
-REPEATS = 20  # launches in a graph
+ROUNDS = 100_000  # of one loop: kernels are called again and again
 
 
-def launches(native: Any, device: str, k: int, t: int, a: int) -> dict[str, Callable[[int], None]]:
-    """Kernels as functions of a stream: K devices, T symbols, A candidates, unknown power."""
-    rng = np.random.default_rng(0)
-    prior = load_prior("cdl")
-    pilots = dft_pilots(k, t, N)
-    held: list[torch.Tensor] = []
+class Recorder:
+    """A native module that remembers the calls of kernels."""
 
-    def at(values: Any, dtype: Any = np.float32) -> int:
-        """Address of a copy on the device."""
-        held.append(torch.from_numpy(np.array(values, dtype)).to(device))
-        return held[-1].data_ptr()
+    def __init__(self, native: Any) -> None:
+        self.native, self.calls = native, {}
 
-    def noise(*shape: int) -> int:
-        return at(rng.standard_normal((*shape, 2)).view(np.complex128)[..., 0], np.complex64)
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.native, name)
+        if not name.startswith("cuda_"):
+            return found
 
-    rows, twiddle = _cuda.pilot_tables(pilots)
-    order = pilots.rows.ravel()
-    start = np.concatenate([[0], np.cumsum(np.bincount(order, minlength=k))])
-    levels = 10 ** (np.arange(-18, 9.1, 3) / 10)
-    pairs = np.outer(levels, prior.beam_gain)
-    _, first, index = np.unique(np.round(1e4 * np.log10(pairs)).astype(int), return_index=True, return_inverse=True)
-    product, u, g, j = pairs.ravel()[first], len(first), len(prior.beam_gain), len(levels)
-    quads = -(-u // 4)
-    network = prior.network
-    layers = [network.inp, *(x for b in network.body for x in (b.depthwise, b.expand, b.mix)), network.out]
-    packed = {
-        suffix: np.concatenate(
-            [
-                getattr(native, f"pack_{'depthwise' if hasattr(x, 'dilation') else 'dense'}{suffix}")(
-                    x.weight.detach().numpy(), x.bias.detach().numpy()
-                )
-                for x in layers
-            ]
-        )
-        for suffix in ("", "_tensor")
+        def launch(*arguments: Any) -> None:
+            self.calls[name] = arguments[:-1]
+            found(*arguments)
+
+        return launch
+
+
+def planned(k: int, t: int, prior: str, network: str) -> tuple[Any, Any, Any, Any]:
+    """A receiver in the third iteration of a loop that goes on for ever, its kernels' calls, and its block twice."""
+    drop = draw_drop(Scenario(k, t, N, M))
+    endless = mock.patch.multiple(receiver, _STALLED=math.inf, _SETTLED=math.inf)
+    with endless:
+        rx = jf.Receiver(drop.pilots, M, prior, 0.05, device="cuda", network=network, max_iterations=ROUNDS)
+    detector = rx._gpu.detector
+    recorder = Recorder(detector.machine.native)
+    y = torch.from_numpy(drop.y).to(detector.machine.device)
+    stream = detector.machine.stream()
+    recorder.native.cuda_set_input(y.data_ptr(), drop.noise_var, 1, detector.address("input"), stream)
+    detector._begin(stream)
+    detector.machine = dataclasses.replace(detector.machine, native=recorder)
+    for _ in range(3):
+        detector._iterate(stream, 0)
+    return detector, recorder.calls, drop, y
+
+
+def dense(r: torch.Tensor, rows: torch.Tensor, k: int, basis: torch.Tensor, fft: Any) -> torch.Tensor:
+    """Energies the plain way: scatter to (K, N, M), one inverse FFT a subcarrier and beam, KLT, squares."""
+    state = torch.zeros((k, *r.shape[1:]), dtype=r.dtype, device=r.device)
+    state[rows, torch.arange(r.shape[1], device=r.device)] = r
+    x = fft(state)
+    z = torch.einsum("np,knm->kpm", basis.conj(), x)
+    return z.real.square() + z.imag.square()
+
+
+def ffts() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
+    """Unnormalised inverse transforms over the first axis."""
+    found: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+        "torch": lambda x: torch.fft.ifft(x, dim=0, norm="forward")
     }
-    blocks = network.body
-    found = np.sort(rng.choice(k, a, replace=False))
-    slot_of = np.full(k, -1)
-    slot_of[found] = np.arange(a)
-    y, big, r, seen = (noise(t, N, M) for _ in range(4))
-    z, mean, s = (noise(a, P, M) for _ in range(3))
-    v_a, eta, v_b, level = (at(np.full(max(M, 2), 0.5)) for _ in range(4))
-    mean_v, support_counts, counts = at([0.5]), at([a, 0], np.int32), at([a, 0, k - a], np.int32)
-    power, gram, noise_var = at(np.ones((N, M))), at(np.full((N, t), k)), at(np.full((a, M), 0.1))
-    energy, llr, posterior = at(rng.exponential(size=(P, M, k))), at(np.full(k, -9.0)), at(np.zeros(k))
-    quiet, device_list, chosen = at(np.ones(k), np.uint8), at(found, np.int32), at(np.ones(a))
-    null, slope, offset = at(np.zeros((P, M))), at(np.zeros((M, quads, P, 4))), at(np.zeros((M, quads, 4)))
-    powers, var, place = at(np.ones(a)), at(np.full((a, M), 0.1)), at(np.arange(a), np.int32)
-    slot, support = at(slot_of, np.int32), at(found, np.int32)
-    by_row = at(np.argsort(order, kind="stable"), np.int32), at(start, np.int32)
-    q = (at(rows, np.int32), at(twiddle, np.complex64), 0, at(prior.basis, np.complex64))
-    fft = tuple(at(table, np.complex64) for table in native.fft_tables(k))
-    extrinsic, lam, ones = at(np.full((2, M), 0.1)), at(prior.eigenvalues), at(np.ones(P))
-    sizes = (k, N, t, M, P)
-    arguments: dict[str, tuple[Any, ...]] = {
-        "residual": (y, gram, big, *q, s, support, support_counts, a, *sizes, r, power),
-        "track": (power, gram, level, float(k), 1, 1, k, N, t, M, v_a, eta, v_b),
-        "observe": (big, r, gram, level, v_a, eta, v_b, N, t, M, seen, mean_v),
-        "spectral": (seen, by_row[1], by_row[0], 1.0, q[3], slot, s, *fft, k, N, M, P, 1, 0, energy),
-        "activity_table": (energy, quiet, counts + 8, v_b, ones, lam, at(product), k, M, P, u, null, slope, offset),
-        "activity": (
-            *(energy, slope, offset, at(prior.beam_weight), at(np.full(j, -np.log(j))), at(index, np.int32), -3.0),
-            *(k, M, P, u, g, j, llr, posterior, quiet),
-        ),
-        "select_candidates": (llr, posterior, quiet, -1.0, k, a, device_list, chosen, counts),
-        "gather": (seen, *q, slot, s, device_list, counts, a, *sizes, z),
-        "normalise": (v_b, mean_v, counts, a, 0, N, M, P, z, powers, noise_var),
-        **{
-            f"beam_network{suffix}": (
-                *(z, noise_var, lam, at(weights, weights.dtype), at([b.depthwise.dilation for b in blocks], np.int32)),
-                *(counts, 0, 1, a, N, M, P, network.inp.weight.shape[0], blocks[0].expand.weight.shape[0]),
-                *(len(blocks), blocks[0].depthwise.weight.shape[1], 1, mean, var),
-            )
-            for suffix, weights in packed.items()
-        },
-        "extrinsic": (chosen, powers, var, v_b, counts, 1.3, 0.7, 0, k, M, extrinsic, extrinsic + 4 * M, v_a),
-        "assign": (device_list, counts, a, slot, support, place, support_counts),
-        "combine": (
-            *(chosen, powers, mean, extrinsic, extrinsic + 4 * M, mean_v, place, a, 0.7, 0, M, P, slot, support, s),
-        ),
-        "damp": (seen, extrinsic + 4 * M, 0.7, N * t, M, big),
-    }
-
-    def launch(name: str) -> Callable[[int], None]:
-        return lambda stream, held=held: getattr(native, f"cuda_{name}")(*arguments[name], stream)
-
-    return {name: launch(name) for name in arguments}
+    try:
+        import cupy
+    except ImportError:
+        return found
+    found["CuPy"] = lambda x: torch.from_dlpack(cupy.fft.ifft(cupy.from_dlpack(x), axis=0, norm="forward"))
+    return found
 
 
-def graph_us(calls: list[Callable[[int], None]]) -> dict[str, float]:
-    """Milliseconds of all calls one after another, from replays of a graph that holds them REPEATS times."""
-    graph = torch.cuda.CUDAGraph()
-    for call in calls:
-        call(torch.cuda.current_stream().cuda_stream)
-    torch.cuda.synchronize()
-    with torch.cuda.graph(graph):
-        for _ in range(REPEATS):
-            for call in calls:
-                call(torch.cuda.current_stream().cuda_stream)
-    times = []
-    for _ in range(210):
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end) / REPEATS)
-    return summary(times[10:])
+def plain_us(detector: Any, pilots: jf.Pilots) -> dict[str, float]:
+    """What the plain way takes, after a comparison of the answers; microseconds."""
+    k, rows = pilots.devices, torch.from_numpy(pilots.rows).long().to(detector.seen.device)
+    r, basis = detector.seen[0], detector.basis
+    # Of devices that were never plausible: their energies come from R alone.
+    outside = detector.posterior[0] < 1e-6
+    found = {}
+    for name, fft in ffts().items():
+        expected = dense(r, rows, k, basis, fft).permute(1, 2, 0)[..., outside]
+        assert (detector.energy[0][..., outside] - expected).norm() <= 1e-4 * expected.norm()
+        found[name] = 1e3 * graph_or_events(lambda fft=fft: dense(r, rows, k, basis, fft))
+    return found
+
+
+def graph_or_events(call: Callable[[], Any]) -> float:
+    """Median milliseconds in a graph, or of plain calls where a library cannot be recorded."""
+    try:
+        return graph_ms([lambda stream: call()])["p50_ms"]
+    except RuntimeError:
+        return events(call, 200)["p50_ms"]
 
 
 def main() -> None:
     if not (torch.cuda.is_available() and _core.cuda_built):
         print("CUDA kernels: not measured, no GPU:", _core.cuda_devices()[1])
         return
-    rows = []
-    for k, t, a in ((800, 20, 47), (3000, 40, 164)):
-        calls, floors = launches(_core, "cuda", k, t, a), kernels(k, t, a)
-        for name, call in calls.items():
-            time, floor = graph_us([call]), floor_us(*floors[name])
-            us = {"p50 us": 1e3 * time["p50_ms"], "p99 us": 1e3 * time["p99_ms"], "H200 floor us": floor}
-            rows.append({"K": k, "T": t, "kernel": name} | us)
-        time = graph_us([call for name, call in calls.items() if name not in OTHER_CHOICES])
-        rows.append({"K": k, "T": t, "kernel": "all"} | {f"{p} us": 1e3 * time[f"{p}_ms"] for p in ("p50", "p99")})
+    bound = limits()
+    report(f"Limits of {torch.cuda.get_device_name()}", [dict(bound)])
+    rate = {False: 1e12 * bound["single Tflop/s"], True: 1e12 * bound["bfloat16 Tflop/s"]}
+    rows, against = [], []
+    for k, t in ((800, 20), (3000, 40)):
+        for prior, network in (("cdl", "bf16"), ("cdl", "fp32"), ("gaussian", "auto")):
+            detector, calls, drop, y = planned(k, t, prior, network)
+            count = int(detector.word("candidates")[0])
+            floors = kernels(k, t, count, p=P if prior == "cdl" else N)
+            saved = detector.control.clone()
+
+            def restore(detector: Any = detector, saved: torch.Tensor = saved) -> None:
+                detector.control.copy_(saved)
+
+            launches = {
+                name.removeprefix("cuda_"): lambda stream, name=name, arguments=arguments: getattr(_core, name)(
+                    *arguments, stream
+                )
+                for name, arguments in calls.items()
+            }
+            for name, launch in launches.items():
+                if (prior, network) != ("cdl", "bf16") and name not in ("beam_network", "gaussian", "spectral"):
+                    continue
+                time = graph_ms([launch], restore)
+                moved, flops, *_ = floors[name]
+                floor = 1e6 * max(moved / (1e9 * bound["copy GB/s"]), flops / rate[name == TENSOR_KERNEL])
+                row = {"K": k, "T": t, "prior": prior, "kernel": name, "candidates": count}
+                us = {"p50 us": 1e3 * time["p50_ms"], "p99 us": 1e3 * time["p99_ms"], "floor us": floor}
+                rows.append(row | us | {"of limit": floor / (1e3 * time["p50_ms"]), "H200 us": floor_us(*floors[name])})
+                if name == "spectral":
+                    plain = plain_us(detector, drop.pilots)
+                    times = {f"x {n}": us_ / us["p50 us"] for n, us_ in plain.items()}
+                    against.append({"K": k, "T": t, "prior": prior, "kernel us": us["p50 us"]} | plain | times)
+            time = graph_ms(list(launches.values()), restore)
+            row = {"K": k, "T": t, "prior": f"{prior} {network}", "kernel": "iteration", "candidates": count}
+            rows.append(row | {f"{p} us": 1e3 * time[f"{p}_ms"] for p in ("p50", "p99")})
+            del y
     report(f"CUDA kernels on {torch.cuda.get_device_name()}, in a graph", rows)
+    report("Matched-filter energies of all devices beside an FFT of the dense state, us", against)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_cuda_kernels import graph_us
+from gpu_timing import graph_ms
 from timing import report
 
 from jadce_fast import _core
@@ -128,7 +128,7 @@ def main() -> None:
             row: dict[str, object] = {"prior": name, "blocks": batch, "candidates": used}
             for what, call in launches(network, batch, used, places).items():
                 try:
-                    time = graph_us([call])
+                    time = graph_ms([call])
                 except RuntimeError as error:  # torch.compile needs a compiler that not every machine has
                     print(f"{what}: {error}")
                     continue

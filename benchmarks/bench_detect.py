@@ -32,6 +32,7 @@ def main() -> None:
     rows = []
     for devices, symbols in ((800, 20), (800, 10), (3000, 40)):
         drop = draw_drop(Scenario(devices=devices, symbols=symbols, snr_db=10.0), seed=1)
+        y = torch.from_numpy(drop.y)
         for prior in ("cdl", "cdl-tiny", "gaussian"):
             for power in (1.0, "unknown"):
                 rx = jf.Receiver(drop.pilots, 32, prior, 0.05, power)
@@ -46,9 +47,9 @@ def main() -> None:
                 if power == 1.0 and network:
                     for name, plain in (
                         ("NumPy", lambda: numpy_detect(drop.y, drop.noise_var, 0.05, drop.pilots, rx.prior, threads)),
-                        ("torch", lambda: torch_detect(drop.y, drop.noise_var, 0.05, drop.pilots, rx.prior)),
+                        ("torch", lambda: torch_detect(y, drop.noise_var, 0.05, drop.pilots, rx.prior)),
                     ):
-                        active, channels = plain()
+                        active, channels = (np.asarray(x) for x in plain())
                         assert np.array_equal(active, out.active), name
                         assert abs(nmse_db(active, channels, drop) - ours) < 0.3, name
                         row[f"{name} p50 ms"] = measure(plain, seconds=1.5, least=3)["p50_ms"]

@@ -13,30 +13,27 @@ BANDWIDTH, RATE, TENSOR_RATE = 4.8e12, 67e12, 990e12
 N, M, P = 48, 32, 12
 NETWORK = 32 * (64 * 37 + 4 * (64 * 7 + 2 * 64 * 128) + 25 * 64)  # multiply-adds of `cdl` a candidate
 WEIGHTS = 4 * (64 * 38 + 4 * (64 * 8 + 128 * 65 + 64 * 129) + 25 * 65)  # bytes
+TENSOR_KERNEL = "beam_network_tensor"
 OTHER_CHOICES = ("beam_network", "gaussian")  # than the kernel of an iteration
 PRODUCTS, POWERS, GAINS = 21, 10, 12  # of the mixture of `cdl` with unknown power
 
 
-def kernels(k: int, t: int, a: int) -> dict[str, tuple[float, ...]]:
+def kernels(k: int, t: int, a: int, p: int = P) -> dict[str, tuple[float, ...]]:
     """Bytes, flops and, if on tensor cores, their rate, of every kernel for K devices, T symbols, A candidates."""
-    state, coefficients, energy = 8 * n_t(t) * M, 8 * a * P * M, 4 * k * P * M
+    state, coefficients, energy = 8 * n_t(t) * M, 8 * a * p * M, 4 * k * p * M
     return {
-        "residual": (3 * state + coefficients + 4 * N * M, 8 * a * N * M * (P + t) + 8 * n_t(t) * M),
-        "track": (4 * N * M, 2 * N * M),
-        "observe": (3 * state, 8 * n_t(t) * M),
-        "spectral": (state + coefficients + energy, P * M * (8 * n_t(t) + 5 * k * log2(k) + 5 * k)),
-        "activity_table": (energy + k, k * P * M + 6 * PRODUCTS * P * M),
-        "activity": (energy + 9 * k, k * M * (2 * PRODUCTS * P + 2 * PRODUCTS + 2 * POWERS * GAINS + 2 * POWERS)),
-        "select_candidates": (9 * k, 4 * k),
-        "gather": (state + coefficients, 8 * a * N * M * (t + P)),
-        "normalise": (2 * coefficients, 5 * a * P * M),
+        "residual": (3 * state + coefficients + 4 * N * M, 8 * a * N * M * (p + t) + 8 * n_t(t) * M),
+        "observe": (3 * state + 4 * N * M, 8 * n_t(t) * M + 2 * N * M),
+        "spectral": (state + coefficients + energy, p * M * (8 * n_t(t) + 5 * k * log2(k) + 5 * k)),
+        "activity_table": (energy + k, k * p * M + 6 * PRODUCTS * p * M),
+        "activity": (energy + 9 * k, k * M * (2 * PRODUCTS * p + 2 * PRODUCTS + 2 * POWERS * GAINS + 2 * POWERS)),
+        "select_candidates": (9 * k + 12 * a, 4 * k),
+        "gather": (state + 2 * coefficients, 8 * a * N * M * (t + p) + 5 * a * p * M),
         "beam_network": (2 * coefficients + 8 * a * M + WEIGHTS, 2 * a * NETWORK),
-        "beam_network_tensor": (2 * coefficients + 8 * a * M + WEIGHTS / 2, 2 * a * NETWORK, TENSOR_RATE),
-        "gaussian": (2 * coefficients, 2 * a * P * M),
-        "extrinsic": (4 * a * M, 3 * a * M),
-        "assign": (12 * a, a),
-        "combine": (3 * coefficients, 8 * a * P * M),
-        "damp": (3 * state, 6 * n_t(t) * M),
+        TENSOR_KERNEL: (2 * coefficients + 8 * a * M + WEIGHTS / 2, 2 * a * NETWORK, TENSOR_RATE),
+        "gaussian": (2 * coefficients, 2 * a * p * M),
+        # S, its mean, the output that is kept, R and what was seen, and the probabilities of all devices.
+        "update": (4 * coefficients + 3 * state + 8 * k, 10 * a * p * M + 6 * n_t(t) * M + 3 * a * M),
     }
 
 

@@ -54,14 +54,18 @@ def numpy_detect(y, noise, rate, pilots, prior, threads):
     return active, scipy.fft.ifft(channels, axis=2, norm="ortho")
 
 
-def torch_detect(y, noise, rate, pilots, prior):
-    """The same without the dense state, eager torch; also a fair picture of what torch costs on small tensors."""
-    with torch.inference_mode():
-        y = torch.fft.fft(torch.from_numpy(y), dim=2, norm="ortho")
+def torch_detect(y, noise, rate, pilots, prior, network=None):
+    """The same without the dense state, eager torch; also a fair picture of what torch costs on small tensors.
+
+    On the device of the tensor `y`, where `network` runs too.
+    """
+    network = network or prior.network
+    with torch.inference_mode(), torch.device(y.device):
+        y = torch.fft.fft(y, dim=2, norm="ortho")
         t, n, m = y.shape
-        k, basis = pilots.devices, torch.from_numpy(prior.basis)
+        k, basis = pilots.devices, torch.from_numpy(prior.basis).to(y.device)
         p = basis.shape[1]
-        rows = torch.from_numpy(pilots.rows)
+        rows = torch.from_numpy(pilots.rows).long().to(y.device)
         used, where = torch.unique(rows.flatten(), return_inverse=True)
         subcarrier = torch.arange(n).expand(t, n).flatten()
         twiddle = torch.exp(-2j * math.pi * torch.arange(k) / k).to(torch.complex64)
@@ -88,7 +92,7 @@ def torch_detect(y, noise, rate, pilots, prior):
             post = torch.sigmoid(odds)
             cand = (post > THRESHOLD).nonzero()[:, 0]
             split = torch.cat([z[cand].real, z[cand].imag], 1)
-            mean, var = prior.network(split, v.expand(len(cand), m))
+            mean, var = network(split, v.expand(len(cand), m))
             h = torch.complex(mean[:, :p], mean[:, p:])
             error = float(v.mean())
             if error < best:
@@ -108,14 +112,14 @@ def torch_detect(y, noise, rate, pilots, prior):
             strong = fresh.abs().square().sum((1, 2)) > 1e-7 * n * m
             index, s = merged[strong], fresh[strong]
         active, channels = result
-        return active.numpy(), torch.fft.ifft(channels, dim=2, norm="ortho").numpy()
+        return active, torch.fft.ifft(channels, dim=2, norm="ortho")
 
 
 def _llr(xp, ratio, null, prior):
     """Structured log-likelihood ratio (K,), of energies over their null."""
     beams = []
     for gain, weight in zip(prior.beam_gain.tolist(), prior.beam_weight.tolist(), strict=True):
-        lam = prior.eigenvalues[:, None] if xp is np else torch.from_numpy(prior.eigenvalues)[:, None]
+        lam = prior.eigenvalues[:, None] if xp is np else torch.from_numpy(prior.eigenvalues).to(null.device)[:, None]
         a = 1 + gain * lam / null
         beams.append((ratio * (1 - 1 / a) - xp.log(a)).sum(1) + math.log(weight))
     stacked = xp.stack(beams)

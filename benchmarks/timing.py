@@ -26,9 +26,9 @@ def measure(call: Callable[[], object], *, seconds: float = 2.0, least: int = 10
 
 
 def summary(times: list[float]) -> dict[str, float]:
-    """Median, 99th percentile and number of runs."""
+    """Median, 99th percentile, maximum and number of runs."""
     p50, p99 = np.percentile(times, [50, 99])
-    return {"p50_ms": float(p50), "p99_ms": float(p99), "runs": len(times)}
+    return {"p50_ms": float(p50), "p99_ms": float(p99), "max_ms": max(times), "runs": len(times)}
 
 
 def hardware() -> str:

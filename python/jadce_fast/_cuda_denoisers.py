@@ -57,7 +57,7 @@ class Beams:
             getattr(native, f"pack_{kind}{suffix}")(x.weight.detach().numpy(), x.bias.detach().numpy())
             for x, kind in layers
         ]
-        self._launch = getattr(native, f"cuda_beam_network{suffix}")
+        self._kernel = f"cuda_beam_network{suffix}"
         self._weights = torch.from_numpy(np.concatenate(packed)).to(machine.device)
         dilation = np.array([block.depthwise.dilation for block in blocks], np.int32)
         self._dilation = torch.from_numpy(dilation).to(machine.device)
@@ -70,7 +70,7 @@ class Beams:
         _, n, _, m, p = detector.sizes
         at = detector.address
         tables = (self._eigenvalue.data_ptr(), self._weights.data_ptr(), self._dilation.data_ptr())
-        self._launch(
+        getattr(detector.machine.native, self._kernel)(
             *(at("z"), at("noise"), *tables, count, go, detector.machine.native.control_words, detector.capacity),
             *(n, m, p, *self._shape, detector.batch, at("mean"), at("var"), stream),
         )

@@ -69,7 +69,7 @@ class Detector:
         batch: int,
     ) -> None:
         self.machine, self.rules, self.batch, self.capacity = machine, rules, batch, capacity
-        self._native, self._denoiser = machine.native, denoiser
+        self._denoiser = denoiser
         self._power, self._expected, self._log_odds = power, expected, mixture.log_odds
         self._amplitude = float(np.sqrt(pilots.power))
         self._mean_gram = float(plan.gram.mean(dtype=np.float64))
@@ -106,7 +106,7 @@ class Detector:
             *(("kept_mean", (c, p, m), complex_), ("decided", (c,), word), ("index", (c,), word)),
             ("history", (rules.max_iterations, 2), real),
             *(("active", (c,), torch.int64), ("channels", (c, n, m), complex_), ("channel_var", (c,), real)),
-            *(("activity", (k,), real), ("control", (self._native.control_words,), word)),
+            *(("activity", (k,), real), ("control", (self.machine.native.control_words,), word)),
         ):
             self._held[name] = torch.empty((b, *shape), dtype=dtype, device=machine.device)
         if self._method == "large":
@@ -127,7 +127,7 @@ class Detector:
 
     def word(self, name: str, control: torch.Tensor | None = None) -> torch.Tensor:
         """A member of every block's Control, (batch,), or of those in a copy of `control`."""
-        values = (self.control if control is None else control)[:, self._native.control_fields[name]]
+        values = (self.control if control is None else control)[:, self.machine.native.control_fields[name]]
         return values.view(torch.float32) if name in _REAL_WORDS else values
 
     @property
@@ -138,7 +138,9 @@ class Detector:
     def run(self, y: torch.Tensor, noise_var: float) -> None:
         """Enqueue the detection of y (at most batch, T, N, M) on torch's current stream and return."""
         self.machine.wait(self._done)
-        self._native.cuda_set_input(y.data_ptr(), noise_var, len(y), self.address("input"), self.machine.stream())
+        self.machine.native.cuda_set_input(
+            y.data_ptr(), noise_var, len(y), self.address("input"), self.machine.stream()
+        )
         self._enqueue()
         self._done = self.machine.event()
 
@@ -167,13 +169,16 @@ class Detector:
             _, tables["rotation"], tables["array"] = ops._gram(pilots)  # type: ignore[assignment]
         else:
             tables["rows"], tables["twiddle"] = pilot_tables(pilots)
-            fft = self._native.fft_tables(k)
+            fft = self.machine.native.fft_tables(k)
             points = len(fft[3]) or k
             if points <= _MOST_POINTS:
                 self._method = "block"
             elif len(fft[2]) == 0:
-                self._method, self._first = "large", self._native.fft_split(k)
-                fft = (*self._native.fft_tables(self._first)[:2], *self._native.fft_tables(k // self._first)[:2])
+                self._method, self._first = "large", self.machine.native.fft_split(k)
+                fft = (
+                    *self.machine.native.fft_tables(self._first)[:2],
+                    *self.machine.native.fft_tables(k // self._first)[:2],
+                )
             if self._method != "direct":
                 rows = pilots.rows.ravel()
                 starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=k))])
@@ -187,7 +192,7 @@ class Detector:
         """What enqueues a detection: a graph, made after one trial run that loads all kernels."""
         machine, rules = self.machine, self.rules
         trial = torch.zeros_like(self.y)
-        self._native.cuda_set_input(trial.data_ptr(), 1.0, self.batch, self.address("input"), machine.stream())
+        self.machine.native.cuda_set_input(trial.data_ptr(), 1.0, self.batch, self.address("input"), machine.stream())
         self._begin(machine.stream())
         self._iterate(machine.stream(), 0)
         self._end(machine.stream())
@@ -203,7 +208,7 @@ class Detector:
 
             return machine.capture(unrolled)
 
-        graph = self._native.Graph()
+        graph = self.machine.native.Graph()
         stream = graph.begin()
         self._begin(stream)
         self._iterate(*graph.open_loop())
@@ -220,13 +225,15 @@ class Detector:
         return found[0] if len(found) == 1 else found
 
     def _word(self, name: str) -> int:
-        return int(self.address("control")) + 4 * int(self._native.control_fields[name])
+        return int(self.address("control")) + 4 * int(self.machine.native.control_fields[name])
 
     def _begin(self, stream: int) -> None:
         k, n, t, m, p = self.sizes
         b, at = self.batch, self.address
-        self._native.cuda_beamspace(*at("input", "dft", "rotation"), n, t, m, b, *at("y", "seen", "y_power"), stream)
-        self._native.cuda_begin(
+        self.machine.native.cuda_beamspace(
+            *at("input", "dft", "rotation"), n, t, m, b, *at("y", "seen", "y_power"), stream
+        )
+        self.machine.native.cuda_begin(
             *(*at("input", "y_power"), self._power, self._expected, k, n, t, m, p, self.slots, b),
             *at("control", "slot", "support", "s", "big", "quiet", "activity", "remaining"),
             stream,
@@ -235,7 +242,7 @@ class Detector:
     def _residual(self, of: tuple[str, str], count: str, go: int, capacity: int, big: bool, stream: int) -> None:
         """Residual y - gram big - Q S, with S `of` (coefficients, devices)."""
         at = self.address
-        self._native.cuda_residual(
+        self.machine.native.cuda_residual(
             *(at("y"), self._word("scale"), at("gram"), at("big") if big else 0),
             *at("rows", "twiddle", "array", "basis"),
             *(*at(*of), self._word(count), go, capacity, *self.sizes, self.batch),
@@ -244,7 +251,7 @@ class Detector:
         )
 
     def _iterate(self, stream: int, loop: int) -> None:
-        native, at, word, rules, b = self._native, self.address, self._word, self.rules, self.batch
+        native, at, word, rules, b = self.machine.native, self.address, self._word, self.rules, self.batch
         k, n, t, m, p = self.sizes
         rows, together = -(-p // self._written), self._merge // self._written
         going, run, screen = word("going"), word("run"), word("screen")
@@ -295,7 +302,7 @@ class Detector:
 
     def _energies(self, go: int, stream: int) -> None:
         """Energies of all devices by the method that fits the pilots."""
-        native, at = self._native, self.address
+        native, at = self.machine.native, self.address
         state, sizes = at("slot", "s"), (go, *self.sizes, self._written, self.slots, self.batch)
         fft = at("fft0", "fft1", "fft2", "fft3")
         rows = at("seen", "row_start", "by_row")
@@ -312,13 +319,13 @@ class Detector:
 
     def _end(self, stream: int) -> None:
         at = self.address
-        self._native.cuda_decide(
+        self.machine.native.cuda_decide(
             *(*at("control", "kept_device", "kept_posterior"), self.capacity, self.batch),
             *at("decided", "index"),
             stream,
         )
         self._residual(("kept_mean", "decided"), "kept", 0, self.capacity, False, stream)
-        self._native.cuda_finish(
+        self.machine.native.cuda_finish(
             *at("control", "power", "kept_device", "kept_var", "kept_mean", "index", "basis", "dft", "gain"),
             *(self.capacity, *self.sizes, self.batch),
             *at("active", "channels", "channel_var", "activity"),

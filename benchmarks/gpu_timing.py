@@ -1,0 +1,70 @@
+"""Timers of the GPU benchmarks: events on the device, graphs, cold caches, and the limits measured in the same run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from timing import summary
+
+REPEATS = 20  # calls in a graph
+_FLUSH = 1 << 28  # bytes, more than any second-level cache
+
+
+def events(call: Callable[[], Any], runs: int = 1000, *, cold: bool = False) -> dict[str, float]:
+    """Device milliseconds of `call` from an event before to one after it; `cold`: with nothing in the caches."""
+    junk = torch.empty(_FLUSH, dtype=torch.uint8, device="cuda") if cold else None
+    for _ in range(20):
+        call()
+    times = []
+    for _ in range(runs):
+        if junk is not None:
+            junk.zero_()
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        call()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end))
+    return summary(times)
+
+
+def graph_ms(calls: list[Callable[[int], Any]], before: Callable[[], Any] | None = None) -> dict[str, float]:
+    """Milliseconds of all calls, functions of a stream, one after another in a graph that holds them REPEATS times.
+
+    `before` is called before every replay.
+    """
+    graph = torch.cuda.CUDAGraph()
+    for call in calls:
+        call(torch.cuda.current_stream().cuda_stream)
+    torch.cuda.synchronize()
+    if before is not None:
+        before()
+    with torch.cuda.graph(graph):
+        for _ in range(REPEATS):
+            for call in calls:
+                call(torch.cuda.current_stream().cuda_stream)
+    times = []
+    for _ in range(210):
+        if before is not None:
+            before()
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start.record()
+        graph.replay()
+        end.record()
+        end.synchronize()
+        times.append(start.elapsed_time(end) / REPEATS)
+    return summary(times[10:])
+
+
+def limits() -> dict[str, float]:
+    """Copy bandwidth in GB/s (read plus written), and rates of large matrix products in Tflop/s."""
+    a, b = (torch.empty(1 << 28, dtype=torch.uint8, device="cuda") for _ in range(2))
+    found = {"copy GB/s": 2 * a.nbytes / events(lambda: b.copy_(a), 50)["p50_ms"] / 1e6}
+    size = 8192
+    torch.backends.cuda.matmul.allow_tf32 = False
+    for name, dtype in (("single Tflop/s", torch.float32), ("bfloat16 Tflop/s", torch.bfloat16)):
+        x = torch.randn(size, size, device="cuda", dtype=dtype)
+        found[name] = 2 * size**3 / events(lambda x=x: x @ x, 20)["p50_ms"] / 1e9
+    return found
