@@ -1,15 +1,11 @@
 """The CUDA kernels, emulated and where there is a GPU; what is said about CUDA where there is none."""
 
-import contextlib
-import types
-
 import numpy as np
 import pytest
-import torch
-from kernels import EPS, Out, by_row, control, error, gpu, run, word
+from kernels import EPS, Out, by_row, control, error, run, word
 from problems import SIZES, complex_normal, qpsk_pilots
 
-from jadce_fast import _core, _cuda, dft_pilots, ops, reference
+from jadce_fast import _core, _cuda_transform, dft_pilots, ops, reference
 
 
 def test_says_why_there_is_no_gpu():
@@ -35,7 +31,9 @@ class Problem:
         self.slot = np.full(self.pilots.devices, -1, np.int32)
         self.slot[self.devices[:3]] = np.arange(3)[: len(self.devices)]
         self.tables = (
-            (*_cuda.pilot_tables(self.pilots), None) if kind == "dft" else (None, None, ops._gram(self.pilots)[2])
+            (*_cuda_transform._pilot_tables(self.pilots), None)
+            if kind == "dft"
+            else (None, None, ops._gram(self.pilots)[2])
         )
         self.sizes = (self.pilots.devices, n, self.pilots.symbols, self.m, self.p)
 
@@ -152,7 +150,7 @@ def test_spectral_in_two_passes(backend, devices, first):
     s = complex_normal(rng, 1, 3, m).astype(np.complex64)
     slot = np.full(devices, -1, np.int32)
     slot[devices // 2] = 0
-    _, twiddle = _cuda.pilot_tables(pilots)
+    _, twiddle = _cuda_transform._pilot_tables(pilots)
     tables = [table for length in (first, devices // first) for table in backend.native.fft_tables(length)[:2]]
 
     def call(k=devices):
@@ -300,36 +298,27 @@ def test_direct_in_several_passes(backend):
     r = complex_normal(rng, 2, 31, 2).astype(np.complex64)
     z, energy = run(
         backend,
-        *("cuda_direct", r, *_cuda.pilot_tables(pilots), None, basis, None, None, None, 37, 31, 2, 2, 31, 4, 1, 1),
+        *(
+            "cuda_direct",
+            r,
+            *_cuda_transform._pilot_tables(pilots),
+            None,
+            basis,
+            None,
+            None,
+            None,
+            37,
+            31,
+            2,
+            2,
+            31,
+            4,
+            1,
+            1,
+        ),
         *(Out((37, 31, 2), np.complex64), Out((8, 2, 37))),
     )
     exact = reference.klt_statistics(pilots.select().astype(complex), r, basis)
     assert error(z, exact) <= 16 * EPS
     square = np.add.reduceat(abs(exact) ** 2, np.arange(0, 31, 4), axis=1)
     assert error(energy, square.transpose(1, 2, 0)) <= 32 * EPS
-
-
-@pytest.mark.parametrize("size", SIZES)
-def test_gather_of_torch_tensors(backend, size, monkeypatch):
-    """ops.gather as users call it; without a GPU its Python side runs on the emulator."""
-    p = Problem(size)
-    if backend.native is not _core:
-        monkeypatch.setattr(_cuda, "_core", backend.native)
-        monkeypatch.setattr(torch.cuda, "device", lambda device: contextlib.nullcontext())
-        monkeypatch.setattr(torch.cuda, "current_stream", lambda: types.SimpleNamespace(cuda_stream=0))
-    devices = p.devices.astype(np.int64)
-    found = _cuda.gather(p.plan, backend.put(p.r), backend.put(devices))
-    assert error(found.cpu().numpy(), ops.gather(p.plan, p.r, devices)) <= 16 * EPS
-
-
-@gpu
-def test_gather_refuses_what_does_not_fit():
-    plan = ops.Transform(dft_pilots(20, 4, 3), 5, np.eye(3))
-    r = torch.zeros(4, 3, 5, dtype=torch.complex64, device="cuda")
-    index = torch.zeros(2, dtype=torch.int64, device="cuda")
-    with pytest.raises(TypeError, match="devices: expected a torch tensor on cuda:0, found cpu"):
-        ops.gather(plan, r, index.cpu())
-    with pytest.raises(TypeError, match="r: expected torch.complex64, found torch.complex128"):
-        ops.gather(plan, r.to(torch.complex128), index)
-    with pytest.raises(ValueError, match="r: expected shape"):
-        ops.gather(plan, r[:2], index)

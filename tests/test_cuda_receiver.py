@@ -7,7 +7,7 @@ from kernels import EmulatedMachine, error
 from problems import SIZES, WienerPrior, problem
 
 import jadce_fast as jf
-from jadce_fast import _cuda, _cuda_plan
+from jadce_fast import _cuda, _cuda_transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -94,12 +94,12 @@ def test_the_papers_network(gpu_device):
 @pytest.mark.parametrize("devices", [105, 97, 106])
 def test_other_ways_to_the_statistics(gpu_device, monkeypatch, devices):
     """Two passes where one block's shared memory does not hold K points, and products where K has a large factor."""
-    monkeypatch.setattr(_cuda_plan, "_MOST_POINTS", 64)
+    monkeypatch.setattr(_cuda_transform, "_MOST_POINTS", 64)
     p = problem(**(SIZES["odd"] | dict(devices=devices)), seed=3)
     arguments = dict(prior="gaussian", activity_rate=p.activity_rate, threads=1, max_iterations=3)
     expected = jf.Receiver(p.pilots, 16, **arguments).detect(p.y, p.noise_var)
     rx = jf.Receiver(p.pilots, 16, device="cuda", **arguments)
-    assert rx._gpu.detector._method == ("large" if devices == 105 else "direct")
+    assert rx._gpu.detector.transform.method == ("large" if devices == 105 else "direct")
     same(rx.detect(p.y, p.noise_var), expected)
 
 

@@ -23,49 +23,67 @@ def received(y: Any, shape: tuple[int, int, int], device: torch.device) -> torch
     TypeError, ValueError
         If it is on another device, of another type or shape, or not contiguous.
     """
-    tensor = _on_device(y, device)
+    tensor = _on_device("y", y, device)
     if tensor is None:
         host = y if hasattr(y, "ndim") else _check.as_array("y", y)
         wanted: tuple[int | str, ...] = shape if host.ndim == 3 else ("B", *shape)
         tensor = torch.from_numpy(_check.array("y", host, wanted, np.complex64)).to(device)
     else:
-        if tensor.dtype != torch.complex64:
-            raise TypeError(f"y: expected complex64 on {device}, found {tensor.dtype}")
-        if tensor.requires_grad:
-            raise TypeError("y: expected an array without gradients, found a tensor that requires grad")
-        if tensor.is_conj() or not tensor.is_contiguous():
-            raise ValueError("y: expected a C-contiguous array, found a strided or conjugated view")
+        _check_plain("y", tensor)
         if tensor.ndim not in (3, 4) or tuple(tensor.shape[-3:]) != shape:
             wanted_shape = ", ".join(map(str, shape))
             raise ValueError(f"y: expected shape ({wanted_shape}) or (B, {wanted_shape}), found {tuple(tensor.shape)}")
     return tensor if tensor.ndim == 4 else tensor[None]
 
 
-def _on_device(y: Any, device: torch.device) -> torch.Tensor | None:
-    """`y` as a tensor without a copy if it is a device array; None for what must be transferred."""
-    if isinstance(y, torch.Tensor):
-        if y.device != device:
-            raise TypeError(f"y: expected a tensor on {device} or a NumPy array, found one on {y.device}")
-        return y
-    if isinstance(y, np.ndarray) or not (hasattr(y, "__dlpack__") or hasattr(y, "__cuda_array_interface__")):
+def checked(name: str, array: Any, shape: tuple[int, ...]) -> torch.Tensor:
+    """Return an array on some GPU as a contiguous complex64 tensor of `shape`, without a copy, or raise."""
+    tensor = _on_device(name, array, None)
+    if tensor is None:
+        raise TypeError(f"{name}: expected an array on a GPU, found {type(array).__name__}")
+    _check_plain(name, tensor)
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{name}: expected shape {shape}, found {tuple(tensor.shape)}")
+    return tensor
+
+
+def _check_plain(name: str, tensor: torch.Tensor) -> None:
+    if tensor.dtype != torch.complex64:
+        raise TypeError(f"{name}: expected complex64 on {tensor.device}, found {tensor.dtype}")
+    if tensor.requires_grad:
+        raise TypeError(f"{name}: expected an array without gradients, found a tensor that requires grad")
+    if tensor.is_conj() or not tensor.is_contiguous():
+        raise ValueError(f"{name}: expected a C-contiguous array, found a strided or conjugated view")
+
+
+def _on_device(name: str, array: Any, device: torch.device | None) -> torch.Tensor | None:
+    """`array` as a tensor without a copy if it is a device array; None for what must be transferred."""
+    if isinstance(array, torch.Tensor):
+        if device is not None and array.device != device:
+            raise TypeError(f"{name}: expected a tensor on {device} or a NumPy array, found one on {array.device}")
+        return array
+    if isinstance(array, np.ndarray) or not (
+        hasattr(array, "__dlpack__") or hasattr(array, "__cuda_array_interface__")
+    ):
         return None
-    if hasattr(y, "__dlpack_device__"):
-        kind, number = y.__dlpack_device__()
-        if device.type == "cuda" and (int(kind), int(number)) != (_CUDA_DLPACK, device.index):
-            raise TypeError(f"y: expected an array on {device}, found one on DLPack device ({int(kind)}, {number})")
+    if hasattr(array, "__dlpack_device__"):
+        kind, number = array.__dlpack_device__()
+        if device is not None and device.type == "cuda" and (int(kind), int(number)) != (_CUDA_DLPACK, device.index):
+            found = f"DLPack device ({int(kind)}, {number})"
+            raise TypeError(f"{name}: expected an array on {device}, found one on {found}")
         try:
-            return torch.from_dlpack(y)  # tells the producer the current stream, which then waits for the data
+            return torch.from_dlpack(array)  # tells the producer the current stream, which then waits for the data
         except (BufferError, RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise TypeError(f"y: expected an array that DLPack exports, found {type(y).__name__} ({reason})") from None
-    interface = y.__cuda_array_interface__
-    producer = interface.get("stream")
-    if producer is not None and device.type == "cuda":  # 1 and 2 are the default streams
-        stream = torch.cuda.ExternalStream(0 if producer in (1, 2) else int(producer), device=device)
-        torch.cuda.current_stream(device).wait_stream(stream)
-    tensor = torch.as_tensor(y, device=device)
+            kind, reason = type(array).__name__, str(error).splitlines()[0]
+            raise TypeError(f"{name}: expected an array that DLPack exports, found {kind} ({reason})") from None
+    interface = array.__cuda_array_interface__
+    tensor = torch.as_tensor(array, device=device or "cuda")
     if tensor.data_ptr() != interface["data"][0]:
-        raise TypeError(f"y: expected an array on {device}, found one elsewhere")
+        raise TypeError(f"{name}: expected an array on {tensor.device}, found one elsewhere")
+    producer = interface.get("stream")
+    if producer is not None:  # 1 and 2 are the default streams
+        stream = torch.cuda.ExternalStream(0 if producer in (1, 2) else int(producer), device=tensor.device)
+        torch.cuda.current_stream(tensor.device).wait_stream(stream)
     return tensor
 
 

@@ -6,7 +6,6 @@ What the host does in a CPU detection (receiver.py) is done by the kernels here,
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,11 +14,10 @@ import numpy as np
 import torch
 
 from . import ops
-from ._cuda import Machine, pilot_tables
-from .pilots import Pilots
+from ._cuda import Machine
+from ._cuda_transform import CudaTransform
 
 _REAL_WORDS = ("noise", "received", "power", "scale", "error", "previous", "best", "gamma", "residual")
-_MOST_POINTS = 14528  # of a transform in one block's shared memory
 
 
 @dataclass(frozen=True)
@@ -55,14 +53,12 @@ class Detector:
     def __init__(
         self,
         machine: Machine,
-        pilots: Pilots,
-        gain: np.ndarray[Any, Any],
         plan: ops.Transform,
+        gain: np.ndarray[Any, Any],
         mixture: Mixture,
         rules: Rules,
         denoiser: Any,
         *,
-        beamspace: bool,
         power: float,
         expected: float,
         capacity: int,
@@ -71,17 +67,18 @@ class Detector:
         self.machine, self.rules, self.batch, self.capacity = machine, rules, batch, capacity
         self._denoiser = denoiser
         self._power, self._expected, self._log_odds = power, expected, mixture.log_odds
-        self._amplitude = float(np.sqrt(pilots.power))
         self._mean_gram = float(plan.gram.mean(dtype=np.float64))
         self._uniform = bool(np.ptp(plan.gram) == 0)
-        k, n, t, m = pilots.devices, pilots.subcarriers, pilots.symbols, plan.antennas
-        p, g, c, b = plan.coefficients, plan.groups, capacity, batch
+        self.transform = CudaTransform(machine, plan)
+        self.sizes, self._merge = self.transform.sizes, plan.merge
+        k, n, t, m, p = self.sizes
+        g, c, b = plan.groups, capacity, batch
         self.slots = s = min(k, 2 * capacity)
-        self.sizes, self._merge = (k, n, t, m, p), plan.merge
-        self._held: dict[str, torch.Tensor] = {}
-        self._tables(pilots, gain, plan, mixture, beamspace)
+        self._held = dict(self.transform.tensors)
+        for name, table in {"gain": gain.astype(np.float32), **mixture.tables}.items():
+            self._held[name] = torch.from_numpy(np.array(table)).to(machine.device)
         # One pass over all coefficients at once stores the energy of each; the other ways add them up as they go.
-        self._written = 1 if self._method == "block" else plan.merge  # coefficients in an energy
+        self._written = 1 if self.transform.method == "block" else plan.merge  # coefficients in an energy
         rows = -(-p // self._written)
         u, f = len(mixture.tables["product"]), -(-len(mixture.tables["product"]) // 4) * 4
         self._counts = (u, len(mixture.tables["weight"]), len(mixture.tables["log_power_weight"]))
@@ -109,8 +106,7 @@ class Detector:
             *(("activity", (k,), real), ("control", (self.machine.native.control_words,), word)),
         ):
             self._held[name] = torch.empty((b, *shape), dtype=dtype, device=machine.device)
-        if self._method == "large":
-            self._held["work"] = torch.empty((b, m, k), dtype=complex_, device=machine.device)
+        self._work = self.transform.work(batch)
         self._held["remaining"] = torch.zeros(1, dtype=word, device=machine.device)
         self._held["input"] = torch.zeros(2, dtype=torch.int64, device=machine.device)
         for name in ("z", "noise"):  # what a torch network reads, used or not
@@ -133,7 +129,7 @@ class Detector:
     @property
     def memory(self) -> int:
         """Bytes of device memory held."""
-        return sum(tensor.nbytes for tensor in self._held.values())
+        return sum(x.nbytes for x in (*self._held.values(), self._work) if x is not None)
 
     def run(self, y: torch.Tensor, noise_var: float) -> None:
         """Enqueue the detection of y (at most batch, T, N, M) on torch's current stream and return."""
@@ -145,48 +141,6 @@ class Detector:
         self._done = self.machine.event()
 
     # Planning
-
-    def _tables(
-        self,
-        pilots: Pilots,
-        gain: np.ndarray[Any, Any],
-        plan: ops.Transform,
-        mixture: Mixture,
-        beamspace: bool,
-    ) -> None:
-        """What the kernels only read."""
-        k, m = pilots.devices, plan.antennas
-        tables: dict[str, np.ndarray[Any, Any]] = {
-            "gram": plan.gram,
-            "basis": plan.basis,
-            "gain": np.ascontiguousarray(gain, np.float32),
-            **mixture.tables,
-        }
-        if beamspace:
-            tables["dft"] = (np.exp(-2j * np.pi * np.arange(m) / m) / math.sqrt(m)).astype(np.complex64)
-        self._method, self._first = "direct", 1
-        if pilots.rows is None:
-            _, tables["rotation"], tables["array"] = ops._gram(pilots)  # type: ignore[assignment]
-        else:
-            tables["rows"], tables["twiddle"] = pilot_tables(pilots)
-            fft = self.machine.native.fft_tables(k)
-            points = len(fft[3]) or k
-            if points <= _MOST_POINTS:
-                self._method = "block"
-            elif len(fft[2]) == 0:
-                self._method, self._first = "large", self.machine.native.fft_split(k)
-                fft = (
-                    *self.machine.native.fft_tables(self._first)[:2],
-                    *self.machine.native.fft_tables(k // self._first)[:2],
-                )
-            if self._method != "direct":
-                rows = pilots.rows.ravel()
-                starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=k))])
-                tables["row_start"] = starts.astype(np.int32)
-                tables["by_row"] = np.argsort(rows, kind="stable").astype(np.int32)
-                tables.update({f"fft{i}": table for i, table in enumerate(fft)})
-        for name, value in tables.items():
-            self._held[name] = torch.from_numpy(np.array(value)).to(self.machine.device)
 
     def _record(self) -> Callable[[], None]:
         """What enqueues a detection: a graph, made after one trial run that loads all kernels."""
@@ -244,8 +198,7 @@ class Detector:
         at = self.address
         self.machine.native.cuda_residual(
             *(at("y"), self._word("scale"), at("gram"), at("big") if big else 0),
-            *at("rows", "twiddle", "array", "basis"),
-            *(*at(*of), self._word(count), go, capacity, *self.sizes, self.batch),
+            *(*self.transform.pilots, *at(*of), self._word(count), go, capacity, *self.sizes, self.batch),
             *at("r", "power"),
             stream,
         )
@@ -263,7 +216,10 @@ class Detector:
             *at("v_a", "eta", "v_b", "seen", "history"),
             stream,
         )
-        self._energies(screen, stream)
+        self.transform.statistics(
+            *(at("seen"), at("slot"), at("s"), screen, self._written, self.slots, b, self._work),
+            *(0, at("energy"), stream),
+        )
         native.cuda_activity_table(
             *(at("energy"), at("quiet"), word("quiet")),
             *at("v_b", "multiplicity", "eigenvalue", "product"),
@@ -284,7 +240,7 @@ class Detector:
             *(loop, stream),
         )
         native.cuda_gather(
-            *at("seen", "rows", "twiddle", "array", "basis", "slot", "s", "device"),
+            *(at("seen"), *self.transform.pilots, *at("slot", "s", "device")),
             *(word("candidates"), run, at("v_b"), word("error"), int(self._counts[2] == 1), self.capacity),
             *(*self.sizes, self.slots, b),
             *at("z", "device_power", "noise"),
@@ -299,23 +255,6 @@ class Detector:
             *at("kept_device", "kept_posterior", "kept_var", "kept_mean", "activity", "history"),
             stream,
         )
-
-    def _energies(self, go: int, stream: int) -> None:
-        """Energies of all devices by the method that fits the pilots."""
-        native, at = self.machine.native, self.address
-        state, sizes = at("slot", "s"), (go, *self.sizes, self._written, self.slots, self.batch)
-        fft = at("fft0", "fft1", "fft2", "fft3")
-        rows = at("seen", "row_start", "by_row")
-        if self._method == "block":
-            native.cuda_spectral(*rows, self._amplitude, at("basis"), *state, *fft, *sizes, 0, at("energy"), stream)
-        elif self._method == "large":
-            native.cuda_spectral_large(
-                *(*rows, *at("twiddle", "basis"), *state, self._first, *fft, *sizes),
-                *(at("work"), 0, at("energy"), stream),
-            )
-        else:
-            pilots = at("rows", "twiddle", "array", "basis")
-            native.cuda_direct(at("seen"), *pilots, *state, *sizes, 0, at("energy"), stream)
 
     def _end(self, stream: int) -> None:
         at = self.address

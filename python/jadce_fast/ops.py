@@ -1,4 +1,8 @@
-"""Stateless operations on NumPy arrays: the kernels one by one, for tests, benchmarks and other algorithms.
+"""Stateless operations on arrays: the kernels one by one, for tests, benchmarks and other algorithms.
+
+NumPy arrays stay on the CPU. :func:`beamspace`, :func:`matched_filter`, :func:`energies`, :func:`gather` and
+:func:`project` also take torch, CuPy and other arrays on a GPU, run there on torch's current stream, and return arrays
+of the same kind.
 
 Operations on one plan may be called from several threads; they take turns.
 
@@ -9,7 +13,7 @@ where one is given. Receivers run the same kernels without allocating.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +77,8 @@ class Transform:
         self.groups = -(-self.coefficients // self.merge)
         threads = default_threads() if threads is None else _check.integer("threads", threads, 1, 1024)
         self.gram, self.rotation, array = _gram(pilots)
-        self.on_device: dict[Any, Any] = {}  # tables copied to GPUs
+        self.beamspace = bool(beamspace)
+        self.on_device: dict[Any, Any] = {}  # a CudaTransform per GPU
         rows = None if pilots.rows is None else np.ascontiguousarray(pilots.rows.T, dtype=np.int32)
         self.native = _core.Transform(
             rows=rows,
@@ -128,8 +133,23 @@ def _out(out: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:
     return out
 
 
+def _gpu(array: Any, out: Any = None) -> Any:
+    """The operations on a GPU if `array` is there, else None."""
+    if isinstance(array, np.ndarray) or not (
+        getattr(array, "is_cuda", False) or hasattr(array, "__cuda_array_interface__")
+    ):
+        return None
+    if out is not None:
+        raise ValueError("out: expected None with arrays on a GPU")
+    from . import _cuda_ops
+
+    return _cuda_ops
+
+
 def beamspace(plan: Transform, y: npt.ArrayLike) -> Complex:
     """Unitary DFT over antennas, (T, N, M) to (T, N, M); it commutes with the pilots."""
+    if (gpu := _gpu(y)) is not None:
+        return cast(Complex, gpu.beamspace(plan, y))
     result: Complex = plan.native.beamspace(plan._measurements("y", y))
     return result
 
@@ -153,6 +173,8 @@ def matched_filter(plan: Transform, r: npt.ArrayLike, out: Complex | None = None
     -------
     ndarray of complex64, shape (K, P, M)
     """
+    if (gpu := _gpu(r, out)) is not None:
+        return cast(Complex, gpu.matched_filter(plan, r))
     result: Complex = _out(out, (plan.pilots.devices, plan.coefficients, plan.antennas), np.complex64)
     plan.native.statistics(plan._measurements("r", r), result)
     return result
@@ -160,21 +182,17 @@ def matched_filter(plan: Transform, r: npt.ArrayLike, out: Complex | None = None
 
 def energies(plan: Transform, r: npt.ArrayLike, out: Float | None = None) -> Float:
     """Energies |z|^2 of all devices, (K, groups, M) float32, without storing the statistics themselves."""
+    if (gpu := _gpu(r, out)) is not None:
+        return cast(Float, gpu.energies(plan, r))
     result: Float = _out(out, (plan.pilots.devices, plan.groups, plan.antennas), np.float32)
     plan.native.energies(plan._measurements("r", r), result)
     return result
 
 
 def gather(plan: Transform, r: npt.ArrayLike, devices: npt.ArrayLike, out: Complex | None = None) -> Complex:
-    """Matched-filter statistics of some devices, (A, P, M): rows `devices` of :func:`matched_filter`.
-
-    With torch tensors on a GPU (both of them, partial-DFT pilots) it runs there and returns one; `out` is for the CPU.
-    """
-    if getattr(r, "is_cuda", False):
-        from . import _cuda
-
-        on_gpu: Complex = _cuda.gather(plan, r, devices)
-        return on_gpu
+    """Matched-filter statistics of some devices, (A, P, M): rows `devices` of :func:`matched_filter`."""
+    if (gpu := _gpu(r, out)) is not None:
+        return cast(Complex, gpu.gather(plan, r, devices))
     index = plan._devices(devices)
     result: Complex = _out(out, (len(index), plan.coefficients, plan.antennas), np.complex64)
     plan.native.gather(plan._measurements("r", r), index, result)
@@ -201,6 +219,8 @@ def project(
     -------
     ndarray of complex64, shape (T, N, M)
     """
+    if (gpu := _gpu(coefficients, out)) is not None:
+        return cast(Complex, gpu.project(plan, devices, coefficients))
     index = plan._devices(devices)
     shape = (plan.pilots.symbols, plan.pilots.subcarriers, plan.antennas)
     values = _check.array("coefficients", coefficients, (len(index), plan.coefficients, plan.antennas), np.complex64)

@@ -156,7 +156,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._gpu: Any = None
         if machine is not None:
-            self._gpu = self._plan_gpu(machine, unit, activity, network, beams)
+            self._gpu = self._plan_gpu(machine, activity, network)
             return
         self._network = _native_network(p)
         self._native = _core.Receiver(
@@ -168,7 +168,7 @@ class Receiver:
             network=self._network,
         )
 
-    def _plan_gpu(self, machine: _cuda.Machine, unit: Pilots, activity: Any, network: Any, beams: bool) -> Any:
+    def _plan_gpu(self, machine: _cuda.Machine, activity: Any, network: Any) -> Any:
         from ._cuda_denoisers import denoiser
         from ._cuda_plan import Detector, Mixture, Rules
         from ._cuda_receiver import CudaReceiver
@@ -187,13 +187,11 @@ class Receiver:
         with machine.here():
             detector = Detector(
                 machine,
-                unit,
-                self._gain,
                 self._plan,
+                self._gain,
                 Mixture(ops.activity_tables(*activity), self._log_odds),
                 rules,
                 denoiser(machine, self.prior, self.antennas, network),
-                beamspace=beams,
                 power=0.0 if self.power is None else self.power * self._mean_gain,
                 expected=max(self.activity_rate * self.pilots.devices, 1.0),
                 capacity=self.capacity,

@@ -1,0 +1,89 @@
+"""jadce_fast.ops on arrays of a GPU, against the CPU's; without a GPU their Python side runs on the emulator."""
+
+import numpy as np
+import pytest
+import torch
+from kernels import EPS, error, gpu
+from problems import SIZES, complex_normal, qpsk_pilots
+
+from jadce_fast import _cuda_ops, _cuda_transform, dft_pilots, ops
+
+
+class Case:
+    """A plan, measurements, some devices and their coefficients, on the CPU and as tensors."""
+
+    def __init__(self, size, kind, device, merge=1):
+        p, rng = SIZES[size], np.random.default_rng(0)
+        k, n, t, m = p["devices"], p["subcarriers"], p["symbols"], p["antennas"]
+        pilots = (dft_pilots if kind == "dft" else qpsk_pilots)(k, t, n)
+        basis = np.linalg.qr(complex_normal(rng, n, n))[0][:, : max(1, n - 1)]
+        self.plan = ops.Transform(pilots, m, basis, merge=merge)
+        self.r = complex_normal(rng, t, n, m).astype(np.complex64)
+        self.devices = rng.permutation(k)[:7]
+        self.s = complex_normal(rng, len(self.devices), basis.shape[1], m).astype(np.complex64)
+        self.on_device = [torch.from_numpy(x).to(device) for x in (self.r, self.devices, self.s)]
+
+
+@pytest.mark.parametrize("kind", ["dft", "qpsk"])
+@pytest.mark.parametrize("size", SIZES)
+def test_operations(gpu_device, size, kind):
+    """Both add up T N products, or T A, in single precision, in another order."""
+    c = Case(size, kind, gpu_device)
+    r, devices, s = c.on_device
+    for found, expected in (
+        (_cuda_ops.beamspace(c.plan, r), ops.beamspace(c.plan, c.r)),
+        (_cuda_ops.gather(c.plan, r, devices), ops.gather(c.plan, c.r, c.devices)),
+        (_cuda_ops.project(c.plan, devices, s), ops.project(c.plan, c.devices, c.s)),
+    ):
+        assert found.device == gpu_device
+        assert error(found.cpu().numpy(), expected) <= 16 * EPS
+    # All devices: the CPU's direct correlation serves pilots of both kinds.
+    everyone = np.arange(c.plan.pilots.devices)
+    z = ops.gather(c.plan, c.r, everyone)
+    assert error(_cuda_ops.matched_filter(c.plan, r).cpu().numpy(), z) <= 16 * EPS
+    assert np.array_equal(c.on_device[0].cpu().numpy(), c.r)
+
+
+@pytest.mark.parametrize("method", ["block", "large", "direct"])
+@pytest.mark.parametrize("merge", [1, 5])
+def test_energies(gpu_device, monkeypatch, method, merge):
+    if method != "block":
+        monkeypatch.setattr(_cuda_transform, "_MOST_POINTS", 64)
+    c = Case("odd" if method != "direct" else "prime", "dft", gpu_device, merge)
+    found = _cuda_ops.energies(c.plan, c.on_device[0])
+    assert c.plan.on_device[gpu_device].method == method
+    assert error(found.cpu().numpy(), ops.energies(c.plan, c.r)) <= 32 * EPS
+
+
+def test_what_does_not_fit(gpu_device):
+    c = Case("plain", "dft", gpu_device)
+    r, devices, s = c.on_device
+    with pytest.raises(TypeError, match="r: expected complex64 on .*, found torch.complex128"):
+        _cuda_ops.gather(c.plan, r.to(torch.complex128), devices)
+    with pytest.raises(ValueError, match=r"r: expected shape \(12, 8, 8\), found \(2, 8, 8\)"):
+        _cuda_ops.matched_filter(c.plan, r[:2])
+    with pytest.raises(ValueError, match="y: expected a C-contiguous array"):
+        _cuda_ops.beamspace(c.plan, r.transpose(0, 1))
+    with pytest.raises(TypeError, match="devices: expected integers of shape"):
+        _cuda_ops.gather(c.plan, r, devices.to(torch.float32))
+    with pytest.raises(ValueError, match="devices: expected 0 to 63, found 0 to 64"):
+        _cuda_ops.gather(c.plan, r, torch.tensor([0, 64]))
+    with pytest.raises(ValueError, match="coefficients: expected shape"):
+        _cuda_ops.project(c.plan, devices, s[:3])
+    with pytest.raises(TypeError, match="r: expected an array on a GPU, found ndarray"):
+        _cuda_ops.matched_filter(c.plan, c.r)
+
+
+@gpu
+def test_ops_go_where_their_arrays_are():
+    device = torch.device("cuda", torch.cuda.current_device())
+    c = Case("plain", "dft", device)
+    r, devices, _ = c.on_device
+    assert ops.gather(c.plan, r, devices).device == device
+    assert ops.energies(c.plan, r).shape == (64, 7, 8)
+    with pytest.raises(ValueError, match="out: expected None with arrays on a GPU"):
+        ops.matched_filter(c.plan, r, out=np.empty((64, 7, 8), np.complex64))
+    cupy = pytest.importorskip("cupy")
+    found = ops.matched_filter(c.plan, cupy.from_dlpack(r))
+    assert isinstance(found, cupy.ndarray)
+    assert error(cupy.asnumpy(found), ops.matched_filter(c.plan, c.r)) <= 16 * EPS
