@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _check, _core, ops
-from .anneal import Level, leave_one_out, noise_levels, paper_level, preconditioned_level
+from .anneal import Level, coefficients, leave_one_out, noise_levels, paper_level, preconditioned_level
 from .cell import CellPrior
 from .detection import Detection
 
@@ -24,7 +24,6 @@ _FIRST_LEVEL = 5.0  # in units of the root mean square of X that the block shows
 _DIVERGED = 1e3  # mean power of a state, in units of the first level's
 _ATTEMPTS = 6  # of a chain, each with half the step of the one before
 _STREAM = 1 << 24  # steps of one attempt, in the counter of the noise
-_PADDED_OFFSET = -1e30
 
 
 @dataclass(frozen=True)
@@ -176,10 +175,10 @@ class LangevinReceiver:
         u, s, vh = np.linalg.svd(self._pilots)
         self._singular = np.zeros(self.devices)
         self._singular[: len(s)] = s
-        self._right = np.zeros((self.symbols, self.devices), np.complex128)
-        self._right[:, : len(s)] = vh[: len(s)].conj().T
+        self._left, self._right = u[:, : len(s)], vh[: len(s)].conj().T
         self._native = _core.Langevin(
             rotation=np.ascontiguousarray(u, np.complex64),
+            singular=self._singular.astype(np.float32),
             antennas=self.antennas,
             chains=self.chains,
             threads=self.threads,
@@ -267,13 +266,14 @@ class LangevinReceiver:
     def _sample(
         self, y: npt.NDArray[np.complex128], noise: float, progress: Callable[[int, int], None] | None
     ) -> Posterior:
-        self._native.block(np.ascontiguousarray((y @ self._right).T, np.complex64))
         rms = math.sqrt(max(float(np.mean(np.abs(y) ** 2)) / self.devices, 1.0))
         sigmas = noise_levels(_FIRST_LEVEL * rms, self._singular, noise, self.levels)
         waiting, restarts = list(range(self.chains)), 0
         history: tuple[dict[str, float], ...] = ()
         for attempt in range(_ATTEMPTS):
             levels = self._schedule(sigmas, noise, 0.5**attempt)
+            self._native.plan(coefficients(levels))
+            self._native.block(self._force(y, levels))
             waiting, seen = self._run(waiting, levels, attempt, progress)
             history = history or seen
             if not waiting:
@@ -294,6 +294,14 @@ class LangevinReceiver:
             paper_level(float(sigma), s, noise, step * ratio**i, self.beta) for i, sigma in enumerate(sigmas, start=1)
         ]
 
+    def _force(self, y: npt.NDArray[np.complex128], levels: list[Level]) -> npt.NDArray[np.complex64]:
+        """Of all levels, (levels, N, M)."""
+        rank = self._left.shape[1]
+        rotated = (y @ self._right).astype(np.complex64)
+        weight = np.array([level.force[:rank] for level in levels], np.float32)
+        force = (rotated * weight[:, None]) @ self._left.conj().T.astype(np.complex64)  # (levels, M, N)
+        return np.ascontiguousarray(force.transpose(0, 2, 1))
+
     def _run(
         self, chains: list[int], levels: list[Level], attempt: int, progress: Callable[[int, int], None] | None
     ) -> tuple[list[int], tuple[dict[str, float], ...]]:
@@ -301,43 +309,51 @@ class LangevinReceiver:
         native, counter = self._native, attempt * _STREAM
         native.start(chains, self.seed, counter, levels[0].sigma)
         bound = _DIVERGED * levels[0].sigma ** 2
+        tables = self._mixtures(levels)
         alive, history = list(chains), []
         for i, level in enumerate(levels):
-            self._anneal(alive, counter + 1 + i * self.steps, self.steps, level, False)
-            state = native.columns[alive][..., : self.antennas].astype(np.float64)
-            power = 2 * np.mean(state**2, axis=(1, 2, 3))
-            alive = [chain for chain, p in zip(alive, power, strict=True) if p < bound]  # false for NaN
-            spread = 2 * np.var(state[power < bound], axis=0).mean() if alive else 0.0
-            history.append({"sigma": level.sigma, "spread": float(spread)})
+            self._anneal(alive, counter + 1 + i * self.steps, self.steps, i, level, tables, False)
+            alive = [chain for chain, p in zip(alive, native.power(alive), strict=True) if p < bound]  # false for NaN
+            history.append({"sigma": level.sigma, "spread": native.spread(alive)})
             if progress is not None:
                 progress(i + 1, len(levels))
-        self._anneal(alive, counter + 1 + len(levels) * self.steps, self.average, levels[-1], True)
+        self._anneal(alive, counter + 1 + len(levels) * self.steps, self.average, i, level, tables, True)
         return [chain for chain in chains if chain not in alive], tuple(history)
 
-    def _anneal(self, chains: list[int], counter: int, steps: int, level: Level, accumulate: bool) -> None:
-        native = self._native
-        table = np.zeros((4, native.padded), np.float32)
-        table[:, : self.devices] = level.pull, level.decay, level.force, level.noise
-        if self._exact:
-            rate, offset, gain = self._inside.tables(level.sigma**2, self.antennas)
-            mixture = np.zeros((3, -(-len(rate) // 16) * 16), np.float32)
-            mixture[1] = _PADDED_OFFSET
-            mixture[:, : len(rate)] = rate, offset, gain
-            native.anneal(chains, self.seed, counter, steps, table, level.sigma**2, mixture, accumulate)
+    def _mixtures(self, levels: list[Level]) -> npt.NDArray[np.float32] | None:
+        """Rate, offset and gain of every level, (levels, 3, G), if the prior is the exact one."""
+        if not self._exact:
+            return None
+        variances = np.array([level.sigma**2 for level in levels])
+        return np.stack(self._inside.tables(variances, self.antennas), axis=1).astype(np.float32)
+
+    def _anneal(
+        self,
+        chains: list[int],
+        counter: int,
+        steps: int,
+        index: int,
+        level: Level,
+        tables: npt.NDArray[np.float32] | None,
+        accumulate: bool,
+    ) -> None:
+        native, v = self._native, level.sigma**2
+        if tables is not None:
+            native.anneal(chains, self.seed, counter, steps, index, v, tables[index], accumulate)
             return
-        m = self.antennas
+        m, n = self.antennas, self.devices
         for i in range(steps if chains else 0):
             state = native.columns[chains][..., :m]
             columns = state[:, :, 0] + 1j * state[:, :, 1]
-            mean, variance, probability = self._inside.denoise(columns, level.sigma**2)
+            mean, variance, probability = self._inside.denoise(columns, v)
             split = np.zeros((*state.shape[:3], native.mean.shape[3]), np.float32)
             split[:, :, 0, :m], split[:, :, 1, :m] = np.real(mean), np.imag(mean)
             native.mean[chains] = split
             if accumulate:
                 native.sums[chains] += split
-                native.sum_energy[chains] += np.mean(np.abs(mean) ** 2, axis=-1) + variance
-                native.sum_active[chains] += probability
-            native.step(chains, self.seed, counter + i, table)
+                native.sum_energy[chains, :n] += np.mean(np.abs(mean) ** 2, axis=-1) + variance
+                native.sum_active[chains, :n] += probability
+            native.step(chains, self.seed, counter + i, index, v)
 
     def _posterior(
         self,
@@ -354,7 +370,7 @@ class LangevinReceiver:
             return Posterior(np.zeros((m, n), np.complex128), zero, zero, nothing, zero, zero, restarts, self.chains)
         sums = native.sums[chains][..., :m].astype(np.float64) / self.average
         means = (sums[:, :, 0] + 1j * sums[:, :, 1]).transpose(0, 2, 1)
-        power = native.sum_energy[chains].astype(np.float64).mean(0) / self.average
+        power = native.sum_energy[chains, :n].astype(np.float64).mean(0) / self.average
         columns, variance = leave_one_out(y, self._pilots, noise, power)
         mean, error, probability = self._inside.denoise(columns, variance)
         return Posterior(
@@ -362,7 +378,7 @@ class LangevinReceiver:
             variance=error,
             probability=probability,
             chains=means,
-            chain_probability=native.sum_active[chains].astype(np.float64).mean(0) / self.average,
+            chain_probability=native.sum_active[chains, :n].astype(np.float64).mean(0) / self.average,
             spread=np.mean(np.var(means, axis=0), axis=0),
             restarts=restarts,
             diverged=self.chains - len(chains),
