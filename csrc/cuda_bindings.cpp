@@ -11,6 +11,7 @@
 #include "kernels/beam_network_cuda.hpp"
 #include "kernels/beam_network_pack.hpp"
 #include "kernels/fft.hpp"
+#include "kernels/langevin_cuda.hpp"
 #include "kernels/pilot_transform_cuda.hpp"
 #include "kernels/posterior_cuda.hpp"
 
@@ -63,6 +64,12 @@ void bind_kernels(pybind11::module_& m) {
   m.def("cuda_assign", by_address(&assign));
   m.def("cuda_combine", by_address(&combine));
   m.def("cuda_damp", by_address(&damp));
+  m.def("langevin_tile", &langevin_tile, "Antennas of one thread block of langevin_steps");
+  m.attr("langevin_spread_parts") = kSpreadParts;
+  m.def("cuda_langevin_steps", by_address(&langevin_steps));
+  m.def("cuda_langevin_posterior", by_address(&langevin_posterior));
+  m.def("cuda_langevin_watch", by_address(&langevin_watch));
+  m.def("cuda_langevin_noise", by_address(&langevin_noise));
 }
 
 }  // namespace jadce::cuda

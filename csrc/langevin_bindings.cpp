@@ -93,8 +93,8 @@ void bind_langevin(py::module_& m) {
             py::gil_scoped_release free;
             s.anneal(chains, seed, step, steps, checked_level(s, level), prior, accumulate);
           },
-          py::arg("chains"), py::arg("seed"), py::arg("step"), py::arg("steps"), py::arg("level"),
-          py::arg("noise_var"), py::arg("mixture").noconvert(), py::arg("accumulate"))
+          py::arg("chains"), py::arg("seed"), py::arg("step"), py::arg("steps"), py::arg("level"), py::arg("noise_var"),
+          py::arg("mixture").noconvert(), py::arg("accumulate"))
       .def(
           "step",
           [](Langevin& s, const Chains& chains, std::uint64_t seed, std::uint32_t step, index_t level,

@@ -11,7 +11,14 @@ from jadce_fast.anneal import Level, coefficients, leave_one_out, noise_levels, 
 from jadce_fast.cell import CellPrior
 from jadce_fast.simulation.cell import qpsk_pilots
 
-SIZES = {"plain": (16, 64, 48), "odd": (5, 13, 7), "long": (3, 6, 11), "one": (1, 1, 1), "wide": (33, 10, 4), "few": (6, 37, 5)}
+SIZES = {
+    "plain": (16, 64, 48),
+    "odd": (5, 13, 7),
+    "long": (3, 6, 11),
+    "one": (1, 1, 1),
+    "wide": (33, 10, 4),
+    "few": (6, 37, 5),
+}
 VARIANTS = _core.variants()
 
 
@@ -178,7 +185,10 @@ def matrices(level: Level, pilots: np.ndarray, known: int) -> tuple[np.ndarray, 
     j = np.arange(len(u))
     assert level.known == known
     terms = []
-    for coefficients_, weight in ((level.matrix, np.ones(len(u))), (level.covariance, 1 / np.maximum(full, 1e-30) ** 2)):
+    for coefficients_, weight in (
+        (level.matrix, np.ones(len(u))),
+        (level.covariance, 1 / np.maximum(full, 1e-30) ** 2),
+    ):
         a, b, c = coefficients_
         diagonal = a + np.where(j < known, b * weight, c * full**2)
         terms.append((u * diagonal) @ u.conj().T)

@@ -49,7 +49,7 @@ void draw(const ChainShape& v, NoiseKey key, index_t b, float scale, float* rows
   const vec size = antenna < static_cast<std::uint32_t>(v.antennas) ? splat(scale) : vec{};
   for (index_t n = 0; n < v.devices; n += 2) {
     vec z[4];
-    column_noise<SimdNoise>(antenna, static_cast<std::uint32_t>(n / 2), key, z);
+    column_noise<SimdMath>(antenna, static_cast<std::uint32_t>(n / 2), key, z);
     for (index_t i = 0; i < 4 && n + i / 2 < v.devices; ++i) store(rows + (2 * n + i) * W, size * z[i]);
   }
 }
@@ -64,8 +64,7 @@ void rotate(const ChainShape& v, const LevelView& level, const std::int32_t* cou
             float* out) {
   for (index_t j = level.known / kColumns * kColumns; j < v.devices; j += kColumns) {
     Columns sum{};
-    for (index_t k = 0; k < count; ++k)
-      multiply(sum, rows + 2 * k * W, entries(v, level.forward, counting[k], j));
+    for (index_t k = 0; k < count; ++k) multiply(sum, rows + 2 * k * W, entries(v, level.forward, counting[k], j));
     for (index_t c = 0; c < kColumns; ++c) {
       if (j + c < level.known || j + c >= v.devices) continue;
       store(out + 2 * (j + c - level.known) * W, level.pull[j + c] * sum.re[c]);
@@ -124,25 +123,11 @@ void langevin_step(const ChainShape& v, const LevelView& level, NoiseKey key, co
   for (index_t n = 0; n < v.devices; ++n) energy[n] = sum(load(squares + n * W));
 }
 
-inline vec largest_exponent(const MixtureView& m, vec energy) {
-  vec top = m.offset[0] - energy * m.rate[0];
-  for (index_t g = 1; g < m.components; ++g) top = max(top, m.offset[g] - energy * m.rate[g]);
-  return top;
-}
-
-inline ColumnPosterior<vec> posterior(const MixtureView& m, vec energy) {
-  const vec zero = -energy / m.noise_var, top = max(largest_exponent(m, energy), zero);
-  MixtureSums<vec> sums{};
-  for (index_t g = 0; g < m.components; ++g)
-    sums.add(exp(m.offset[g] - energy * m.rate[g] - top), m.rate[g], m.gain[g], m.noise_var);
-  return ColumnPosterior<vec>(sums, exp(zero - top));
-}
-
-void column_posterior(const ChainShape& v, const MixtureView& m, const float* energy, float* gain, float* variance,
-                      float* probability) {
+void posteriors(const ChainShape& v, const MixtureView& m, const float* energy, float* gain, float* variance,
+                float* probability) {
   for (index_t n = 0; n < v.devices; n += W) {
     const vec e = load(energy + n);
-    const ColumnPosterior<vec> p = posterior(m, e);
+    const ColumnPosterior<vec> p = column_posterior<SimdMath>(m, e);
     store(gain + n, p.gain);
     store(variance + n, p.variance(m.noise_var, e / static_cast<float>(v.antennas)));
     store(probability + n, p.probability);
@@ -151,15 +136,12 @@ void column_posterior(const ChainShape& v, const MixtureView& m, const float* en
 
 index_t counting_columns(const ChainShape& v, const MixtureView& m, const float* energy, float* gain,
                          std::int32_t* counting) {
-  // gain sqrt(energy / M) > kLeastColumn sigma. The largest exponent bounds the gain, so that most columns of inactive
-  // devices need no exponential.
-  const float least = kLeastColumn * kLeastColumn * static_cast<float>(v.antennas) * m.noise_var;
-  const vec needed = 0.5f * log(splat(least)) - log(splat(static_cast<float>(m.components)));
+  const float least = least_energy(v.antennas, m.noise_var);
+  const vec log_least = log(splat(least)), log_components = log(splat(static_cast<float>(m.components)));
   index_t candidates = 0;
   for (index_t n = 0; n < v.devices; n += W) {
     const vec e = load(energy + n);
-    const vec bound = largest_exponent(m, e) + e / m.noise_var + 0.5f * log(e);
-    const vint chosen = bound > needed;
+    const vint chosen = may_count<SimdMath>(m, e, log_components, log_least) > 0.0f;
     store(gain + n, vec{});
     for (index_t i = 0; i < W && n + i < v.devices; ++i) {
       counting[candidates] = static_cast<std::int32_t>(n + i);
@@ -175,7 +157,7 @@ index_t counting_columns(const ChainShape& v, const MixtureView& m, const float*
       column[i] = counting[first + i];
       e[i] = energy[column[i]];
     }
-    const vec g = posterior(m, e).gain;
+    const vec g = column_posterior<SimdMath>(m, e).gain;
     for (index_t i = 0; i < here; ++i) {
       if (!(g[i] * g[i] * e[i] > least)) continue;
       gain[column[i]] = g[i];
@@ -189,7 +171,7 @@ index_t counting_columns(const ChainShape& v, const MixtureView& m, const float*
 
 void fill_langevin(KernelTable& table) {
   table.langevin_step = langevin_step;
-  table.column_posterior = column_posterior;
+  table.column_posterior = posteriors;
   table.counting_columns = counting_columns;
 }
 

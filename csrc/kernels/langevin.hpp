@@ -91,4 +91,34 @@ struct ColumnPosterior {
   JADCE_INLINE V variance(float noise_var, V power) const { return noise_var * gain + power * spread; }
 };
 
+// Log density of the likeliest component at an energy, relative to what MixtureView's offsets are relative to.
+template <class Math, class V>
+JADCE_INLINE V largest_exponent(const MixtureView& m, V energy) {
+  V top = m.offset[0] - energy * m.rate[0];
+  for (index_t g = 1; g < m.components; ++g) top = Math::max(top, m.offset[g] - energy * m.rate[g]);
+  return top;
+}
+
+template <class Math, class V>
+JADCE_INLINE ColumnPosterior<V> column_posterior(const MixtureView& m, V energy) {
+  const V zero = -energy / m.noise_var, top = Math::max(largest_exponent<Math>(m, energy), zero);
+  MixtureSums<V> sums{};
+  for (index_t g = 0; g < m.components; ++g)
+    sums.add(Math::exp(m.offset[g] - energy * m.rate[g] - top), m.rate[g], m.gain[g], m.noise_var);
+  return ColumnPosterior<V>(sums, Math::exp(zero - top));
+}
+
+// A column of D counts if gain^2 energy is above this.
+JADCE_INLINE float least_energy(index_t antennas, float noise_var) {
+  return kLeastColumn * kLeastColumn * static_cast<float>(antennas) * noise_var;
+}
+
+// Positive if a column may count: the largest exponent bounds the gain, so that most columns of inactive devices need
+// no exponential.
+template <class Math, class V>
+JADCE_INLINE V may_count(const MixtureView& m, V energy, V log_components, V log_least) {
+  return largest_exponent<Math>(m, energy) + energy / m.noise_var + log_components +
+         0.5f * (Math::log(energy) - log_least);
+}
+
 }  // namespace jadce

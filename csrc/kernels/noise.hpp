@@ -1,6 +1,6 @@
-// Philox4x32-10 (Salmon et al. 2011): noise that is a function of a counter, so that it depends neither on the order nor
-// on the thread in which it is drawn. `Math` says what a word, a number and the functions on them are: W lanes on the CPU
-// (noise_simd.hpp), one number on a GPU (langevin.cu).
+// Philox4x32-10 (Salmon et al. 2011): noise that is a function of a counter, so that it depends neither on the order
+// nor on the thread in which it is drawn. `Math` says what a word, a number and the functions on them are: W lanes on
+// the CPU (noise_simd.hpp), one number on a GPU (langevin.cu).
 #pragma once
 
 #include "kernels/shapes.hpp"

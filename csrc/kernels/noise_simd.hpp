@@ -1,4 +1,4 @@
-// What noise.hpp needs of W lanes.
+// What noise.hpp and langevin.hpp need of W lanes.
 #pragma once
 
 #include "core/simd.hpp"
@@ -24,9 +24,11 @@ static inline vwide multiply_lower(vwide a, std::uint32_t b) {
 #endif
 }
 
-struct SimdNoise {
+struct SimdMath {
   static vuint word(std::uint32_t x) { return x - vuint{}; }
   static vec number(vuint x) { return __builtin_convertvector((vint)x, vec); }  // below 2^31
+  static vec max(vec a, vec b) { return JADCE_ISA::max(a, b); }
+  static vec exp(vec x) { return JADCE_ISA::exp(x); }
   static vec log(vec x) { return JADCE_ISA::log(x); }
   static vec sqrt(vec x) { return JADCE_ISA::sqrt(x); }
   static void multiply(vuint a, std::uint32_t b, vuint& high, vuint& low) {

@@ -122,7 +122,9 @@ void Langevin::prepare(index_t wanted) {
   });
 }
 
-const float* Langevin::matrices(index_t level) const { return matrices_.get() + 2 * (level - first_) * shape_.matrix(); }
+const float* Langevin::matrices(index_t level) const {
+  return matrices_.get() + 2 * (level - first_) * shape_.matrix();
+}
 
 void Langevin::block(const cfloat* force) {
   const index_t columns = levels() * shape_.devices;
@@ -189,7 +191,7 @@ void Langevin::step(const std::vector<index_t>& chains, std::uint64_t seed, std:
                     float noise_var) {
   prepare(l);
   const LevelView level = view(l);
-  const float least = kLeastColumn * kLeastColumn * static_cast<float>(shape_.antennas) * noise_var;
+  const float least = least_energy(shape_.antennas, noise_var);
   pool_.each(static_cast<index_t>(chains.size()), [&](index_t task, int thread) {
     const index_t chain = chains[static_cast<std::size_t>(task)], column = 2 * shape_.lanes;
     const float* mean = mean_.get() + chain * shape_.chain();

@@ -11,8 +11,9 @@
 namespace jadce {
 
 // One level, jadce_fast.anneal.Level: with u_j, s_j the left singular vectors and singular values of P,
-//   matrix     = matrix[0] I     + matrix[1] sum_(j < known) u_j u_j^H              + matrix[2] sum_(j >= known) s_j^2 u_j u_j^H
-//   covariance = covariance[0] I + covariance[1] sum_(j < known) s_j^-2 u_j u_j^H + covariance[2] sum_(j >= known) s_j^2 u_j u_j^H
+//   matrix     = matrix[0] I     + matrix[1] sum_(j < known) u_j u_j^H              + matrix[2] sum_(j >= known) s_j^2
+//   u_j u_j^H covariance = covariance[0] I + covariance[1] sum_(j < known) s_j^-2 u_j u_j^H + covariance[2] sum_(j >=
+//   known) s_j^2 u_j u_j^H
 // The covariance is that of the noise; one of zero stands for white noise of standard deviation `noise`.
 struct Level {
   float keep, shift, noise;
@@ -43,8 +44,7 @@ class Langevin {
               const MixtureView& mixture, bool accumulate);
 
   // One step from denoised states that somebody wrote to mean(), at the noise variance given.
-  void step(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, index_t level,
-            float noise_var);
+  void step(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, index_t level, float noise_var);
 
   // The exact posterior of the states as they are.
   void denoise(const std::vector<index_t>& chains, const MixtureView& mixture);

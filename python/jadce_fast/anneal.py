@@ -62,6 +62,14 @@ class Level:
     noise: float
     force: Real
 
+    def diagonals(self, singular: Array) -> tuple[Real, Real]:
+        """`matrix` and `covariance` after rotation by U, each of shape (N,)."""
+        s2 = np.asarray(singular, np.float64) ** 2
+        known = np.arange(len(s2)) < self.known
+        (a, b, c), (d, e, f) = self.matrix, self.covariance
+        inverse = 1 / np.where(known, s2, 1.0)
+        return a + np.where(known, b, c * s2), d + np.where(known, e * inverse, f * s2)
+
 
 def noise_levels(first: float, singular: Array, noise_var: float, count: int) -> Real:
     """Geometric levels from `first` down to where the annealing noise is a part of the received noise."""
@@ -165,3 +173,40 @@ def leave_one_out(y: Complex, pilots: Complex, noise_var: float, power: Array) -
     variance = np.where(strong, power * share / rest, 1 / gain - np.where(strong, 0, power))
     columns = np.where(strong, posterior / rest, y @ filters / gain)
     return columns.T, variance
+
+
+def leave_one_out_tensors(y: Any, pilots: Any, noise_var: Any, power: Any) -> tuple[Any, Any]:
+    """:func:`leave_one_out` of many blocks as tensors of one device, without waiting for it.
+
+    Parameters
+    ----------
+    y : Tensor of complex128, shape (B, M, L)
+    pilots : Tensor of complex128, shape (N, L)
+    noise_var : Tensor of float64, shape (B,)
+    power : Tensor of float64, shape (B, N)
+
+    Returns
+    -------
+    columns : Tensor, shape (B, N, M)
+    variance : Tensor, shape (B, N)
+    """
+    import torch
+
+    def identity(size: int) -> Any:
+        return torch.eye(size, dtype=torch.complex128, device=y.device)
+
+    adjoint, v = pilots.mH, noise_var[:, None, None]
+    covariance = adjoint @ (power[..., None] * pilots) + v * identity(pilots.shape[1])
+    filters = torch.linalg.solve_ex(covariance, adjoint.expand(len(y), -1, -1))[0]
+    gain = torch.einsum("nl,bln->bn", pilots, filters).real.clamp(min=_LEAST_GAIN)
+    amplitude = torch.sqrt(power)
+    scaled = identity(len(pilots)) + amplitude[..., None] * (pilots @ adjoint / v) * amplitude[:, None]
+    inverse = torch.linalg.inv_ex(scaled)[0]
+    share = torch.diagonal(inverse, dim1=1, dim2=2).real
+    posterior = (y @ adjoint / v * amplitude[:, None]) @ inverse * amplitude[:, None]
+
+    strong = share < 0.5
+    rest = torch.where(strong, 1 - share, 0.5)
+    variance = torch.where(strong, power * share / rest, 1 / gain - torch.where(strong, 0.0, power))
+    columns = torch.where(strong[:, None], posterior / rest[:, None], y @ filters / gain[:, None])
+    return columns.transpose(1, 2), variance

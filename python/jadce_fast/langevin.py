@@ -99,6 +99,11 @@ class LangevinReceiver:
     zero_threshold : float, optional
         Decide activity as the paper does: a device is inactive if its column of the posterior mean is zero, that is has
         a mean power below this. By default a device is active if its posterior probability is at least one half.
+    device : {"cpu", "cuda"} or torch.device
+        Where to run. On a GPU blocks may be tensors of it (or anything with ``__cuda_array_interface__`` or DLPack),
+        arrays of the host are copied there; results are tensors of it. The seed gives the chains that it gives on the
+        CPU, up to rounding. A `prior` that has ``denoise_torch``, as ``denoise`` but of tensors, runs there too;
+        another one makes every step a copy to the host and back.
     threads : int, optional
         Native threads, by default all processors of this process.
     isa : str, optional
@@ -107,7 +112,7 @@ class LangevinReceiver:
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range or does not fit another; the message names it.
+        If an argument is out of range or does not fit another, or there is no such device; the message names it.
 
     Notes
     -----
@@ -130,6 +135,7 @@ class LangevinReceiver:
         average: int = 1,
         seed: int = 0,
         zero_threshold: float | None = None,
+        device: Any = "cpu",
         threads: int | None = None,
         isa: str | None = None,
     ) -> None:
@@ -175,7 +181,17 @@ class LangevinReceiver:
         u, s, vh = np.linalg.svd(self._pilots)
         self._singular = np.zeros(self.devices)
         self._singular[: len(s)] = s
-        self._left, self._right = u[:, : len(s)], vh[: len(s)].conj().T
+        self._rotation, self._right = u, vh[: len(s)].conj().T
+        self._device: Any = None
+        if str(device) != "cpu":
+            if str(device).split(":")[0] != "cuda":
+                raise ValueError(f"device: expected 'cpu' or 'cuda', found {str(device)!r}")
+            from ._langevin_cuda import cuda_sampler
+
+            self._device = cuda_sampler(self, device)
+        self._lock = threading.Lock()
+        if self._device is not None:
+            return
         self._native = _core.Langevin(
             rotation=np.ascontiguousarray(u, np.complex64),
             singular=self._singular.astype(np.float32),
@@ -184,37 +200,47 @@ class LangevinReceiver:
             threads=self.threads,
             isa=isa,
         )
-        self._lock = threading.Lock()
 
     def detect(
-        self, y: npt.ArrayLike, noise_var: float, progress: Callable[[int, int], None] | None = None
-    ) -> Detection:
+        self, y: Any, noise_var: float, progress: Callable[[int, int], None] | None = None
+    ) -> Detection | list[Detection]:
         """Detect the active devices of a received block and estimate their channels.
 
         Parameters
         ----------
-        y : array_like, shape (M, L)
-            Received pilots.
+        y : array_like, shape (M, L) or (B, M, L)
+            Received pilots. A leading axis holds independent blocks, which a GPU works on at once.
         noise_var : float
             Complex noise variance per entry of Y, positive.
         progress : callable, optional
-            Called with (levels done, levels in all) after every noise level; an exception in it cancels the detection.
+            Called with (levels done, levels in all) after every noise level, on the CPU for every block; an exception
+            in it cancels the detection. A GPU waits for the host then, which it otherwise does not.
 
         Returns
         -------
-        Detection
+        Detection, or a list of B of them
             With channels of shape (A, 1, M). ``iterations`` counts the steps of a chain; ``history`` has ``sigma`` and
             ``spread`` of every level and ends with the number of ``restarts``; ``converged`` is False if a chain
-            diverged to the end or the result explained the block worse than silence.
+            diverged to the end or the result explained the block worse than silence. Tensors of the device on a GPU.
 
         Raises
         ------
         ValueError, TypeError
             If `y` has another shape or is not finite, or `noise_var` is not positive.
         """
-        block, noise = self._inputs(y, noise_var)
+        blocks, noise, several = self._inputs(y, noise_var)
         with self._lock:
-            p = self._sample(block, noise, progress)
+            found: list[Detection]
+            if self._device is not None:
+                found = self._device.detect(blocks, noise, progress)
+            else:
+                found = [self._detect(block, noise, progress) for block in blocks]
+        return found if several else found[0]
+
+    def _detect(
+        self, block: npt.NDArray[np.complex128], noise: float, progress: Callable[[int, int], None] | None
+    ) -> Detection:
+        p = self._sample(block, noise, progress)
         received = float(np.mean(np.abs(block) ** 2))
         if self.zero_threshold is None:
             chosen = p.probability >= 0.5
@@ -237,37 +263,52 @@ class LangevinReceiver:
         )
 
     def sample(
-        self, y: npt.ArrayLike, noise_var: float, progress: Callable[[int, int], None] | None = None
-    ) -> Posterior:
+        self, y: Any, noise_var: float, progress: Callable[[int, int], None] | None = None
+    ) -> Posterior | list[Posterior]:
         """Posterior of all devices, decided or not; arguments and errors as for :meth:`detect`."""
-        block, noise = self._inputs(y, noise_var)
+        blocks, noise, several = self._inputs(y, noise_var)
         with self._lock:
-            p = self._sample(block, noise, progress)
+            if self._device is not None:
+                found = self._device.posteriors(blocks, noise, progress)
+            else:
+                found = [self._sample(block, noise, progress) for block in blocks]
         u = self._unit
-        return Posterior(
-            u * p.mean,
-            u**2 * p.variance,
-            p.probability,
-            u * p.chains,
-            p.chain_probability,
-            u**2 * p.spread,
-            p.restarts,
-            p.diverged,
-            tuple({k: v * (u if k == "sigma" else u**2) for k, v in h.items()} for h in p.history),
-        )
+        scaled = [
+            Posterior(
+                u * p.mean,
+                u**2 * p.variance,
+                p.probability,
+                u * p.chains,
+                p.chain_probability,
+                u**2 * p.spread,
+                p.restarts,
+                p.diverged,
+                tuple({k: v * (u if k == "sigma" else u**2) for k, v in h.items()} for h in p.history),
+            )
+            for p in found
+        ]
+        return scaled if several else scaled[0]
 
-    def _inputs(self, y: npt.ArrayLike, noise_var: float) -> tuple[npt.NDArray[np.complex128], float]:
+    def _inputs(self, y: Any, noise_var: float) -> tuple[Any, float, bool]:
+        """Blocks (B, M, L) and noise variance in the receiver's units, and whether there was a leading axis."""
         noise = _check.scale("noise_var", noise_var) / self._scale**2
-        block = _check.array("y", y, (self.antennas, self.symbols), np.complex64).astype(np.complex128) / self._scale
-        # Single precision tells states at most 90 dB above the noise from each other.
-        power = float(np.mean(np.abs(block) ** 2))
-        return block, max(noise, 1e-9 * power, 1e-12)
+        if self._device is not None:
+            blocks: tuple[Any, float, bool] = self._device.blocks("y", y, noise)
+            return blocks
+        if not hasattr(y, "ndim"):
+            y = _check.as_array("y", y)
+        several = y.ndim == 3
+        shape: tuple[int | str, ...] = (self.antennas, self.symbols)
+        found = _check.array("y", y, ("B", *shape) if several else shape, np.complex64)
+        return found.astype(np.complex128).reshape(-1, self.antennas, self.symbols) / self._scale, noise, several
 
     def _sample(
         self, y: npt.NDArray[np.complex128], noise: float, progress: Callable[[int, int], None] | None
     ) -> Posterior:
-        rms = math.sqrt(max(float(np.mean(np.abs(y) ** 2)) / self.devices, 1.0))
-        sigmas = noise_levels(_FIRST_LEVEL * rms, self._singular, noise, self.levels)
+        power = float(np.mean(np.abs(y) ** 2))
+        # Single precision tells states at most 90 dB above the noise from each other.
+        noise = max(noise, 1e-9 * power, 1e-12)
+        sigmas = self._sigmas(power, noise)
         waiting, restarts = list(range(self.chains)), 0
         history: tuple[dict[str, float], ...] = ()
         for attempt in range(_ATTEMPTS):
@@ -280,6 +321,11 @@ class LangevinReceiver:
                 break
             restarts += len(waiting) if attempt + 1 < _ATTEMPTS else 0
         return self._posterior(y, noise, sorted(set(range(self.chains)) - set(waiting)), restarts, history)
+
+    def _sigmas(self, power: float, noise: float) -> npt.NDArray[np.float64]:
+        """Noise levels for a block of this mean power."""
+        rms = math.sqrt(max(power / self.devices, 1.0))
+        return noise_levels(_FIRST_LEVEL * rms, self._singular, noise, self.levels)
 
     def _schedule(self, sigmas: npt.NDArray[np.float64], noise: float, shrink: float) -> list[Level]:
         s = self._singular
@@ -296,10 +342,10 @@ class LangevinReceiver:
 
     def _force(self, y: npt.NDArray[np.complex128], levels: list[Level]) -> npt.NDArray[np.complex64]:
         """Of all levels, (levels, N, M)."""
-        rank = self._left.shape[1]
+        rank = self._right.shape[1]
         rotated = (y @ self._right).astype(np.complex64)
         weight = np.array([level.force[:rank] for level in levels], np.float32)
-        force = (rotated * weight[:, None]) @ self._left.conj().T.astype(np.complex64)  # (levels, M, N)
+        force = (rotated * weight[:, None]) @ self._rotation[:, :rank].conj().T.astype(np.complex64)  # (levels, M, N)
         return np.ascontiguousarray(force.transpose(0, 2, 1))
 
     def _run(
