@@ -13,6 +13,7 @@
 #include "kernels/beam_network_pack.hpp"
 #include "kernels/detection_cuda.hpp"
 #include "kernels/fft.hpp"
+#include "kernels/langevin_cuda.hpp"
 #include "kernels/pilot_transform_cuda.hpp"
 #include "kernels/posterior_cuda.hpp"
 
@@ -66,6 +67,12 @@ void bind_kernels(pybind11::module_& m) {
   m.def("cuda_direct", by_address(&direct));
   m.def("cuda_observe", by_address(&observe));
   m.def("cuda_gaussian", by_address(&gaussian));
+  m.def("langevin_tile", &langevin_tile, "Antennas of one thread block of langevin_steps");
+  m.attr("langevin_spread_parts") = kSpreadParts;
+  m.def("cuda_langevin_steps", by_address(&langevin_steps));
+  m.def("cuda_langevin_posterior", by_address(&langevin_posterior));
+  m.def("cuda_langevin_watch", by_address(&langevin_watch));
+  m.def("cuda_langevin_noise", by_address(&langevin_noise));
   m.def("cuda_update", by_address(&update));
   m.def("cuda_set_input", by_address(&set_input));
   m.def("cuda_beamspace", by_address(&beamspace));

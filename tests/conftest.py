@@ -1,8 +1,7 @@
 """Fixtures of several files."""
 
 import pytest
-import torch
-from kernels import Emulated, EmulatedMachine, Gpu, emulator, gpu
+from kernels import Emulated, Gpu, emulator, gpu, machine
 
 from jadce_fast import _cuda
 
@@ -22,11 +21,10 @@ def backend(request):
 @pytest.fixture
 def gpu_device(backend, monkeypatch):
     """Torch's device of a receiver with device="cuda"; without a GPU the emulator stands in for it."""
-    if isinstance(backend, Gpu):
-        return torch.device("cuda", torch.cuda.current_device())
-    machine = EmulatedMachine(backend.native, torch.device("cpu"))
-    monkeypatch.setattr(_cuda, "machine", lambda device: machine)
-    return machine.device
+    found = machine(backend)
+    if not isinstance(backend, Gpu):
+        monkeypatch.setattr(_cuda, "machine", lambda device: found)
+    return found.device
 
 
 @pytest.fixture(scope="module")

@@ -64,6 +64,13 @@ class EmulatedMachine(_cuda.Machine):
         return enqueue
 
 
+def machine(backend):
+    """The machine of a backend, as receivers take it."""
+    if isinstance(backend, Gpu):
+        return _cuda.machine("cuda")
+    return EmulatedMachine(backend.native, torch.device("cpu"))
+
+
 class Out:
     """An output: initially poisoned, with guards on either side."""
 

@@ -127,6 +127,16 @@ def test_seed_decides_and_threads_do_not():
     assert not np.array_equal(a.chains, c.chains)
 
 
+def test_blocks_are_independent():
+    drops = [draw_cell(CellScenario(antennas=3, devices=12, symbols=9, snr_db=20), 0, trial) for trial in range(2)]
+    rx = jf.LangevinReceiver(drops[0].pilots, 3, chains=2, levels=10)
+    y = np.stack([drop.y for drop in drops])
+    for found, posterior, block in zip(rx.detect(y, 0.1), rx.sample(y, 0.1), y, strict=True):
+        assert np.array_equal(found.activity, rx.detect(block, 0.1).activity)
+        assert np.array_equal(posterior.mean, rx.sample(block, 0.1).mean)
+    assert rx.detect(y[:0], 0.1) == []
+
+
 def test_any_object_that_denoises_is_a_prior():
     class Wrapped:
         def denoise(self, columns, noise_var):

@@ -11,6 +11,7 @@ void fill_activity(KernelTable& table);
 void fill_posterior(KernelTable& table);
 void fill_beam_network(KernelTable& table);
 void fill_langevin(KernelTable& table);
+void fill_langevin_tables(KernelTable& table);
 
 KernelTable make_table();
 

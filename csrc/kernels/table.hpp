@@ -77,13 +77,26 @@ struct KernelTable {
   // The beam network on one device (beam_network.hpp).
   void (*network)(const BeamNetworkView&, const float* z, const float* v, float* scratch, float* h, float* var);
 
-  // One Langevin step of one chain: `mean` is the denoised state, y the rotated block, a the rotated state (updated), x
-  // gets the new columns. All [N, 2, Mp].
-  void (*langevin_step)(const RotationView&, const LevelView&, NoiseKey, const float* y, const float* mean, float* a,
-                        float* x);
+  // One Langevin step of one chain: x [N, 2, Mp] in place, energy [Np] gets the columns'. scratch [N, 7, W].
+  void (*langevin_step)(const ChainShape&, const LevelView&, NoiseKey, const DenoisedView&, float* scratch, float* x,
+                        float* energy);
 
-  // Exact posterior of the columns x [N, 2, Mp] of one chain.
-  void (*cell_denoise)(const RotationView&, const MixtureView&, const float* x, const PosteriorView&);
+  // Exact posterior of columns from their energies [Np]: gain (the mean is gain x), variance, probability [Np].
+  void (*column_posterior)(const ChainShape&, const MixtureView&, const float* energy, float* gain, float* variance,
+                           float* probability);
+
+  // The columns whose denoised ones are not negligible, `counting` [N], and how many; gain [Np], zero elsewhere.
+  index_t (*counting_columns)(const ChainShape&, const MixtureView&, const float* energy, float* gain,
+                              std::int32_t* counting);
+
+  // matrix [N, 2, Np] += weight u u^H, u [2, Np].
+  void (*add_outer)(const ChainShape&, float weight, const float* u, float* matrix);
+
+  // Upper triangular R in place of the Hermitian matrix R^H R, of which only the upper triangle is read.
+  void (*cholesky)(const ChainShape&, float* matrix);
+
+  // matrix [N, 2, Np] as the step wants it.
+  void (*pack)(const ChainShape&, const float* matrix, float* packed);
 };
 
 // The variant called `isa`, or with null the best one that this processor runs. Throws std::invalid_argument.

@@ -10,48 +10,81 @@
 
 namespace jadce {
 
+// One level, jadce_fast.anneal.Level: with u_j, s_j the left singular vectors and singular values of P,
+//   matrix     = matrix[0] I     + matrix[1] sum_(j < known) u_j u_j^H              + matrix[2] sum_(j >= known) s_j^2
+//   u_j u_j^H covariance = covariance[0] I + covariance[1] sum_(j < known) s_j^-2 u_j u_j^H + covariance[2] sum_(j >=
+//   known) s_j^2 u_j u_j^H
+// The covariance is that of the noise; one of zero stands for white noise of standard deviation `noise`.
+struct Level {
+  float keep, shift, noise;
+  bool denoised;
+  index_t known;  // falls from level to level
+  float matrix[3], covariance[3];
+};
+
 class Langevin {
  public:
-  // rotation: U [N, N], the left singular vectors of P.
-  Langevin(const cfloat* rotation, index_t devices, index_t antennas, index_t chains, int threads, const char* isa);
+  // rotation: U [N, N], the left singular vectors of P; singular [N], falling.
+  Langevin(const cfloat* rotation, const float* singular, index_t devices, index_t antennas, index_t chains,
+           int threads, const char* isa);
 
-  // A new block, already rotated by the right singular vectors: [N, M].
-  void block(const cfloat* y);
+  void plan(std::vector<Level> levels);
 
-  // The chains listed begin anew at noise of standard deviation sigma.
+  // The matrices of a level and of those after it that fit in the workspace; called where they are wanted.
+  void prepare(index_t level);
+
+  // A new block: the levels' force [levels, N, M].
+  void block(const cfloat* force);
+
+  // The chains listed begin anew at white noise of standard deviation sigma.
   void start(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, float sigma);
 
   // `steps` steps of the chains listed under the exact prior. The posterior of each state is added up if wanted.
-  void anneal(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, index_t steps,
-              const LevelView& level, const MixtureView& mixture, bool accumulate);
+  void anneal(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, index_t steps, index_t level,
+              const MixtureView& mixture, bool accumulate);
 
-  // One step from denoised states that somebody wrote to mean().
-  void step(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, const LevelView& level);
+  // One step from denoised states that somebody wrote to mean(), at the noise variance given.
+  void step(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, index_t level, float noise_var);
 
   // The exact posterior of the states as they are.
   void denoise(const std::vector<index_t>& chains, const MixtureView& mixture);
 
-  const RotationView& view() const { return view_; }
+  // Mean power of an entry of each chain listed, and mean variance of an entry over those chains.
+  std::vector<double> power(const std::vector<index_t>& chains) const;
+  double spread(const std::vector<index_t>& chains) const;
+
+  const ChainShape& shape() const { return shape_; }
   index_t chains() const { return chains_; }
+  index_t levels() const { return static_cast<index_t>(levels_.size()); }
   const char* isa() const { return kernels_.name; }
   float* columns() { return columns_.get(); }          // [C, N, 2, Mp]
   float* mean() { return mean_.get(); }                // [C, N, 2, Mp]
-  float* variance() { return variance_.get(); }        // [C, N]
-  float* probability() { return probability_.get(); }  // [C, N]
+  float* variance() { return variance_.get(); }        // [C, Np]
+  float* probability() { return probability_.get(); }  // [C, Np]
   float* sums() { return sums_.get(); }                // [C, N, 2, Mp], of means
-  float* sum_energy() { return sum_energy_.get(); }    // [C, N], of |mean|^2 / M + variance
-  float* sum_active() { return sum_active_.get(); }    // [C, N], of probabilities
+  float* sum_energy() { return sum_energy_.get(); }    // [C, Np], of |mean|^2 / M + variance
+  float* sum_active() { return sum_active_.get(); }    // [C, Np], of probabilities
+  const float* matrices(index_t level) const;          // [2, N, 2, Np], matrix and factor, of a prepared level
+  std::int32_t* counted() { return counted_.data(); }  // [C], columns that counted in the last step
 
  private:
-  void advance(index_t chain, std::uint64_t seed, std::uint32_t step, const LevelView& level);
-  PosteriorView posterior(index_t chain);
+  LevelView view(index_t level) const;
+  void advance(index_t chain, NoiseKey key, const LevelView& level, DenoisedView d, int thread);
+  void denoise(index_t chain, const MixtureView& mixture);
   void add(index_t chain);
+  const float* energy(index_t chain) const { return energy_.get() + chain * shape_.padded; }
 
   const KernelTable& kernels_;
-  ThreadPool pool_;
+  mutable ThreadPool pool_;
   index_t chains_;
-  RotationView view_;
-  Floats forward_, backward_, y_, rotated_, columns_, mean_, variance_, probability_, sums_, sum_energy_, sum_active_;
+  ChainShape shape_;
+  std::vector<Level> levels_;
+  index_t first_ = 0, prepared_ = 0, room_ = 0;  // levels prepared, from first_ on, and how many fit
+  index_t from_ = 0;                             // first coordinate of rest_
+  std::vector<float> singular_;
+  std::vector<std::int32_t> counting_, counted_;  // [C, N], [C]
+  Floats vectors_, forward_, back_, rest_, pull_, matrices_, packed_, force_, scratch_;
+  Floats columns_, mean_, sums_, energy_, gain_, variance_, probability_, sum_energy_, sum_active_;
 };
 
 }  // namespace jadce

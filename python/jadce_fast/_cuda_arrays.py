@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from . import _check
 
+Record = TypeVar("Record", bound=Any)
 _CUDA_DLPACK = 2  # kDLCUDA
 
 
-def received(y: Any, shape: tuple[int, int, int], device: torch.device) -> torch.Tensor:
-    """Return a received block (T, N, M) or blocks (B, T, N, M) as a complex64 tensor (B, T, N, M) on `device`.
+def received(y: Any, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+    """Return a received block of `shape`, or several (B, *shape), as a complex64 tensor (B, *shape) on `device`.
 
     Torch tensors, and arrays that speak DLPack or the CUDA array interface, are used where they are, in the order of
     torch's current stream; NumPy arrays and nested lists are copied to the device.
@@ -26,14 +28,19 @@ def received(y: Any, shape: tuple[int, int, int], device: torch.device) -> torch
     tensor = _on_device("y", y, device)
     if tensor is None:
         host = y if hasattr(y, "ndim") else _check.as_array("y", y)
-        wanted: tuple[int | str, ...] = shape if host.ndim == 3 else ("B", *shape)
+        wanted: tuple[int | str, ...] = shape if host.ndim == len(shape) else ("B", *shape)
         tensor = torch.from_numpy(_check.array("y", host, wanted, np.complex64)).to(device)
     else:
         _check_plain("y", tensor)
-        if tensor.ndim not in (3, 4) or tuple(tensor.shape[-3:]) != shape:
-            wanted_shape = ", ".join(map(str, shape))
-            raise ValueError(f"y: expected shape ({wanted_shape}) or (B, {wanted_shape}), found {tuple(tensor.shape)}")
-    return tensor if tensor.ndim == 4 else tensor[None]
+        if tensor.ndim - len(shape) not in (0, 1) or tuple(tensor.shape[-len(shape) :]) != shape:
+            sizes = ", ".join(map(str, shape))
+            raise ValueError(f"y: expected shape ({sizes}) or (B, {sizes}), found {tuple(tensor.shape)}")
+    return tensor if tensor.ndim > len(shape) else tensor[None]
+
+
+def is_one(y: Any, shape: tuple[int, ...]) -> bool:
+    """Whether `y` is one block and not several."""
+    return bool((y.ndim if hasattr(y, "ndim") else np.ndim(y)) == len(shape))
 
 
 def checked(name: str, array: Any, shape: tuple[int, ...]) -> torch.Tensor:
@@ -98,3 +105,10 @@ def like(tensor: torch.Tensor, y: Any) -> Any:
     if hasattr(y, "__cuda_array_interface__") or (hasattr(y, "__dlpack__") and not isinstance(y, np.ndarray)):
         return tensor
     return tensor.cpu().numpy()
+
+
+def all_like(record: Record, y: Any) -> Record:
+    """A dataclass whose tensors are of the kind that `y` is."""
+    values = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    tensors = {name: like(value, y) for name, value in values.items() if isinstance(value, torch.Tensor)}
+    return dataclasses.replace(record, **tensors)

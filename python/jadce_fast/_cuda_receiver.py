@@ -30,7 +30,7 @@ class CudaReceiver:
             d.run(blocks, noise_var)
 
         def of(tensor: torch.Tensor) -> Any:
-            part = tensor[0] if _is_one(y, self._shape) else tensor[: len(blocks)]
+            part = tensor[0] if _cuda_arrays.is_one(y, self._shape) else tensor[: len(blocks)]
             return part if isinstance(y, np.ndarray) else _cuda_arrays.like(part, y)
 
         return Enqueued(
@@ -54,7 +54,7 @@ class CudaReceiver:
                 some = blocks[first : first + self.detector.batch]
                 self.detector.run(some, noise_var)
                 found += self._results(len(some), y)
-        return found[0] if _is_one(y, self._shape) else found
+        return found[0] if _cuda_arrays.is_one(y, self._shape) else found
 
     def _results(self, count: int, y: Any) -> list[Detection]:
         d = self.detector
@@ -89,8 +89,3 @@ class CudaReceiver:
                 )
             )
         return results
-
-
-def _is_one(y: Any, shape: tuple[int, int, int]) -> bool:
-    """Whether `y` is one block and not several."""
-    return bool((y.ndim if hasattr(y, "ndim") else np.ndim(y)) == len(shape))

@@ -15,8 +15,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import _check, _core, ops
-from .anneal import Level, leave_one_out, noise_levels, paper_level, preconditioned_level
+from . import _check, _core, _cuda, ops
+from .anneal import Level, coefficients, leave_one_out, noise_levels, paper_level, preconditioned_level
 from .cell import CellPrior
 from .detection import Detection
 
@@ -24,7 +24,6 @@ _FIRST_LEVEL = 5.0  # in units of the root mean square of X that the block shows
 _DIVERGED = 1e3  # mean power of a state, in units of the first level's
 _ATTEMPTS = 6  # of a chain, each with half the step of the one before
 _STREAM = 1 << 24  # steps of one attempt, in the counter of the noise
-_PADDED_OFFSET = -1e30
 
 
 @dataclass(frozen=True)
@@ -100,6 +99,11 @@ class LangevinReceiver:
     zero_threshold : float, optional
         Decide activity as the paper does: a device is inactive if its column of the posterior mean is zero, that is has
         a mean power below this. By default a device is active if its posterior probability is at least one half.
+    device : {"cpu", "cuda"} or torch.device
+        Where to run. On a GPU blocks may be tensors of it (or anything with ``__cuda_array_interface__`` or DLPack),
+        arrays of the host are copied there; results are tensors of it. The seed gives the chains that it gives on the
+        CPU, up to rounding. A `prior` that has ``denoise_torch``, as ``denoise`` but of tensors, runs there too;
+        another one makes every step a copy to the host and back.
     threads : int, optional
         Native threads, by default all processors of this process.
     isa : str, optional
@@ -108,7 +112,7 @@ class LangevinReceiver:
     Raises
     ------
     ValueError, TypeError
-        If an argument is out of range or does not fit another; the message names it.
+        If an argument is out of range or does not fit another, or there is no such device; the message names it.
 
     Notes
     -----
@@ -131,6 +135,7 @@ class LangevinReceiver:
         average: int = 1,
         seed: int = 0,
         zero_threshold: float | None = None,
+        device: Any = "cpu",
         threads: int | None = None,
         isa: str | None = None,
     ) -> None:
@@ -176,46 +181,67 @@ class LangevinReceiver:
         u, s, vh = np.linalg.svd(self._pilots)
         self._singular = np.zeros(self.devices)
         self._singular[: len(s)] = s
-        self._right = np.zeros((self.symbols, self.devices), np.complex128)
-        self._right[:, : len(s)] = vh[: len(s)].conj().T
+        self._rotation, self._right = u, vh[: len(s)].conj().T
+        self._device: Any = None
+        if str(device) != "cpu":
+            from ._langevin_cuda import DeviceSampler
+
+            self._device = DeviceSampler(self, _cuda.machine(device))
+        self._lock = threading.Lock()
+        if self._device is not None:
+            return
         self._native = _core.Langevin(
             rotation=np.ascontiguousarray(u, np.complex64),
+            singular=self._singular.astype(np.float32),
             antennas=self.antennas,
             chains=self.chains,
             threads=self.threads,
             isa=isa,
         )
-        self._lock = threading.Lock()
 
     def detect(
-        self, y: npt.ArrayLike, noise_var: float, progress: Callable[[int, int], None] | None = None
-    ) -> Detection:
+        self, y: Any, noise_var: float, progress: Callable[[int, int], None] | None = None
+    ) -> Detection | list[Detection]:
         """Detect the active devices of a received block and estimate their channels.
 
         Parameters
         ----------
-        y : array_like, shape (M, L)
-            Received pilots.
+        y : array_like, shape (M, L) or (B, M, L)
+            Received pilots. A leading axis holds independent blocks, which a GPU works on at once.
         noise_var : float
             Complex noise variance per entry of Y, positive.
         progress : callable, optional
-            Called with (levels done, levels in all) after every noise level; an exception in it cancels the detection.
+            Called with (levels done, levels in all) after every noise level, on the CPU for every block; an exception
+            in it cancels the detection. A GPU waits for the host then, which it otherwise does not.
 
         Returns
         -------
-        Detection
+        Detection, or a list of B of them
             With channels of shape (A, 1, M). ``iterations`` counts the steps of a chain; ``history`` has ``sigma`` and
             ``spread`` of every level and ends with the number of ``restarts``; ``converged`` is False if a chain
-            diverged to the end or the result explained the block worse than silence.
+            diverged to the end or the result explained the block worse than silence. On a GPU, arrays of the
+            kind of `y`.
 
         Raises
         ------
         ValueError, TypeError
             If `y` has another shape or is not finite, or `noise_var` is not positive.
         """
-        block, noise = self._inputs(y, noise_var)
+        blocks, noise, several = self._inputs(y, noise_var)
         with self._lock:
-            p = self._sample(block, noise, progress)
+            found: list[Detection]
+            if self._device is not None:
+                from . import _cuda_arrays
+
+                found = [_cuda_arrays.all_like(d, y) for d in self._device.detect(blocks, noise, progress)]
+            else:
+                found = [self._detect(block, noise, progress) for block in blocks]
+        return found if several else found[0]
+
+    def _detect(
+        self, block: npt.NDArray[np.complex128], noise: float, progress: Callable[[int, int], None] | None
+    ) -> Detection:
+        p = self._sample(block, noise, progress)
         received = float(np.mean(np.abs(block) ** 2))
         if self.zero_threshold is None:
             chosen = p.probability >= 0.5
@@ -238,48 +264,73 @@ class LangevinReceiver:
         )
 
     def sample(
-        self, y: npt.ArrayLike, noise_var: float, progress: Callable[[int, int], None] | None = None
-    ) -> Posterior:
+        self, y: Any, noise_var: float, progress: Callable[[int, int], None] | None = None
+    ) -> Posterior | list[Posterior]:
         """Posterior of all devices, decided or not; arguments and errors as for :meth:`detect`."""
-        block, noise = self._inputs(y, noise_var)
+        blocks, noise, several = self._inputs(y, noise_var)
         with self._lock:
-            p = self._sample(block, noise, progress)
+            if self._device is not None:
+                found = self._device.posteriors(blocks, noise, progress)
+            else:
+                found = [self._sample(block, noise, progress) for block in blocks]
         u = self._unit
-        return Posterior(
-            u * p.mean,
-            u**2 * p.variance,
-            p.probability,
-            u * p.chains,
-            p.chain_probability,
-            u**2 * p.spread,
-            p.restarts,
-            p.diverged,
-            tuple({k: v * (u if k == "sigma" else u**2) for k, v in h.items()} for h in p.history),
-        )
+        scaled = [
+            Posterior(
+                u * p.mean,
+                u**2 * p.variance,
+                p.probability,
+                u * p.chains,
+                p.chain_probability,
+                u**2 * p.spread,
+                p.restarts,
+                p.diverged,
+                tuple({k: v * (u if k == "sigma" else u**2) for k, v in h.items()} for h in p.history),
+            )
+            for p in found
+        ]
+        if self._device is not None:
+            from . import _cuda_arrays
 
-    def _inputs(self, y: npt.ArrayLike, noise_var: float) -> tuple[npt.NDArray[np.complex128], float]:
+            scaled = [_cuda_arrays.all_like(p, y) for p in scaled]
+        return scaled if several else scaled[0]
+
+    def _inputs(self, y: Any, noise_var: float) -> tuple[Any, float, bool]:
+        """Blocks (B, M, L) and noise variance in the receiver's units, and whether there was a leading axis."""
         noise = _check.scale("noise_var", noise_var) / self._scale**2
-        block = _check.array("y", y, (self.antennas, self.symbols), np.complex64).astype(np.complex128) / self._scale
-        # Single precision tells states at most 90 dB above the noise from each other.
-        power = float(np.mean(np.abs(block) ** 2))
-        return block, max(noise, 1e-9 * power, 1e-12)
+        if self._device is not None:
+            blocks: tuple[Any, float, bool] = self._device.blocks(y, noise)
+            return blocks
+        if not hasattr(y, "ndim"):
+            y = _check.as_array("y", y)
+        several = y.ndim == 3
+        shape: tuple[int | str, ...] = (self.antennas, self.symbols)
+        found = _check.array("y", y, ("B", *shape) if several else shape, np.complex64)
+        return found.astype(np.complex128).reshape(-1, self.antennas, self.symbols) / self._scale, noise, several
 
     def _sample(
         self, y: npt.NDArray[np.complex128], noise: float, progress: Callable[[int, int], None] | None
     ) -> Posterior:
-        self._native.block(np.ascontiguousarray((y @ self._right).T, np.complex64))
-        rms = math.sqrt(max(float(np.mean(np.abs(y) ** 2)) / self.devices, 1.0))
-        sigmas = noise_levels(_FIRST_LEVEL * rms, self._singular, noise, self.levels)
+        power = float(np.mean(np.abs(y) ** 2))
+        # Single precision tells states at most 90 dB above the noise from each other.
+        noise = max(noise, 1e-9 * power, 1e-12)
+        sigmas = self._sigmas(power, noise)
         waiting, restarts = list(range(self.chains)), 0
         history: tuple[dict[str, float], ...] = ()
         for attempt in range(_ATTEMPTS):
             levels = self._schedule(sigmas, noise, 0.5**attempt)
+            self._native.plan(coefficients(levels))
+            self._native.block(self._force(y, levels))
             waiting, seen = self._run(waiting, levels, attempt, progress)
             history = history or seen
             if not waiting:
                 break
             restarts += len(waiting) if attempt + 1 < _ATTEMPTS else 0
         return self._posterior(y, noise, sorted(set(range(self.chains)) - set(waiting)), restarts, history)
+
+    def _sigmas(self, power: float, noise: float) -> npt.NDArray[np.float64]:
+        """Noise levels for a block of this mean power."""
+        rms = math.sqrt(max(power / self.devices, 1.0))
+        return noise_levels(_FIRST_LEVEL * rms, self._singular, noise, self.levels)
 
     def _schedule(self, sigmas: npt.NDArray[np.float64], noise: float, shrink: float) -> list[Level]:
         s = self._singular
@@ -294,6 +345,14 @@ class LangevinReceiver:
             paper_level(float(sigma), s, noise, step * ratio**i, self.beta) for i, sigma in enumerate(sigmas, start=1)
         ]
 
+    def _force(self, y: npt.NDArray[np.complex128], levels: list[Level]) -> npt.NDArray[np.complex64]:
+        """Of all levels, (levels, N, M)."""
+        rank = self._right.shape[1]
+        rotated = (y @ self._right).astype(np.complex64)
+        weight = np.array([level.force[:rank] for level in levels], np.float32)
+        force = (rotated * weight[:, None]) @ self._rotation[:, :rank].conj().T.astype(np.complex64)  # (levels, M, N)
+        return np.ascontiguousarray(force.transpose(0, 2, 1))
+
     def _run(
         self, chains: list[int], levels: list[Level], attempt: int, progress: Callable[[int, int], None] | None
     ) -> tuple[list[int], tuple[dict[str, float], ...]]:
@@ -301,43 +360,51 @@ class LangevinReceiver:
         native, counter = self._native, attempt * _STREAM
         native.start(chains, self.seed, counter, levels[0].sigma)
         bound = _DIVERGED * levels[0].sigma ** 2
+        tables = self._mixtures(levels)
         alive, history = list(chains), []
         for i, level in enumerate(levels):
-            self._anneal(alive, counter + 1 + i * self.steps, self.steps, level, False)
-            state = native.columns[alive][..., : self.antennas].astype(np.float64)
-            power = 2 * np.mean(state**2, axis=(1, 2, 3))
-            alive = [chain for chain, p in zip(alive, power, strict=True) if p < bound]  # false for NaN
-            spread = 2 * np.var(state[power < bound], axis=0).mean() if alive else 0.0
-            history.append({"sigma": level.sigma, "spread": float(spread)})
+            self._anneal(alive, counter + 1 + i * self.steps, self.steps, i, level, tables, False)
+            alive = [chain for chain, p in zip(alive, native.power(alive), strict=True) if p < bound]  # false for NaN
+            history.append({"sigma": level.sigma, "spread": native.spread(alive)})
             if progress is not None:
                 progress(i + 1, len(levels))
-        self._anneal(alive, counter + 1 + len(levels) * self.steps, self.average, levels[-1], True)
+        self._anneal(alive, counter + 1 + len(levels) * self.steps, self.average, i, level, tables, True)
         return [chain for chain in chains if chain not in alive], tuple(history)
 
-    def _anneal(self, chains: list[int], counter: int, steps: int, level: Level, accumulate: bool) -> None:
-        native = self._native
-        table = np.zeros((4, native.padded), np.float32)
-        table[:, : self.devices] = level.pull, level.decay, level.force, level.noise
-        if self._exact:
-            rate, offset, gain = self._inside.tables(level.sigma**2, self.antennas)
-            mixture = np.zeros((3, -(-len(rate) // 16) * 16), np.float32)
-            mixture[1] = _PADDED_OFFSET
-            mixture[:, : len(rate)] = rate, offset, gain
-            native.anneal(chains, self.seed, counter, steps, table, level.sigma**2, mixture, accumulate)
+    def _mixtures(self, levels: list[Level]) -> npt.NDArray[np.float32] | None:
+        """Rate, offset and gain of every level, (levels, 3, G), if the prior is the exact one."""
+        if not self._exact:
+            return None
+        variances = np.array([level.sigma**2 for level in levels])
+        return np.stack(self._inside.tables(variances, self.antennas), axis=1).astype(np.float32)
+
+    def _anneal(
+        self,
+        chains: list[int],
+        counter: int,
+        steps: int,
+        index: int,
+        level: Level,
+        tables: npt.NDArray[np.float32] | None,
+        accumulate: bool,
+    ) -> None:
+        native, v = self._native, level.sigma**2
+        if tables is not None:
+            native.anneal(chains, self.seed, counter, steps, index, v, tables[index], accumulate)
             return
-        m = self.antennas
+        m, n = self.antennas, self.devices
         for i in range(steps if chains else 0):
             state = native.columns[chains][..., :m]
             columns = state[:, :, 0] + 1j * state[:, :, 1]
-            mean, variance, probability = self._inside.denoise(columns, level.sigma**2)
+            mean, variance, probability = self._inside.denoise(columns, v)
             split = np.zeros((*state.shape[:3], native.mean.shape[3]), np.float32)
             split[:, :, 0, :m], split[:, :, 1, :m] = np.real(mean), np.imag(mean)
             native.mean[chains] = split
             if accumulate:
                 native.sums[chains] += split
-                native.sum_energy[chains] += np.mean(np.abs(mean) ** 2, axis=-1) + variance
-                native.sum_active[chains] += probability
-            native.step(chains, self.seed, counter + i, table)
+                native.sum_energy[chains, :n] += np.mean(np.abs(mean) ** 2, axis=-1) + variance
+                native.sum_active[chains, :n] += probability
+            native.step(chains, self.seed, counter + i, index, v)
 
     def _posterior(
         self,
@@ -354,7 +421,7 @@ class LangevinReceiver:
             return Posterior(np.zeros((m, n), np.complex128), zero, zero, nothing, zero, zero, restarts, self.chains)
         sums = native.sums[chains][..., :m].astype(np.float64) / self.average
         means = (sums[:, :, 0] + 1j * sums[:, :, 1]).transpose(0, 2, 1)
-        power = native.sum_energy[chains].astype(np.float64).mean(0) / self.average
+        power = native.sum_energy[chains, :n].astype(np.float64).mean(0) / self.average
         columns, variance = leave_one_out(y, self._pilots, noise, power)
         mean, error, probability = self._inside.denoise(columns, variance)
         return Posterior(
@@ -362,7 +429,7 @@ class LangevinReceiver:
             variance=error,
             probability=probability,
             chains=means,
-            chain_probability=native.sum_active[chains].astype(np.float64).mean(0) / self.average,
+            chain_probability=native.sum_active[chains, :n].astype(np.float64).mean(0) / self.average,
             spread=np.mean(np.var(means, axis=0), axis=0),
             restarts=restarts,
             diverged=self.chains - len(chains),

@@ -106,6 +106,7 @@ def _langevin(block: Capture, rate: float, level: Any, device: str, threads: int
     with console.Progress("sampling", rx.levels) as bar:
         start = time.perf_counter()
         found = rx.detect(block.y[:, 0].T, block.noise_var, lambda done, total: bar.update(done, ""))
+        assert not isinstance(found, list)  # one block
         return found, time.perf_counter() - start
 
 

@@ -32,15 +32,17 @@ def algorithm1_step(
 def preconditioned_step(
     x: Array, y: Array, pilots: Array, noise_var: float, sigma: float, score: Array, step: float, zeta: Array
 ) -> Complex:
-    """One step of the preconditioned sampler (docs/langevin.md), on X itself; `zeta` is in rotated coordinates.
+    """One step of the preconditioned sampler (docs/langevin.md), on X itself.
 
     The state is X + sigma N. Along a singular vector u of P with value s, and with r = sigma s / sqrt(noise_var):
     r <= 1: N takes the part -s sigma N of Z, Y - (X + sigma N) P keeps the variance noise_var (1 - r^2), independent
     of N; r > 1: the state is Y v / s plus noise of variance sigma^2 - noise_var / s^2, whatever the prior.
+    The noise is zeta R with R^H R = step (2 - step) times the inverse curvature, R upper triangular; 1e-5 sigma^2 on
+    its diagonal stand for what single precision cannot resolve.
     """
     u, s, vh = np.linalg.svd(pilots)
     a, gradient = x @ u, score @ u
-    result = np.empty(a.shape, np.complex128)
+    result, inverse = np.empty(a.shape, np.complex128), np.empty(len(u))
     for j in range(len(u)):
         sj = s[j] if j < len(s) else 0.0
         seen = y @ vh[j].conj() if j < len(s) else np.zeros(len(y))
@@ -51,8 +53,10 @@ def preconditioned_step(
         else:
             curvature = 1 / (sigma**2 - noise_var / sj**2)
             force = curvature * (seen / sj - a[:, j])
-        result[:, j] = a[:, j] + step / curvature * force + np.sqrt(step * (2 - step) / curvature) * zeta[:, j]
-    return np.asarray(result @ u.conj().T)
+        result[:, j] = a[:, j] + step / curvature * force
+        inverse[j] = 1 / curvature
+    covariance = step * (2 - step) * ((u * inverse) @ u.conj().T + 1e-5 * sigma**2 * np.eye(len(u)))
+    return np.asarray(result @ u.conj().T + zeta @ np.linalg.cholesky(covariance).conj().T)
 
 
 def philox(counter: tuple[int, int, int, int], key: int) -> tuple[int, int, int, int]:
@@ -67,9 +71,9 @@ def philox(counter: tuple[int, int, int, int], key: int) -> tuple[int, int, int,
 
 
 def langevin_noise(seed: int, chain: int, step: int, antennas: int, devices: int) -> Complex:
-    """CN(0, 1) noise (M, N) of one step of one chain, in rotated coordinates.
+    """CN(0, 1) noise (M, N) of one step of one chain.
 
-    Words 0, 1 of counter (m, j / 2, chain, step) are radius and angle (Box and Muller) of even coordinates j,
+    Words 0, 1 of counter (m, j / 2, chain, step) are radius and angle (Box and Muller) of even columns j,
     words 2, 3 of odd ones: 24 bits u + 1/2 each, and two more bits for the quadrant.
     """
     zeta = np.empty((antennas, devices), np.complex128)
