@@ -53,7 +53,7 @@ $(STAMPS)/package: $(STAMPS)/venv $(SOURCES)
 
 $(STAMPS)/test: $(STAMPS)/package
 	$(PIP) install -q -c constraints.txt -e ".[test,oracle]" --no-build-isolation -Cbuild-dir=build/package \
-	  -Ccmake.define.JADCE_EMULATOR=ON
+	  -Ccmake.define.JADCE_EMULATOR=ON -Ccmake.define.JADCE_WERROR=ON
 	touch $@
 
 $(STAMPS)/lint: $(STAMPS)/package

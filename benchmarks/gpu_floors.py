@@ -13,6 +13,16 @@ BANDWIDTH, RATE, TENSOR_RATE = 4.8e12, 67e12, 990e12
 N, M, P = 48, 32, 12
 NETWORK = 32 * (64 * 37 + 4 * (64 * 7 + 2 * 64 * 128) + 25 * 64)  # multiply-adds of `cdl` a candidate
 WEIGHTS = 4 * (64 * 38 + 4 * (64 * 8 + 128 * 65 + 64 * 129) + 25 * 65)  # bytes
+PROCESSORS = 132
+# What a short kernel takes in a graph from the end of the one before: launch, first loads, last stores. Assumed.
+KERNEL_US = 2.5
+PER_ITERATION, ONCE = 8, 6  # kernels beside the network, in an iteration and once a detection
+# K, T, prior, iterations on the CPU (bench_detect.py), derived time of one pass of the network (bench_cuda_network.py),
+# candidates.
+DETECTIONS = (
+    *((800, 20, "cdl", 8, 4.7, 47), (800, 20, "cdl-tiny", 8, 3.4, 47), (800, 20, "gaussian", 5, KERNEL_US, 47)),
+    *((3000, 40, "cdl", 10, 4.7, 164), (3000, 40, "cdl-tiny", 10, 3.4, 164)),
+)
 TENSOR_KERNEL = "beam_network_tensor"
 OTHER_CHOICES = ("beam_network", "gaussian")  # than the kernel of an iteration
 PRODUCTS, POWERS, GAINS = 21, 10, 12  # of the mixture of `cdl` with unknown power
@@ -53,6 +63,11 @@ def main() -> None:
         print(f"| `{name}` | " + " | ".join(cells) + " | not yet |")
     totals = [sum(floor_us(*v) for name, v in at.items() if name not in OTHER_CHOICES) for at in (small, large)]
     print(f"| an iteration with `cdl` | | | {totals[0]:.3g} | | | {totals[1]:.3g} | not yet |")
+    print("\n| K | T | prior | iterations | estimate, ms | measured |\n|---|---|---|---|---|---|")
+    for k, t, prior, iterations, pass_us, candidates in DETECTIONS:
+        waves = -(-candidates // PROCESSORS)
+        us = iterations * (PER_ITERATION * KERNEL_US + waves * pass_us) + ONCE * KERNEL_US
+        print(f"| {k} | {t} | `{prior}` | {iterations} | {us / 1e3:.2f} | not yet |")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jadce_fast as jf
+from jadce_fast import _core
 
 DATA = Path(__file__).parent / "data"
 DFT, QPSK = DATA / "sionna_cdl_c_dft.npz", DATA / "sionna_cdl_a_qpsk.npz"
@@ -45,6 +46,13 @@ def test_detect_scores_a_capture_of_another_simulator(jadce, capture):
     assert all(p > 0.5 for p in found["probabilities"])
     assert found["seconds"] > 0
     assert found["iterations"] >= 1
+
+
+@pytest.mark.skipif(_core.cuda_devices()[0] > 0, reason="needs a machine without a GPU")
+def test_detect_says_why_there_is_no_gpu(jadce):
+    status, out, err = jadce("detect", DFT, "--device", "cuda", "--json")
+    assert (status, out) == (2, "")
+    assert "device: expected 'cpu', found 'cuda', but CUDA is off: " in err
 
 
 def test_detect_without_the_truth(jadce, tmp_path):

@@ -33,7 +33,7 @@ def detect(
         float | None, typer.Option(help=f"Activity rate; default: the capture's, or {DEFAULT_RATE}.")
     ] = None,
     threads: Threads = None,
-    device: Annotated[str, typer.Option(help="Where to run: cpu.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where to run: cpu, cuda or cuda:N.")] = "cpu",
     as_json: Json = False,
 ) -> None:
     """Detect the active devices of a capture and estimate their channels."""
@@ -127,6 +127,7 @@ def _result(found: Detection, seconds: float) -> dict[str, Any]:
         "iterations": found.iterations,
         "converged": bool(found.converged),
         "noise_var": found.noise_var,
+        "overflow": found.overflow,
         "seconds": seconds,
     }
 
@@ -152,6 +153,8 @@ def _print_detection(result: dict[str, Any]) -> None:
         f"({result['iterations']} iterations, {state}, {1e3 * result['seconds']:.1f} ms, "
         f"residual {result['noise_var']:.3g})"
     )
+    if result["overflow"]:
+        console.show(f"{result['overflow']} plausible devices had no place: some may be missing")
     if "missed" in result:
         nmse = "" if result["nmse_db"] is None else f", NMSE {result['nmse_db']:.2f} dB"
         console.show(f"against the truth: {result['missed']} missed, {result['false_alarms']} false alarms{nmse}")
