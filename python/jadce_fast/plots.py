@@ -153,8 +153,6 @@ def training_figure(rows: Sequence[dict[str, Any]], exact: float) -> Figure:
         axes.plot(steps, losses, color=BLUE, lw=1.8, label="score network")
         axes.axhline(exact, color=INK, ls=(0, (4, 2)), label="exact score")
         axes.set(title="Denoising score matching", xlabel="update", ylabel="loss per entry", xscale="log", yscale="log")
-        # Of the first updates, orders of magnitude above the rest, the end is enough.
-        axes.set_ylim(0.8 * exact, 100 * exact)
         axes.grid(True)
         axes.legend()
         return figure
