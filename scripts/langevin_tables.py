@@ -1,13 +1,16 @@
-"""Tables of docs/langevin.md: the exact-score Langevin receiver beside message passing and LMMSE on the same draws."""
+"""Tables of docs/langevin.md: Langevin receivers beside message passing and LMMSE on the same draws."""
 
 from __future__ import annotations
 
 import argparse
+import time
 from typing import Any
 
 import numpy as np
+import torch
 
 from jadce_fast import CellPrior, LangevinReceiver, reference
+from jadce_fast.prior import load_cell_prior
 from jadce_fast.simulation import CellDrop, CellScenario, draw_cell
 
 
@@ -28,16 +31,26 @@ def lmmse_activity(x: np.ndarray, scenario: CellScenario, drop: CellDrop) -> np.
     return energy >= np.sort(energy)[-count]
 
 
-def measure(scenario: CellScenario, draws: int, **options: Any) -> dict[str, tuple[float, float]]:
-    """Median NMSE in dB and mean accuracy of activity of every method, over the draws where somebody is active."""
+def measure(
+    scenario: CellScenario, draws: int, network: Any = None, **options: Any
+) -> dict[str, tuple[float, float, float]]:
+    """Median NMSE in dB, mean accuracy of activity and median seconds of every method, where somebody is active.
+
+    With `network`, a prior, also of the Langevin receiver with it.
+    """
     errors: dict[str, list[float]] = {}
     right: dict[str, list[float]] = {}
-    prior, rx = CellPrior(), None
+    seconds: dict[str, list[float]] = {}
+    prior, rx, learned = CellPrior(), None, None
     for trial in range(draws):
         drop = draw_cell(scenario, 0, trial)
         rx = rx or LangevinReceiver(drop.pilots, scenario.antennas, **options)
+        if network is not None:
+            learned = learned or LangevinReceiver(drop.pilots, scenario.antennas, network, **options)
         truth, active = matrix(drop, scenario.devices), np.isin(np.arange(scenario.devices), drop.active)
+        start = time.perf_counter()
         p = rx.sample(drop.y, drop.noise_var)
+        seconds.setdefault("Langevin", []).append(time.perf_counter() - start)
         turbo, probability = reference.cell_tmp(drop.y, drop.pilots, drop.noise_var, prior.denoise)
         linear = reference.cell_lmmse(drop.y, drop.pilots, drop.noise_var)
         rows = {
@@ -46,18 +59,27 @@ def measure(scenario: CellScenario, draws: int, **options: Any) -> dict[str, tup
             "mean of chains": (p.chains.mean(0), p.chain_probability >= 0.5),
             "LMMSE": (linear, lmmse_activity(linear, scenario, drop)),
         }
+        if learned is not None:
+            start = time.perf_counter()
+            p = learned.sample(drop.y, drop.noise_var)
+            seconds.setdefault("network", []).append(time.perf_counter() - start)
+            rows["network"] = p.mean, p.probability >= 0.5
+            rows["network, mean of chains"] = p.chains.mean(0), p.chain_probability >= 0.5
         for name, (x, decided) in rows.items():
             right.setdefault(name, []).append(float(np.mean(decided == active)))
             if active.any():
                 errors.setdefault(name, []).append(nmse_db(x, truth))
-    return {name: (float(np.median(errors[name])), float(np.mean(right[name]))) for name in errors}
+    return {
+        name: (float(np.median(errors[name])), float(np.mean(right[name])), float(np.median(seconds.get(name, [0.0]))))
+        for name in errors
+    }
 
 
 def over_snr(draws: int) -> None:
     for symbols in (48, 24):
         for snr in (-10, 0, 10, 20, 30, 45):
             found = measure(CellScenario(symbols=symbols, snr_db=snr), draws, threads=1)
-            cells = "  ".join(f"{name} {e:6.2f} dB {a:.4f}" for name, (e, a) in found.items())
+            cells = "  ".join(f"{name} {e:6.2f} dB {a:.4f}" for name, (e, a, _) in found.items())
             print(f"L={symbols} {snr:3d} dB: {cells}", flush=True)
 
 
@@ -68,6 +90,20 @@ def over_antennas(draws: int) -> None:
             found = measure(CellScenario(antennas=antennas, snr_db=snr), draws, threads=1)
             row.append(f"M={antennas} {found['Langevin'][0]:6.2f} dB {found['Langevin'][1]:.4f}")
         print(f"{snr:3d} dB: " + "  ".join(row), flush=True)
+
+
+def over_networks(draws: int, name: str) -> None:
+    """The receiver with a score network: L, then M and N on either side of the default."""
+    network = load_cell_prior(name)
+    columns = ("message passing", "Langevin", "network", "network, mean of chains")
+    worlds: list[dict[str, int]] = [{}, {"symbols": 24}]
+    worlds += [{"antennas": m} for m in (8, 32, 64)] + [{"devices": n, "symbols": 3 * n // 4} for n in (32, 128)]
+    for world in worlds:
+        for snr in (-10, 0, 10, 20, 30, 45):
+            found = measure(CellScenario(snr_db=snr, **world), draws, network, threads=1)
+            cells = "  ".join(f"{c} {found[c][0]:6.2f} dB {found[c][1]:.4f}" for c in columns)
+            times = f"{1e3 * found['Langevin'][2]:.0f} / {1e3 * found['network'][2]:.0f} ms"
+            print(f"{world} {snr:3d} dB: {cells}  {times}", flush=True)
 
 
 def over_steps(draws: int) -> None:
@@ -88,9 +124,13 @@ def over_steps(draws: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=("snr", "antennas", "steps"))
+    parser.add_argument("table", choices=("snr", "antennas", "steps", "network"))
     parser.add_argument("--draws", type=int, default=60)
+    parser.add_argument("--prior", default="cell-refinenet", help="of the table `network`")
     args = parser.parse_args()
+    torch.set_num_threads(1)
+    if args.table == "network":
+        return over_networks(args.draws, args.prior)
     {"snr": over_snr, "antennas": over_antennas, "steps": over_steps}[args.table](args.draws)
 
 

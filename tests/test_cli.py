@@ -114,16 +114,20 @@ def test_detect_receivers_and_powers(jadce):
     assert known["missed"] == known["false_alarms"] == 0
 
 
-@pytest.mark.parametrize("power", ["10", "unknown"])
-def test_detect_langevin(jadce, tmp_path, power):
+@pytest.mark.parametrize(("power", "prior"), [("10", "cell"), ("unknown", "cell"), ("10", "cell-refinenet")])
+def test_detect_langevin(jadce, tmp_path, power, prior):
     from jadce_fast.simulation import CellScenario, draw_cell
 
     drop = draw_cell(CellScenario(snr_db=30, active=5), 0, 1)
     pilots = jf.Pilots(drop.pilots.T[:, None])
     capture = jf.Capture(drop.y.T[:, None], pilots, drop.noise_var, 5 / 64, drop.active, drop.channels)
     jf.save_capture(tmp_path / "cell.npz", capture)
-    result = strict(jadce("detect", tmp_path / "cell.npz", "--receiver", "langevin", "--power", power, "--json")[1])
-    assert result["prior"] == "cell"
+    wanted = ["--receiver", "langevin", "--prior", prior, "--power", power, "--threads", 1, "--json"]
+    status, text, notes = jadce("detect", tmp_path / "cell.npz", *wanted)
+    assert status == 0
+    result = strict(text)
+    assert result["prior"] == prior
+    assert ("was trained for 0.1" in notes) == (prior != "cell")
     assert result["missed"] == result["false_alarms"] == 0
     assert result["nmse_db"] < -25
 
@@ -139,13 +143,14 @@ BAD = {
     "bg with a prior": (["detect", DFT, "--receiver", "bg", "--prior", "cdl"], "--prior: expected none"),
     "langevin with a prior": (
         ["detect", DFT, "--receiver", "langevin", "--prior", "cdl"],
-        "--prior: expected none or cell",
+        "prior: expected a cell's score network (cell-refinenet or a file), found 'cdl'",
     ),
     "langevin on subcarriers": (
         ["detect", DFT, "--receiver", "langevin"],
         "--receiver langevin: expected a capture of one subcarrier, found 48",
     ),
     "prior": (["detect", DFT, "--prior", "nosuch"], "prior: expected one of cdl"),
+    "prior of a cell": (["detect", DFT, "--prior", "cell-refinenet"], "prior: expected a channel prior"),
     "empty prior": (["detect", DFT, "--prior", ""], "prior: expected one of cdl"),
     "prior file": (["detect", DFT, "--prior", "no/such.safetensors"], "no/such.safetensors"),
     "power text": (["detect", DFT, "--power", "loud"], "--power: expected unknown or a number, found 'loud'"),

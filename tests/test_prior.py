@@ -15,13 +15,13 @@ from jadce_fast.network import BeamNetwork
 from jadce_fast.prior import (
     Prior,
     ScorePrior,
-    export_torchscript,
     gaussian_prior,
     load_prior,
     save_prior,
     shipped_priors,
 )
 from jadce_fast.score_network import ScoreNetwork
+from jadce_fast.torchscript import export_torchscript
 
 P, N, M = 5, 12, 16
 
@@ -301,7 +301,7 @@ def test_unusable_files(tmp_path):
     refused(variant({"architecture": "{"}), "inconsistent file")
     refused(variant({"architecture": '{"width": 1000000000}'}), "inconsistent file")
     refused(variant({"subcarriers": "13"}), "inconsistent file .*basis")
-    refused(variant({"network": "spline"}), ".* with network 'spline'; expected 'beam' or 'score'")
+    refused(variant({"network": "spline"}), ".* with network 'spline'; expected 'beam' or 'score' or 'cell'")
     refused(variant({}, **{"network.inp.bias": torch.full((8,), torch.nan)}), "inconsistent file .*network.inp.bias")
     refused(variant({}, **{"network.inp.bias": torch.zeros(9)}), "inconsistent file")
     refused(variant({}, **{"beam_gain": torch.zeros(3)}), "inconsistent file .*must be positive")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .detection import Detection
     from .langevin import LangevinReceiver
     from .pilots import Pilots, dft_pilots
-    from .prior import Prior, load_prior
+    from .prior import Prior, load_cell_prior, load_prior
     from .receiver import Receiver
 
 __version__ = "0.1.0"
@@ -27,6 +27,7 @@ __all__ = [
     "channels",
     "dft_pilots",
     "load_capture",
+    "load_cell_prior",
     "load_prior",
     "ops",
     "reference",
@@ -44,6 +45,7 @@ _HOME = {
     "Receiver": "receiver",
     "dft_pilots": "pilots",
     "load_capture": "capture",
+    "load_cell_prior": "prior",
     "load_prior": "prior",
     "save_capture": "capture",
     "save_result": "capture",

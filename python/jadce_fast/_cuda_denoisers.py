@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ._cuda import Machine
-from .prior import GaussianPrior, Prior, ScorePrior, _compile
+from .prior import GaussianPrior, Prior, ScorePrior
+from .torchscript import compile_network
 
 _CHUNK = 64  # devices that TorchScript denoises at once, which bounds its memory
 _TRIALS = 3  # TorchScript specialises in its first runs
@@ -85,7 +86,7 @@ class Script:
     on_torch = True
 
     def __init__(self, machine: Machine, network: torch.nn.Module) -> None:
-        self._compiled = _compile(copy.deepcopy(network).eval().requires_grad_(False).to(machine.device))
+        self._compiled = compile_network(copy.deepcopy(network).eval().requires_grad_(False).to(machine.device))
         self._warm = False
 
     def enqueue(self, detector: Any, count: int, go: int, stream: int) -> None:

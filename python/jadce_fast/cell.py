@@ -7,7 +7,7 @@ power g that depends on the device's distance alone, so that every posterior is 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -65,6 +65,15 @@ class CellPrior:
     def mean_power(self) -> float:
         """Mean power of an entry of an active device's column."""
         return 1 / self.activity_rate if self.power is None else self.power
+
+    @property
+    def unit(self) -> float:
+        """Root mean square of the entries of X, inactive ones included."""
+        return math.sqrt(self.mean_power * self.activity_rate)
+
+    def with_power(self, power: float | None) -> CellPrior:
+        """The same cell with another mean power of active devices, by default 1 / ``activity_rate``."""
+        return replace(self, power=power)
 
     def gain(self, distance: npt.ArrayLike) -> Real:
         """Power of an entry at `distance` (metres), whose mean over the ring is ``mean_power``."""

@@ -7,6 +7,7 @@ the posterior of a device given all others follows from its prior (docs/langevin
 from __future__ import annotations
 
 import math
+import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -63,6 +64,18 @@ class Posterior:
     history: tuple[dict[str, float], ...] = field(default=(), repr=False)
 
 
+def _resolve(prior: Any) -> Any:
+    if isinstance(prior, str) and prior == "cell":
+        return CellPrior()
+    if isinstance(prior, (str, os.PathLike)):
+        from .prior import load_cell_prior  # torch takes seconds to import
+
+        return load_cell_prior(prior)
+    if isinstance(prior, type) or not hasattr(prior, "denoise"):
+        raise TypeError(f"prior: expected 'cell', a name, a file or an object that denoises, found {prior!r}")
+    return prior
+
+
 class LangevinReceiver:
     """Annealed Langevin receiver for Y = X P + Z, planned once for many received blocks.
 
@@ -72,8 +85,9 @@ class LangevinReceiver:
         P, the pilot sequence of every device; L may be larger than N.
     antennas : int
         M.
-    prior : "cell", CellPrior or object
-        Exact score of the paper's cell ("cell": its defaults), or any object whose
+    prior : "cell", CellPrior, name, path, CellScorePrior or object
+        Exact score of the paper's cell ("cell": its defaults); a trained score network, by the name of a shipped one
+        ("cell-refinenet"), from a file, or loaded; or any object whose
         ``denoise(columns (..., N, M), noise_var (..., N))`` returns posterior mean, variance (..., N) and
         probability of activity (..., N), as :meth:`jadce_fast.cell.CellPrior.denoise` does.
     sampler : {"preconditioned", "paper"}
@@ -144,9 +158,7 @@ class LangevinReceiver:
             raise ValueError(f"pilots: expected at least one device and symbol, found shape {array.shape}")
         self.devices, self.symbols = array.shape
         self.antennas = _check.integer("antennas", antennas, 1, 4096)
-        self.prior = CellPrior() if isinstance(prior, str) and prior == "cell" else prior
-        if isinstance(self.prior, type) or not hasattr(self.prior, "denoise"):
-            raise TypeError(f"prior: expected 'cell', a CellPrior or an object that denoises, found {prior!r}")
+        self.prior = _resolve(prior)
         if sampler not in ("preconditioned", "paper"):
             raise ValueError(f"sampler: expected 'preconditioned' or 'paper', found {sampler!r}")
         self.sampler = sampler
@@ -170,12 +182,9 @@ class LangevinReceiver:
         amplitude = math.sqrt(np.mean(np.abs(array) ** 2))
         if not 1e-15 <= amplitude <= 1e15:
             raise ValueError(f"pilots: expected a mean power of 1e-30 to 1e30, found {amplitude**2:g}")
-        exact = isinstance(self.prior, CellPrior)
-        self._unit = math.sqrt(self.prior.mean_power * self.prior.activity_rate) if exact else 1.0
-        self._inside: Any = (
-            CellPrior(self.prior.activity_rate, None, self.prior.inner, self.prior.outer) if exact else self.prior
-        )
-        self._exact = exact
+        self._exact = isinstance(self.prior, CellPrior)
+        self._unit = getattr(self.prior, "unit", 1.0)
+        self._inside: Any = self.prior.with_power(None) if hasattr(self.prior, "with_power") else self.prior
         self._scale = amplitude * self._unit
         self._pilots = array / amplitude
         u, s, vh = np.linalg.svd(self._pilots)

@@ -1,4 +1,4 @@
-"""Pictures: the demonstration, the trials of a campaign, the denoising benchmark. Drawn without a display."""
+"""Pictures of demonstrations, campaigns, the denoising benchmark and trainings. Drawn without a display."""
 
 from __future__ import annotations
 
@@ -142,6 +142,20 @@ def denoising_figure(rows: Sequence[Row], title: str) -> Figure:
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center", handlelength=2.6)
     return figure
+
+
+def training_figure(rows: Sequence[dict[str, Any]], exact: float) -> Figure:
+    """Training loss over steps, both logarithmic, and the loss of the exact score."""
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(8, 5), layout=ConstrainedLayoutEngine())
+        axes = figure.subplots()
+        steps, losses = [row["step"] for row in rows], [row["loss"] for row in rows]
+        axes.plot(steps, losses, color=BLUE, lw=1.8, label="score network")
+        axes.axhline(exact, color=INK, ls=(0, (4, 2)), label="exact score")
+        axes.set(title="Denoising score matching", xlabel="update", ylabel="loss per entry", xscale="log", yscale="log")
+        axes.grid(True)
+        axes.legend()
+        return figure
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

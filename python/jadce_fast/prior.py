@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import functools
 import json
 import os
-import warnings
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,10 +16,16 @@ import safetensors.torch
 import torch
 
 from . import _check
+from .cell import CellPrior
+from .cell_network import CellNetwork
+from .cell_score import CellScorePrior
 from .network import BeamNetwork
 from .score_network import ScoreNetwork
+from .torchscript import compile_network
 
 _FORMAT, _VERSION = "jadce-prior", 1
+_KINDS = ("beam", "score", "cell")  # of networks
+_CELL = "cell-"  # what the names of shipped networks of a cell begin with
 _CHUNK = 64  # devices that a score network denoises at once, which bounds its memory
 _Complex = npt.NDArray[np.complex64]
 _Real = npt.NDArray[np.float32]
@@ -91,7 +93,7 @@ class Prior:
 
     @functools.cached_property
     def _compiled(self) -> Any:
-        return _compile(self.network)  # takes a second, and receivers have a native kernel for these
+        return compile_network(self.network)  # takes a second, and receivers have a native kernel for these
 
 
 class ScorePrior:
@@ -106,7 +108,7 @@ class ScorePrior:
         self.subcarriers, self.metadata = network.subcarriers, metadata
         self.basis, self.eigenvalues, self.beam_gain, self.beam_weight = _unstructured(self.subcarriers)
         self.network = network.eval().requires_grad_(False)
-        self._compiled = _compile(self.network)  # now: a detection shall not wait for it
+        self._compiled = compile_network(self.network)  # now: a detection shall not wait for it
 
     def denoise(
         self, z: npt.ArrayLike, v: npt.ArrayLike, devices: npt.ArrayLike | None = None
@@ -149,10 +151,11 @@ def gaussian_prior(subcarriers: int) -> GaussianPrior:
 def save_prior(
     path: str | os.PathLike[str],
     *,
-    network: BeamNetwork | ScoreNetwork,
+    network: BeamNetwork | ScoreNetwork | CellNetwork,
     basis: npt.ArrayLike | None = None,
     beam_gain: npt.ArrayLike | None = None,
     beam_weight: npt.ArrayLike | None = None,
+    cell: CellPrior | None = None,
     metadata: dict[str, Any],
 ) -> None:
     """Write a prior to one safetensors file, atomically.
@@ -163,16 +166,18 @@ def save_prior(
         File to write.
     network, basis, beam_gain, beam_weight : see `Prior`
         Its parts. Of a score network's prior the network alone is written: the rest is fixed.
+    cell : CellPrior, optional
+        With a `CellNetwork`: the cell it was trained on; its power is not kept.
     metadata : dict
         Anything JSON can hold: recipe, seed, measured curve, licence.
 
     Raises
     ------
     TypeError
-        If a beam network comes without basis, gains or weights.
+        If a beam network comes without basis, gains or weights, or a cell's without the cell.
     """
     tensors = {f"network.{k}": value.detach().cpu().contiguous() for k, value in network.state_dict().items()}
-    kind = "score" if isinstance(network, ScoreNetwork) else "beam"
+    kind = {CellNetwork: "cell", ScoreNetwork: "score"}.get(type(network), "beam")
     if kind == "beam":
         for name, value in (("basis", basis), ("beam_gain", beam_gain), ("beam_weight", beam_weight)):
             if value is None:
@@ -193,69 +198,26 @@ def save_prior(
         "architecture": json.dumps(network.architecture),
         "metadata": json.dumps(metadata),
     }
+    if kind == "cell":
+        if cell is None:
+            raise TypeError("cell: expected a CellPrior with a cell's network, found None")
+        header["cell"] = json.dumps({"activity_rate": cell.activity_rate, "inner": cell.inner, "outer": cell.outer})
     part = Path(f"{os.fspath(path)}.part")
     part.write_bytes(safetensors.torch.save(tensors, header))
     os.replace(part, path)
 
 
-def export_torchscript(prior: Prior | ScorePrior, path: str | os.PathLike[str]) -> float:
-    """Write a prior's network as frozen TorchScript, atomically, and check it as other programs will load it.
-
-    ``forward(z, v) -> (mean, var)`` in float32 is documented at `BeamNetwork.forward` and `ScoreNetwork.forward`.
-
-    Parameters
-    ----------
-    prior : Prior or ScorePrior
-        From `load_prior`.
-    path : path
-        File to write, for ``torch.jit.load`` or ``torch::jit::load``.
-
-    Returns
-    -------
-    float
-        Largest difference between the loaded file's and the prior's output on random input.
-
-    Raises
-    ------
-    TypeError
-        If `prior` has no network.
-    RuntimeError
-        If that difference is more than rounding; the file is not written then.
-    """
-    if not isinstance(prior, (Prior, ScorePrior)):
-        raise TypeError(f"prior: expected one with a network, found {type(prior).__name__}")
-    part = Path(f"{os.fspath(path)}.part")
-    try:
-        with _torchscript():
-            prior._compiled.save(part)
-            loaded = torch.jit.load(part)
-        difference, rounding = _compare(loaded, prior.network, len(prior.eigenvalues))
-        # Each of the two has a rounding error of about that size of its own; eight leaves room for the luck of one.
-        if not difference <= 8 * rounding:
-            raise RuntimeError(
-                f"path: expected outputs within {8 * rounding:.1e} of the prior's, found {difference:.1e}"
-            )
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return difference
-
-
-def _compare(loaded: Any, network: torch.nn.Module, coefficients: int) -> tuple[float, float]:
-    """Largest difference of two single-precision networks, and of the second from itself in double precision."""
-    generator = torch.Generator().manual_seed(0)
-    z = torch.randn(4, 2 * coefficients, 32, generator=generator)
-    v = 10 ** (1 - 3 * torch.rand(4, 1, generator=generator)).expand(4, 32).contiguous()
-    with torch.inference_mode():
-        single, double = network(z, v), copy.deepcopy(network).double()(z.double(), v.double())
-        outputs = [loaded(z, v) for _ in range(3)]  # TorchScript specialises in its first runs
-    difference = max(float((a - b).abs().max()) for output in outputs for a, b in zip(output, single, strict=True))
-    rounding = max(float((a - b).abs().max()) for a, b in zip(double, single, strict=True))
-    return difference, max(rounding, torch.finfo(torch.float32).eps * float(single[0].abs().max()))
-
-
 def shipped_priors() -> list[str]:
-    """Names of the priors that come with the package."""
+    """Names of the channel priors that come with the package, which :class:`jadce_fast.Receiver` takes."""
+    return [name for name in _shipped() if not name.startswith(_CELL)]
+
+
+def shipped_cell_priors() -> list[str]:
+    """Names of the score networks of a cell that come with it, which :class:`jadce_fast.LangevinReceiver` takes."""
+    return [name for name in _shipped() if name.startswith(_CELL)]
+
+
+def _shipped() -> list[str]:
     folder = resources.files("jadce_fast") / "weights"
     return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if _is_weights(f.name))
 
@@ -281,15 +243,47 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior | ScorePrior:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If there is no such name, or the file is damaged, no prior, of a later version of the format or with a
-        network that this release does not know.
+        If there is no such name, or the file is damaged, no prior, of a later version of the format, with a network
+        that this release does not know, or with one of a cell (`load_cell_prior` reads it).
     """
+    prior = _load(name_or_path, shipped_priors())
+    if isinstance(prior, CellScorePrior):
+        raise ValueError(
+            f"prior: expected a channel prior, found {str(name_or_path)!r}, a cell's score network, which "
+            "LangevinReceiver takes"
+        )
+    return prior
+
+
+def load_cell_prior(name_or_path: str | os.PathLike[str]) -> CellScorePrior:
+    """Load a cell's score network: a shipped one by name, ``"cell-refinenet"``, or a file of ``jadce train``.
+
+    Raises
+    ------
+    TypeError, FileNotFoundError, ValueError
+        As `load_prior`; also if the file holds a channel prior.
+    """
+    prior = _load(name_or_path, shipped_cell_priors())
+    if not isinstance(prior, CellScorePrior):
+        raise ValueError(
+            f"prior: expected a cell's score network ({', '.join(shipped_cell_priors())} or a file), "
+            f"found {str(name_or_path)!r}, a channel prior, which Receiver takes"
+        )
+    return prior
+
+
+def load_any(name_or_path: str | os.PathLike[str]) -> Prior | ScorePrior | CellScorePrior:
+    """Load a prior of either kind; errors as `load_prior`."""
+    return _load(name_or_path, _shipped())
+
+
+def _load(name_or_path: str | os.PathLike[str], names: list[str]) -> Prior | ScorePrior | CellScorePrior:
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise TypeError(f"prior: expected a name or a path, found {type(name_or_path).__name__}")
     text = str(os.fspath(name_or_path))
-    shipped = ", ".join(shipped_priors())
+    shipped = ", ".join(names)
     if isinstance(name_or_path, str) and not _is_weights(text) and os.path.basename(text) == text:
-        if text not in shipped_priors():
+        if text not in _shipped():
             raise ValueError(f"prior: expected one of {shipped} or a .safetensors file, found {text!r}")
         with resources.as_file(resources.files("jadce_fast") / "weights" / f"{text}.safetensors") as path:
             return _read(path, shipped)
@@ -302,7 +296,7 @@ def _is_weights(name: str) -> bool:
     return name.endswith(".safetensors")
 
 
-def _read(path: Path, shipped: str) -> Prior | ScorePrior:
+def _read(path: Path, shipped: str) -> Prior | ScorePrior | CellScorePrior:
     wanted = f"prior: expected a {_FORMAT} file (shipped: {shipped}), found"
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -315,15 +309,16 @@ def _read(path: Path, shipped: str) -> Prior | ScorePrior:
     if header.get("version") != str(_VERSION):
         found = header.get("version")
         raise ValueError(f"{wanted} {str(path)!r} of version {found}; this release reads version {_VERSION}")
-    if header.get("network", "beam") not in ("beam", "score"):
-        raise ValueError(f"{wanted} {str(path)!r} with network {header['network']!r}; expected 'beam' or 'score'")
+    if header.get("network", "beam") not in _KINDS:
+        expected = " or ".join(map(repr, _KINDS))
+        raise ValueError(f"{wanted} {str(path)!r} with network {header['network']!r}; expected {expected}")
     try:
         return _assemble(header, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{wanted} inconsistent file {str(path)!r}: {error}") from None
 
 
-def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> Prior | ScorePrior:
+def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> Prior | ScorePrior | CellScorePrior:
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} holds {tensor.dtype} or numbers that are not finite")
@@ -335,6 +330,11 @@ def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> Prior
             pair = ScoreNetwork(subcarriers, **architecture)
         pair.load_state_dict(weights, assign=True)
         return ScorePrior(pair, metadata)
+    if header.get("network") == "cell":
+        with torch.device("meta"):
+            cell_network = CellNetwork(**architecture)
+        cell_network.load_state_dict(weights, assign=True)
+        return CellScorePrior(cell_network, CellPrior(**json.loads(header["cell"])), metadata)
     p = len(weights["eigenvalues"])
     network = BeamNetwork(weights["eigenvalues"], subcarriers, **architecture)
     network.load_state_dict(weights)
@@ -355,20 +355,6 @@ def _unstructured(subcarriers: int) -> tuple[_Complex, _Real, _Real, _Real]:
         np.ones(1, np.float32),
         np.ones(1, np.float32),
     )
-
-
-@contextlib.contextmanager
-def _torchscript() -> Iterator[None]:
-    """Where TorchScript is used: deprecated, but nothing else loads in C++ without a compiler."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        yield
-
-
-def _compile(network: torch.nn.Module) -> Any:
-    """Frozen TorchScript, made on first use: it takes a second, and the native kernel does without."""
-    with _torchscript():
-        return torch.jit.freeze(torch.jit.script(network))
 
 
 def _run(compiled: Any, z: _Complex, v: _Real) -> tuple[_Complex, _Real]:

@@ -26,7 +26,11 @@ def detect(
         str, typer.Option(help="stmp (score prior), bg (Gaussian prior) or langevin (cell prior).")
     ] = "stmp",
     prior: Annotated[
-        str | None, typer.Option(help="Prior of stmp: shipped name or .safetensors file. [default: cdl]")
+        str | None,
+        typer.Option(
+            help="Shipped name or .safetensors file: cdl ... of stmp, cell-refinenet of langevin. "
+            "[default: cdl; of langevin cell, the exact score]"
+        ),
     ] = None,
     power: Annotated[str, typer.Option(help="Mean received power of an active device, or unknown.")] = "unknown",
     rate: Annotated[
@@ -52,7 +56,7 @@ def detect(
         console.note(f"activity_rate: not in the capture and no --rate given, assuming {rate}")
 
     if receiver == "langevin":
-        found, seconds = _langevin(block, rate, level, device, threads)
+        found, seconds = _langevin(block, name, rate, level, device, threads)
     else:
         from ..receiver import Receiver
 
@@ -78,21 +82,26 @@ def _prior_of(receiver: str, prior: str | None) -> str:
         raise ValueError(f"--receiver: expected stmp, bg or langevin, found {receiver!r}")
     if receiver == "stmp":
         return "cdl" if prior is None else prior
-    only = "gaussian" if receiver == "bg" else "cell"
-    if prior not in (None, only):
-        raise ValueError(f"--prior: expected none or {only} with --receiver {receiver}, found {prior!r}")
-    return only
+    if receiver == "langevin":
+        return "cell" if prior is None else prior
+    if prior not in (None, "gaussian"):
+        raise ValueError(f"--prior: expected none or gaussian with --receiver bg, found {prior!r}")
+    return "gaussian"
 
 
-def _langevin(block: Capture, rate: float, level: Any, device: str, threads: int | None) -> tuple[Detection, float]:
-    """The Langevin receiver with the exact prior of the cell, on one subcarrier."""
+def _langevin(
+    block: Capture, name: str, rate: float, level: Any, device: str, threads: int | None
+) -> tuple[Detection, float]:
+    """The Langevin receiver with the exact prior of the cell or a score network, on one subcarrier."""
     import time
 
     import numpy as np
 
     from ..cell import CellPrior
     from ..langevin import LangevinReceiver
+    from ..prior import load_cell_prior
 
+    trained = None if name == "cell" else load_cell_prior(name)
     if device != "cpu":
         raise ValueError(f"device: expected 'cpu', found {device!r}")
     pilots = block.pilots
@@ -102,7 +111,10 @@ def _langevin(block: Capture, rate: float, level: Any, device: str, threads: int
         received = float(np.mean(np.abs(block.y) ** 2))
         level = (received - block.noise_var) / (pilots.power * rate * pilots.devices)
         level = max(level, 0.1 * block.noise_var / (pilots.power * pilots.symbols))
-    rx = LangevinReceiver(pilots.select()[:, 0].T, block.y.shape[2], CellPrior(rate, level), threads=threads)
+    prior = CellPrior(rate, level) if trained is None else trained.with_power(level)
+    if trained is not None and trained.cell.activity_rate != rate:
+        console.note(f"activity_rate: {name} was trained for {trained.cell.activity_rate:g} and decides with it")
+    rx = LangevinReceiver(pilots.select()[:, 0].T, block.y.shape[2], prior, threads=threads)
     with console.Progress("sampling", rx.levels) as bar:
         start = time.perf_counter()
         found = rx.detect(block.y[:, 0].T, block.noise_var, lambda done, total: bar.update(done, ""))

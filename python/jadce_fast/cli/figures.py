@@ -96,6 +96,43 @@ def cai_4(
     console.show("files: " + ", ".join(str(file) for file in files))
 
 
+@figures.command("tang-4")
+def tang_4(
+    output: Annotated[Path, typer.Option(help="Directory of picture and table.")] = Path("out"),
+    prior: Annotated[str, typer.Option(help="Shipped score network of a cell, or a file.")] = "cell-refinenet",
+    as_json: Json = False,
+) -> None:
+    """Training loss over steps, Tang Fig. 4, beside the loss of the exact score, which no network can go below.
+
+    The curve is the one in the prior's file; the other loss is measured anew, and the network's on the same draws.
+    """
+    from ..prior import load_cell_prior
+    from ..training.cell import final_losses
+
+    loaded = load_cell_prior(prior)
+    curve = loaded.metadata.get("losses")
+    if not curve:
+        raise ValueError(f"--prior: expected a file with its training losses, found {prior!r} without")
+    rows = [{"step": int(step), "loss": loss} for step, loss, *_ in curve]
+    network, exact = final_losses(loaded)
+    output.mkdir(parents=True, exist_ok=True)
+    files = [output / "tang-4.csv", output / "tang-4.png"]
+    write_csv(files[0], rows)
+
+    from ..plots import save_figure, training_figure
+
+    save_figure(training_figure(rows, exact), files[1])
+    if as_json:
+        found = {"prior": prior, "network": network, "exact": exact, "files": [str(file) for file in files]}
+        console.show_json(found | {"curve": rows})
+        return
+    console.show(
+        f"{loaded.metadata['steps']} updates; loss per entry of the trained network {network:.5f}, "
+        f"of the exact score {exact:.5f}"
+    )
+    console.show("files: " + ", ".join(str(file) for file in files))
+
+
 def _levels(text: str) -> list[float]:
     """SNRs of a list such as "0,10,20" or a range "LOW:HIGH:STEP"."""
     wanted = ValueError(f"--snr: expected a list such as 0,10,20 or LOW:HIGH:STEP, found {text!r}")

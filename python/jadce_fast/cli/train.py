@@ -15,15 +15,24 @@ from .app import Json, Seed, app, check_target
 @app.command()
 def train(
     output: Annotated[Path, typer.Argument(help="Prior to write, .safetensors.", show_default=False)],
-    network: Annotated[str, typer.Option(help="tiny, base, large, or ncsn: the paper's pair of networks.")] = "base",
-    width: Annotated[int, typer.Option(help="Maps of ncsn; 128 is the paper's.")] = 32,
+    network: Annotated[
+        str, typer.Option(help="tiny, base, large; ncsn: Cai's pair of networks; refinenet: Tang's, of a cell.")
+    ] = "base",
+    width: Annotated[
+        int | None, typer.Option(help="Maps of ncsn (128 is Cai's) or refinenet. [default: 32, 16]")
+    ] = None,
+    reach: Annotated[int, typer.Option(help="Devices that refinenet's convolutions span; 3 is a square kernel.")] = 1,
     weighting: Annotated[
         float,
         typer.Option(help="Exponent of the noise variance in ncsn's loss: 2 is the paper's, 1 is fairer to high SNR."),
     ] = 2.0,
     channels: Annotated[
-        str, typer.Option(help="cdl, wide, one CDL table A ... E, or a file of channels (.npz, .mat, .h5).")
-    ] = "cdl",
+        str | None,
+        typer.Option(
+            help="cdl, wide, one CDL table A ... E, or a file of channels (.npz, .mat, .h5); with refinenet cell. "
+            "[default: cdl, cell]"
+        ),
+    ] = None,
     minutes: Annotated[float, typer.Option(help="Training time.")] = 30.0,
     steps: Annotated[int | None, typer.Option(help="Number of updates in place of a time.")] = None,
     seed: Seed = 0,
@@ -45,7 +54,8 @@ def train(
     from ..training import KINDS, evaluate, load_channels, train
 
     torch.set_num_threads(threads)
-    what = channels if channels in KINDS or not Path(channels).suffix else load_channels(channels)
+    recorded = channels is not None and channels not in KINDS and Path(channels).suffix
+    what = load_channels(channels) if channels is not None and recorded else channels
     with console.Progress("training", 1000) as bar:
         begun: list[tuple[float, int]] = []
         said = ""
@@ -63,6 +73,7 @@ def train(
             output,
             network=network,
             width=width,
+            reach=reach,
             weighting=weighting,
             channels=what,
             minutes=minutes,
@@ -77,7 +88,7 @@ def train(
     if as_json:
         console.show_json({"prior": str(output)} | result)
         return
-    console.show(evaluate.table(result["curve"]))
+    console.show(evaluate.table(result["curve"], result["snr_db"]))
     console.show(
         f"{output}: {result['steps']} updates in {result['seconds']:.0f} s, "
         f"{result['multiplications'] / 1e6:.2f} million multiplications a device"
@@ -93,9 +104,10 @@ def export(
     """Write a prior's network as TorchScript, for C++ and other programs, and check it against the original."""
     check_target("OUTPUT", output, (".pt",))
 
-    from ..prior import export_torchscript, load_prior
+    from ..prior import load_any
+    from ..torchscript import export_torchscript
 
-    loaded = load_prior(prior)
+    loaded = load_any(prior)
     difference = export_torchscript(loaded, output)
     if as_json:
         console.show_json({"prior": prior, "output": str(output), "difference": difference})

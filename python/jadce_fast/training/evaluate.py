@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -72,9 +73,9 @@ def genie(cases: list[HeldOut]) -> dict[str, Rows]:
     return result
 
 
-def table(result: dict[str, Rows]) -> str:
+def table(result: dict[str, Rows], levels: Sequence[int] = SNR_DB) -> str:
     """`curve`'s and `genie`'s results as text, one line a case and quantity."""
-    lines = [f"{'SNR, dB':28s}" + "".join(f"{snr:8d}" for snr in SNR_DB)]
+    lines = [f"{'SNR, dB':28s}" + "".join(f"{snr:8d}" for snr in levels)]
     for case, rows in result.items():
         for name, row in rows.items():
             lines.append(f"{case + ' ' + name:28s}" + "".join(f"{x:8.2f}" for x in row))

@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .. import _check
+from ..cell import CellPrior
+from ..cell_network import CellNetwork
 from ..network import BeamNetwork
 from ..prior import save_prior
 from ..score_network import ScoreNetwork
-from . import evaluate, mixture
-from .data import KINDS, Family, HeldOut, Recording, Source
+from . import cell, evaluate, mixture
+from .data import KINDS, Family, Recording, Source
 from .trainer import Trainer
 
 SIZES: dict[str, dict[str, Any]] = {
@@ -25,9 +27,12 @@ SIZES: dict[str, dict[str, Any]] = {
     "base": {"width": 64, "hidden": 128, "blocks": 4, "taps": 7, "dilations": (1, 2)},
     "large": {"width": 96, "hidden": 192, "blocks": 8, "taps": 7, "dilations": (1, 2)},
 }
-NETWORKS = (*SIZES, "ncsn")
+NETWORKS = (*SIZES, "ncsn", "refinenet")
+_RATES = {"ncsn": 1e-3, "refinenet": 3e-3}  # others 8e-3
+_BATCHES = {"ncsn": (400, 8), "refinenet": (512, 32)}  # on a GPU and a CPU; others (4096, 64)
 _SAVE_EVERY = 60.0  # seconds
 _VALIDATIONS = 24
+_GROWTH = 1.03  # of the steps at which the mean loss is noted
 Report = Callable[[float, int, str], None]
 
 
@@ -35,9 +40,10 @@ def train(
     out: str | os.PathLike[str],
     *,
     network: str = "base",
-    width: int = 32,
+    width: int | None = None,
+    reach: int = 1,
     weighting: float = 2.0,
-    channels: str | Tensor = "cdl",
+    channels: str | Tensor | CellPrior | None = None,
     minutes: float = 10.0,
     steps: int | None = None,
     seed: int = 0,
@@ -59,15 +65,19 @@ def train(
     ----------
     out : path
         The ``.safetensors`` file to write.
-    network : {"tiny", "base", "large", "ncsn"}
-        A beam network, see `SIZES`, or the paper's pair of score networks (Cai IV).
-    width : int
-        Of "ncsn", see :class:`jadce_fast.score_network.RefineNet`: the paper's is 128.
+    network : {"tiny", "base", "large", "ncsn", "refinenet"}
+        A beam network, see `SIZES`, the pair of score networks of Cai IV, or the score network of Tang 3, a cell's.
+    width : int, optional
+        Of "ncsn", see :class:`jadce_fast.score_network.RefineNet`: the paper's is 128, the default 32; of "refinenet",
+        see :class:`jadce_fast.cell_network.CellNetwork`: 16.
+    reach : int
+        Of "refinenet": devices that a convolution spans.
     weighting : float
         Of "ncsn": exponent of the noise variance in the weights of the first-order loss. The paper's is 2, Cai (49),
         which neglects high SNR; 1 weighs all levels alike.
-    channels : {"cdl", "wide", "A", "B", "C", "D", "E"} or (S, N, M) complex tensor
-        A family made on the fly, see `family.draw_paths`, or recorded channels over subcarriers and antennas.
+    channels : {"cdl", "wide", "A", "B", "C", "D", "E"} or (S, N, M) complex tensor, optional
+        A family made on the fly, see `family.draw_paths`, or recorded channels over subcarriers and antennas. Default:
+        "cdl". For "refinenet" "cell", the default cell, or a :class:`jadce_fast.CellPrior`.
     minutes : float
         Training time, over which the learning rate falls to zero.
     steps : int, optional
@@ -77,11 +87,12 @@ def train(
     device : str
         A torch device; under torchrun "cuda" is the process's own.
     batch : int, optional
-        Channels of an update (of one process). Default: 64, or 4096 on a GPU; for "ncsn" 8 and 400.
+        Channels of an update (of one process). Default: 64, or 4096 on a GPU; for "ncsn" 8 and 400. For "refinenet"
+        matrices of 16 antennas and 64 devices, or as many entries with other antennas: 32 and 512.
     pool : int, optional
         Channels kept to draw from.
     rate : float, optional
-        Highest learning rate. Default: 8e-3, for "ncsn" 1e-3.
+        Highest learning rate. Default: 8e-3, for "ncsn" 1e-3, for "refinenet" 3e-3.
     log : path, optional
         Directory for TensorBoard.
     report : callable
@@ -90,7 +101,8 @@ def train(
     Returns
     -------
     dict
-        ``loss`` (first and last), ``steps``, ``seconds``, ``curve`` and ``history``.
+        ``loss`` (first and last), ``steps``, ``seconds``, ``snr_db``, ``curve``, ``history``, and ``losses``: rows of
+        a step and the mean losses since the step before.
 
     Raises
     ------
@@ -102,34 +114,37 @@ def train(
     """
     if network not in NETWORKS:
         raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, found {network!r}")
-    if isinstance(channels, str) and channels not in KINDS:
-        raise ValueError(f"channels: expected one of {', '.join(KINDS)} or recorded channels, found {channels!r}")
     minutes = _check.real("minutes", minutes)
     steps = None if steps is None else _check.integer("steps", steps, 1)
     seed = _check.integer("seed", seed, 0)
-    ncsn = network == "ncsn"
-    width, weighting = _check.integer("width", width, 2), _check.real("weighting", weighting)
-    rate = (1e-3 if ncsn else 8e-3) if rate is None else _check.real("rate", rate)
+    ncsn, refinenet = network == "ncsn", network == "refinenet"
+    width = _check.integer("width", (32 if ncsn else 16) if width is None else width, 2 if ncsn else 1)
+    weighting = _check.real("weighting", weighting)
+    rate = _RATES.get(network, 8e-3) if rate is None else _check.real("rate", rate)
     rank, processes, place = _processes(device)
     cuda = place.type == "cuda"
-    sizes = ((400, 8) if ncsn else (4096, 64)) if batch is None else (_check.integer("batch", batch, 1),) * 2
+    sizes = _BATCHES.get(network, (4096, 64)) if batch is None else (_check.integer("batch", batch, 1),) * 2
     many = (2**17 if ncsn else 2**20, 8192) if pool is None else (_check.integer("pool", pool, 1),) * 2
     batch, pool = sizes[not cuda], many[not cuda]
-    source: Source = Family(channels, place) if isinstance(channels, str) else Recording(channels, place)
+    source = _source(channels, refinenet, place)
     out, checkpoint = Path(out), Path(f"{os.fspath(out)}.checkpoint")
     if not out.absolute().parent.is_dir():
         raise ValueError(f"out: expected a file in an existing directory, found {str(out)!r}")
 
     torch.manual_seed(seed)
     generator = torch.Generator(place).manual_seed(seed)
-    basis, eigenvalues = source.klt(generator)
-    model: BeamNetwork | ScoreNetwork
-    if ncsn:
-        basis, gain, weight = torch.eye(source.subcarriers, dtype=torch.complex64), torch.ones(1), torch.ones(1)
+    basis = torch.eye(source.subcarriers, dtype=torch.complex64)
+    parts: dict[str, Any] = {}
+    model: BeamNetwork | ScoreNetwork | CellNetwork
+    if isinstance(source, cell.Cell):
+        model, parts = CellNetwork(width=width, reach=reach), {"cell": source.prior}
+    elif ncsn:
         model = ScoreNetwork(source.subcarriers, width=width)
     else:
+        basis, eigenvalues = source.klt(generator)
         gain, weight = mixture.fit_beam_powers(source, basis.to(place), eigenvalues, generator)
         model = BeamNetwork(eigenvalues, source.subcarriers, **SIZES[network])
+        parts = {"basis": basis.cpu().numpy(), "beam_gain": gain.numpy(), "beam_weight": weight.numpy()}
     multiplications = model.multiplications(source.antennas)
     settings: dict[str, Any] = {
         "network": network,
@@ -140,6 +155,9 @@ def train(
     }
     settings |= {"pool": pool, "rate": rate, "processes": processes}
     settings |= {"width": width, "weighting": weighting} if ncsn else {}
+    if isinstance(source, cell.Cell):
+        p = source.prior
+        settings |= {"width": width, "reach": reach, "cell": [p.activity_rate, p.inner, p.outer]}
     settings |= {"recording": source.fingerprint} if isinstance(source, Recording) else {}
     trainer = Trainer(
         model,
@@ -153,10 +171,13 @@ def train(
         rank=rank,
         processes=processes,
     )
-    progress: dict[str, Any] = {"elapsed": 0.0, "history": [], "first": math.nan}
+    progress: dict[str, Any] = {"elapsed": 0.0, "history": [], "losses": [], "first": math.nan}
     if checkpoint.exists():
         progress = trainer.resume(checkpoint, settings, rank)
-    validation = _Validation(trainer, basis.to(place), source.held_out(64), log if rank == 0 else None)
+    examiner = (
+        cell.HeldOutCell(source) if isinstance(source, cell.Cell) else _Channels(trainer, basis.to(place), source)
+    )
+    validation = _Validation(trainer, examiner, log if rank == 0 else None)
 
     start, saved = time.perf_counter() - progress["elapsed"], progress["elapsed"]
     warm_up = min(50 if ncsn else 500, steps // 10 + 1 if steps else 500)
@@ -176,6 +197,7 @@ def train(
             trainer.step(rate * min(1.0, (trainer.count + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * done)))
             if math.isnan(progress["first"]):
                 progress["first"] = float(trainer.loss[0])
+            _note_losses(trainer, progress["losses"])
             if elapsed - saved > _SAVE_EVERY:
                 saved = progress["elapsed"] = elapsed
                 trainer.save(checkpoint, settings, progress)
@@ -194,33 +216,67 @@ def train(
         "steps": trainer.count,
         "seconds": elapsed,
         "multiplications": multiplications,
+        "losses": progress["losses"],
+        "snr_db": list(examiner.snr_db),
         "history": progress["history"],
         "curve": progress["history"][-1]["curve"] if progress["history"] else {},
     }
     if rank == 0:
-        result["curve"] = evaluate.curve(
-            trainer.average, basis.to(place), source.held_out(256), beamspace=trainer.beamspace
-        )
-        save_prior(
-            out,
-            network=trainer.average.cpu(),
-            basis=basis.cpu().numpy(),
-            beam_gain=gain.numpy(),
-            beam_weight=weight.numpy(),
-            metadata=_metadata(settings, minutes, trainer, place, result),
-        )
+        result["curve"] = examiner.curve(trainer.average, final=True)
+        metadata = _metadata(settings, minutes, trainer, place, result)
+        save_prior(out, network=trainer.average.cpu(), metadata=metadata, **parts)
         checkpoint.unlink(missing_ok=True)
     return result
+
+
+class _Channels:
+    """Channels of a family or a recording: two cases of 64 during training, all of 256 at its end."""
+
+    snr_db = evaluate.SNR_DB
+
+    def __init__(self, trainer: Trainer, basis: Tensor, source: Source) -> None:
+        self.basis, self.source, self.beamspace = basis, source, trainer.beamspace
+        self.cases = source.held_out(64)[:2]
+
+    def curve(self, network: nn.Module, *, final: bool = False) -> dict[str, evaluate.Rows]:
+        cases = self.source.held_out(256) if final else self.cases
+        return evaluate.curve(network, self.basis, cases, beamspace=self.beamspace)
+
+    def genie(self) -> dict[str, evaluate.Rows]:
+        return evaluate.genie(self.cases)
+
+
+def _source(channels: str | Tensor | CellPrior | None, refinenet: bool, place: torch.device) -> Source | cell.Cell:
+    if refinenet:
+        if not (
+            channels is None or isinstance(channels, CellPrior) or (isinstance(channels, str) and channels == "cell")
+        ):
+            found = repr(channels) if isinstance(channels, str) else type(channels).__name__
+            raise ValueError(f"channels: expected cell or a CellPrior with network refinenet, found {found}")
+        return cell.Cell(channels if isinstance(channels, CellPrior) else CellPrior(), place)
+    channels = "cdl" if channels is None else channels
+    if isinstance(channels, CellPrior) or (isinstance(channels, str) and channels not in KINDS):
+        raise ValueError(f"channels: expected one of {', '.join(KINDS)} or recorded channels, found {channels!r}")
+    return Family(channels, place) if isinstance(channels, str) else Recording(channels, place)
+
+
+def _note_losses(trainer: Trainer, rows: list[list[float]]) -> None:
+    """Append step and mean losses since the last row, at steps 3 % apart."""
+    last = int(rows[-1][0]) if rows else 0
+    if trainer.count >= max(last + 1, math.ceil(_GROWTH * last)):
+        mean = (trainer.total / (trainer.count - last)).tolist()
+        rows.append([trainer.count, *(float(f"{x:.5g}") for x in mean)])
+        trainer.total.zero_()
 
 
 class _Validation:
     """Error of the averaged network on held-out channels: a line of text, a row of history, TensorBoard."""
 
     def __init__(
-        self, trainer: Trainer, basis: Tensor, cases: list[HeldOut], log: str | os.PathLike[str] | None
+        self, trainer: Trainer, examiner: _Channels | cell.HeldOutCell, log: str | os.PathLike[str] | None
     ) -> None:
-        self.trainer, self.basis, self.cases = trainer, basis, cases[:2]
-        self.genie = evaluate.genie(self.cases)
+        self.trainer, self.examiner = trainer, examiner
+        self.genie = examiner.genie()
         self.board: Any = None
         if log is not None:
             try:
@@ -235,20 +291,21 @@ class _Validation:
         if not math.isfinite(fit + spread):
             raise RuntimeError(f"training diverged at step {self.trainer.count}: loss {fit}, {spread}; lower --rate")
         step = self.trainer.count
-        curve = evaluate.curve(self.trainer.average, self.basis, self.cases, beamspace=self.trainer.beamspace)
+        curve = self.examiner.curve(self.trainer.average)
         progress["history"].append({"seconds": round(elapsed, 1), "step": step, "curve": curve})
         if self.board is not None:
             self.board.add_scalar("loss/mean", fit, step)
             self.board.add_scalar("loss/variance", spread, step)
             self.board.add_scalar("rate", float(self.trainer.rate), step)
             for case, rows in curve.items():
-                for i, snr in enumerate(evaluate.SNR_DB):
+                for i, snr in enumerate(self.examiner.snr_db):
                     self.board.add_scalar(f"{case} NMSE dB/{snr} dB", rows["nmse"][i], step)
-                    self.board.add_scalar(f"{case} calibration/{snr} dB", rows["calibration"][i], step)
+                    if "calibration" in rows:
+                        self.board.add_scalar(f"{case} calibration/{snr} dB", rows["calibration"][i], step)
                     if case in self.genie:
                         distance = rows["nmse"][i] - self.genie[case]["genie"][i]
                         self.board.add_scalar(f"{case} above genie dB/{snr} dB", distance, step)
-        case = self.cases[0].name
+        case = next(iter(curve))
         nmse = " ".join(f"{x:.2f}" for x in curve[case]["nmse"])
         line = f"{elapsed:.0f} s, step {step}: loss {fit:.4f} {spread:.3f}; {case} NMSE {nmse} dB"
         if case in self.genie:
@@ -297,22 +354,31 @@ def _metadata(
     recipe = f"jadce train --network {network}" + (
         f" --width {settings['width']} --weighting {settings['weighting']:g}" if network == "ncsn" else ""
     )
+    recipe += f" --width {settings['width']} --reach {settings['reach']}" if network == "refinenet" else ""
     recipe += f" --channels {channels} " + (f"--steps {steps}" if steps else f"--minutes {minutes:g}")
     recipe += (
         f" --seed {settings['seed']} --batch {settings['batch']} --rate {settings['rate']:g} --device {place.type}"
     )
-    names = {"cdl": "CDL-A...E, randomised", "wide": "CDL-A...E, widely randomised", "recording": "recorded channels"}
+    names = {
+        "cell": "Channel matrix of a cell",
+        "cdl": "CDL-A...E, randomised",
+        "wide": "CDL-A...E, widely randomised",
+        "recording": "recorded channels",
+    }
     hardware = torch.cuda.get_device_name() if place.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return {
         "name": f"{names.get(channels, f'CDL-{channels} alone')} ({network})",
         "license": "Apache-2.0",
-        "normalisation": "channels of unit mean power over subcarriers and antennas",
+        "normalisation": "entries of X of unit mean power, inactive ones included"
+        if network == "refinenet"
+        else "channels of unit mean power over subcarriers and antennas",
         "recipe": recipe,
         "settings": settings,
         "steps": result["steps"],
         "seconds": round(result["seconds"], 1),
         "hardware": f"{hardware}, torch {torch.__version__}",
-        "snr_db": list(evaluate.SNR_DB),
+        "snr_db": result["snr_db"],
+        "losses": result["losses"],
         "curve": result["curve"],
         "history": [
             {"seconds": row["seconds"], "step": row["step"]} | {k: v["nmse"] for k, v in row["curve"].items()}

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..cell_network import CellNetwork
 from ..network import BeamNetwork
 from ..score_network import ScoreNetwork
 from . import beam_loss, score_matching
+from .cell import Cell
 from .data import Pool, Source
 
 _AVERAGE = 0.999  # Cai VI-A.2
@@ -27,8 +29,9 @@ class Trainer:
 
     Parameters
     ----------
-    network : BeamNetwork or ScoreNetwork
-    source : Source
+    network : BeamNetwork, ScoreNetwork or CellNetwork
+    source : Source or Cell
+        The latter with a `CellNetwork`; it has no pool, as new matrices cost less than an update.
     basis : (N, P) complex tensor
     seed : int
     device : torch.device
@@ -42,8 +45,8 @@ class Trainer:
 
     def __init__(
         self,
-        network: BeamNetwork | ScoreNetwork,
-        source: Source,
+        network: BeamNetwork | ScoreNetwork | CellNetwork,
+        source: Source | Cell,
         basis: Tensor,
         *,
         seed: int,
@@ -63,17 +66,24 @@ class Trainer:
         self.narrow = source.narrow
         self.count = self._launched = 0
         self.fresh = torch.tensor(1.0, device=device)  # the weight of the newest network in the average
-        self._pool = source, basis.to(device), self.beamspace, pool, torch.Generator(device)
-        self._pool[-1].manual_seed(seed + 104_729 * rank + 1)
-        self.pool = Pool(*self._pool)
+        self.cell = source if isinstance(source, Cell) else None
+        self._pool: tuple[Source, Tensor, bool, int, torch.Generator] | None = None
+        if not isinstance(source, Cell):
+            self._pool = source, basis.to(device), self.beamspace, pool, torch.Generator(device)
+            self._pool[-1].manual_seed(seed + 104_729 * rank + 1)
+        self.pool = None if self._pool is None else Pool(*self._pool)
         self.rate = torch.tensor(1e-3, device=device)
         cuda = device.type == "cuda"
         self.optimisers = _optimisers(self.network, self.rate, cuda)
         self.objective = torch.compile(beam_loss.losses, dynamic=False) if cuda else beam_loss.losses
         self.loss = torch.zeros(2, device=device)
+        self.total = torch.zeros(2, dtype=torch.float64, device=device)  # of the losses since it was last emptied
         self.graph: Any = None
 
     def _losses(self) -> Tensor:
+        if self.cell is not None:
+            return self.cell.losses(self.network, self.batch, self.count, self.generator)
+        assert self.pool is not None
         index = torch.randint(self.pool.size, (self.batch,), generator=self.generator, device=self.device)
         z = self.pool.data[index]
         if isinstance(self.network, ScoreNetwork):
@@ -101,6 +111,7 @@ class Trainer:
             for mean, weight in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(weight, self.fresh)
         self.loss.copy_(losses.detach())
+        self.total += losses.detach()
 
     def step(self, rate: float) -> None:
         """One update at learning rate `rate`, and now and then new channels."""
@@ -108,7 +119,8 @@ class Trainer:
         for group in self.optimisers[-1].param_groups if len(self.optimisers) > 1 else ():
             group["lr"] = rate
         self.fresh.fill_(max(1 - _AVERAGE, 9 / (10 + self.count)))
-        if self.device.type != "cuda" or self.processes > 1 or self._launched < 5:
+        # A graph has one shape, a cell's matrices have many.
+        if self.device.type != "cuda" or self.processes > 1 or self.cell is not None or self._launched < 5:
             self._update()
         else:
             if self.graph is None:
@@ -119,6 +131,8 @@ class Trainer:
             self.graph.replay()
         self.count += 1
         self._launched += 1
+        if self.pool is None:
+            return
         # New channels cost a CPU as much as three updates with them, a GPU less than one.
         uses = 16 if self.device.type == "cuda" else 4
         if self.count % math.ceil(uses * self.pool.chunk / self.batch) == 0:
@@ -142,7 +156,8 @@ class Trainer:
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "generators": generators,
             "count": self.count,
-            "chunks": self.pool.made,
+            "chunks": self.pool.made if self.pool is not None else 0,
+            "total": self.total,
         }
         part = path.with_name(path.name + ".part")
         torch.save(state, part)
@@ -178,19 +193,23 @@ class Trainer:
             group["lr"] = self.rate
         self.generator.set_state(state["generators"][rank].cpu())
         self.count = int(state["count"])
-        self.pool = Pool(*self._pool, made=int(state["chunks"]))
+        self.total.copy_(state["total"])
+        if self._pool is not None:
+            self.pool = Pool(*self._pool, made=int(state["chunks"]))
         progress: dict[str, Any] = state["progress"]
         return progress
 
 
-def _optimisers(network: BeamNetwork | ScoreNetwork, rate: Tensor, cuda: bool) -> list[torch.optim.Optimizer]:
+def _optimisers(
+    network: BeamNetwork | ScoreNetwork | CellNetwork, rate: Tensor, cuda: bool
+) -> list[torch.optim.Optimizer]:
     """Adam, as the paper; for the dense layers inside a beam network Muon, which is faster.
 
     Muon takes no rate from a tensor, so that on a GPU, in a graph, Adam does it all.
     """
     inner = (
         []
-        if cuda or isinstance(network, ScoreNetwork)
+        if cuda or not isinstance(network, BeamNetwork)
         else [p for name, p in network.named_parameters() if name.endswith(("expand.weight", "mix.weight"))]
     )
     ids = {id(p) for p in inner}
