@@ -264,6 +264,19 @@ def test_other_priors(backend, tensors):
         assert all(isinstance(x, torch.Tensor) for x in seen)
 
 
+def test_score_network_on_the_device(backend):
+    """The network, its closed forms and the sampler around them, without a way back to the host."""
+    drop = draw_cell(CellScenario(antennas=3, devices=12, symbols=9, snr_db=15), 0, 1)
+    cpu, device = on_device(backend, drop.pilots, 3, "cell-refinenet", chains=2, levels=6)
+    close(device.sample(backend.put(drop.y), drop.noise_var), cpu.sample(drop.y, drop.noise_var), 1e-2)
+    rng = np.random.default_rng(0)
+    x = 3 * complex_normal(rng, 2, 5, 4) * rng.uniform(0, 1, (2, 5, 1))
+    v = 10 ** rng.uniform(-3, 1, (2, 5))
+    found = cpu.prior.denoise_torch(backend.put(x), backend.put(v))
+    for a, b in zip(found, cpu.prior.denoise(x, v), strict=True):
+        assert_close(a.cpu().numpy(), b, 1e-5)  # the network is in single precision
+
+
 @pytest.mark.parametrize("noise", [1e-6, 0.1, 100.0])
 def test_leave_one_out_of_tensors(noise):
     rng = np.random.default_rng(0)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from ._langevin_tables import cell_posterior
 from .cell import CellPrior, Complex, Real
 from .cell_network import CellNetwork
 from .torchscript import compile_network
@@ -37,6 +39,7 @@ class CellScorePrior:
         self.cell, self.metadata = cell, metadata
         self.network = network.eval().requires_grad_(False)
         self._compiled = compile_network(self.network)  # now: a detection shall not wait for it
+        self._devices: dict[Any, Any] = {}
 
     @property
     def unit(self) -> float:
@@ -75,3 +78,38 @@ class CellScorePrior:
             mean = self._compiled(parts, level).numpy().astype(np.float64)
         found = np.swapaxes(mean[:, 0] + 1j * mean[:, 1], 1, 2).reshape(x.shape)
         return self.unit * found, variance, probability
+
+    def denoise_torch(self, columns: torch.Tensor, noise_var: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """:meth:`denoise` of tensors on one device, where everything stays; nothing is checked.
+
+        Parameters
+        ----------
+        columns : complex tensor, shape (..., N, M)
+        noise_var : real tensor, shape (..., N)
+
+        Returns
+        -------
+        mean (complex128), variance, probability : tensor
+        """
+        compiled, power, weight = self._on(columns.device, columns.shape[-1])
+        x, v = columns.to(torch.complex128), noise_var.double()
+        _, variance, probability = cell_posterior(self.cell, power, weight, x, v)
+        matrices = (x / self.unit).reshape(-1, *x.shape[-2:]).transpose(1, 2)
+        parts = torch.view_as_real(matrices).permute(0, 3, 1, 2).float().contiguous()
+        level = (v / self.unit**2).clamp(_LEAST, _MOST).float().reshape(-1, x.shape[-2])
+        with torch.inference_mode():
+            mean = compiled(parts, level).double()
+        found = torch.complex(mean[:, 0], mean[:, 1]).transpose(1, 2).reshape(x.shape)
+        return self.unit * found, variance, probability
+
+    def _on(self, device: torch.device, antennas: int) -> tuple[Any, torch.Tensor, torch.Tensor]:
+        """The compiled network and the cell's mixture on a device, made on first use."""
+        key = (device, antennas, self.cell)
+        if key not in self._devices:
+            compiled = (
+                self._compiled if device.type == "cpu" else compile_network(copy.deepcopy(self.network).to(device))
+            )
+            mixture = (torch.from_numpy(np.array(a, np.float64)).to(device) for a in self.cell.mixture(antennas))
+            self._devices[key] = (compiled, *mixture)
+        found: tuple[Any, torch.Tensor, torch.Tensor] = self._devices[key]
+        return found
