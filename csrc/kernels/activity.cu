@@ -35,7 +35,7 @@ struct Energies {
 };
 
 // One block: one beam; warps take groups.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 4)
     table_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const unsigned char* __restrict__ quiet,
                  const std::int32_t* __restrict__ quiet_count, const float* __restrict__ v,
                  const float* __restrict__ multiplicity, const float* __restrict__ eigenvalue,
