@@ -20,7 +20,7 @@ export PYTHONPATH="$SITE:tests:benchmarks"
     compute-sanitizer --tool "$tool" --error-exitcode 1 \
       "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda*.py -k "plain or shape0 or 16-800 or assign"
   done
-  for benchmark in bench_cuda bench_cuda_kernels; do
+  for benchmark in bench_cuda bench_cuda_kernels bench_langevin; do
     JADCE_BENCH_JSON="$OUT/gpu.json" "$PYTHON" "benchmarks/$benchmark.py"
   done
 } 2>&1 | tee "$OUT/gpu.log"
