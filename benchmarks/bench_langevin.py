@@ -1,88 +1,228 @@
-"""One step of all chains of the Langevin sampler, natively and written in torch, and whole detections."""
+"""Steps of the Langevin sampler with the exact score over a whole detection, against torch; and whole detections.
+
+A step is one of the 120 of every chain, all noise levels in turn: what a step costs depends on the level. Matrices of
+levels are not counted as steps, of nobody; they are in the detection.
+"""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 
+import gpu_floors
 import numpy as np
 import torch
 from timing import measure, report
 
-from jadce_fast import CellPrior, LangevinReceiver
-from jadce_fast.anneal import preconditioned_level
+from jadce_fast import LangevinReceiver, _core, reference
+from jadce_fast.anneal import Level, coefficients
 from jadce_fast.simulation import CellScenario, draw_cell
 
-
-def torch_step(rx, drop, level, mean):
-    """The same step on complex tensors: rotate, likelihood, score, noise, rotate back."""
-    u, s, vh = torch.linalg.svd(torch.from_numpy(drop.pilots))
-    back = u.mH.contiguous()
-    rotated = torch.zeros(rx.antennas, rx.devices, dtype=torch.complex64)
-    rotated[:, : len(s)] = torch.from_numpy(drop.y) @ vh.mH[:, : len(s)]
-    pull, decay, force, noise = (
-        torch.from_numpy(np.asarray(c, np.float32)) for c in (level.pull, level.decay, level.force, level.noise)
-    )
-    state = torch.randn(rx.chains, rx.antennas, rx.devices, dtype=torch.complex64)
-
-    def step():
-        nonlocal state
-        d = mean @ u
-        zeta = torch.randn(state.shape, dtype=torch.complex64)
-        state = state + pull * (d - state) - decay * state + force * rotated + noise * zeta
-        return state @ back
-
-    return step
+SIZES = ((16, 64, 48, 1), (16, 64, 48, 8), (64, 64, 48, 8), (16, 256, 128, 8))
 
 
-def torch_denoise(prior, sigma, antennas):
-    """The exact posterior mean of all columns."""
-    rate, offset, gain = (torch.from_numpy(t).float() for t in prior.tables(sigma**2, antennas))
-    v = sigma**2
+@dataclass
+class Problem:
+    """A receiver, a block, and the levels of its detection."""
 
-    def denoise(x):
+    antennas: int
+    devices: int
+    symbols: int
+    chains: int
+    threads: int
+
+    def __post_init__(self) -> None:
+        scenario = CellScenario(antennas=self.antennas, devices=self.devices, symbols=self.symbols)
+        self.drop = draw_cell(scenario, 0, 1)
+        self.rx = LangevinReceiver(self.drop.pilots, self.antennas, chains=self.chains, threads=self.threads)
+        blocks, noise, _ = self.rx._inputs(self.drop.y, self.drop.noise_var)
+        self.block, self.noise = blocks[0], noise
+        sigmas = self.rx._sigmas(float(np.mean(np.abs(self.block) ** 2)), noise)
+        self.levels: list[Level] = self.rx._schedule(sigmas, noise, 1.0)
+        self.mixtures = self.rx._mixtures(self.levels)
+        self.native = self.rx._native
+        self.native.plan(coefficients(self.levels))
+        self.native.block(self.rx._force(self.block, self.levels))
+        self.native.matrices(0)
+        self.counted: list[float] = []
+
+    def run(self) -> None:
+        """All steps of all chains, natively."""
+        everyone, rx = list(range(self.chains)), self.rx
+        self.native.start(everyone, 0, 0, self.levels[0].sigma)
+        for i, level in enumerate(self.levels):
+            self.native.anneal(everyone, 0, 1 + i * rx.steps, rx.steps, i, level.sigma**2, self.mixtures[i], False)
+
+    def share(self) -> float:
+        """Mean share of columns that enter the product."""
+        everyone, total = list(range(self.chains)), 0.0
+        self.native.start(everyone, 0, 0, self.levels[0].sigma)
+        for i in range(len(self.levels) * self.rx.steps):
+            at = i // self.rx.steps
+            self.native.anneal(everyone, 0, 1 + i, 1, at, self.levels[at].sigma ** 2, self.mixtures[at], False)
+            total += float(self.native.counted.mean()) / self.devices
+        return total / len(self.levels) / self.rx.steps
+
+
+class Torch:
+    """What both versions in torch share: complex64 tensors, the exact posterior, noise from torch's generator."""
+
+    def __init__(self, p: Problem) -> None:
+        self.p = p
+        self.mixtures = [torch.from_numpy(m) for m in p.mixtures]
+        self.u = torch.from_numpy(p.rx._rotation).to(torch.complex64)
+        self.back = self.u.mH.contiguous()
+        self.shape = (p.chains, p.antennas, p.devices)
+
+    def gain(self, x: torch.Tensor, i: int) -> torch.Tensor:
+        """Of the exact posterior mean at level i, (C, N)."""
+        rate, offset, gain = self.mixtures[i]
         energy = (x.real**2 + x.imag**2).sum(1)
         exponent = offset - energy[..., None] * rate
-        zero = -energy / v
+        zero = -energy / self.p.levels[i].sigma ** 2
         top = torch.maximum(exponent.amax(-1), zero)
         weight = torch.exp(exponent - top[..., None])
         total = weight.sum(-1) + torch.exp(zero - top)
-        return x * ((weight * gain).sum(-1) / total)[:, None]
+        return (weight @ gain) / total
 
-    return denoise
+    def run(self) -> torch.Tensor:
+        """All steps of all chains."""
+        x = self.p.levels[0].sigma * torch.randn(self.shape, dtype=torch.complex64)
+        for i in range(len(self.p.levels)):
+            for _ in range(self.p.rx.steps):
+                x = self.step(x, i, torch.randn(self.shape, dtype=torch.complex64))
+        return x
+
+
+class Rotated(Torch):
+    """As docs/langevin.md derives the step: rotate, move every coordinate, rotate back."""
+
+    def __init__(self, p: Problem) -> None:
+        super().__init__(p)
+        rank = p.rx._right.shape[1]
+        rotated = np.zeros((p.antennas, p.devices), complex)
+        rotated[:, :rank] = p.block @ p.rx._right
+        self.coordinates = []
+        for level in p.levels:
+            pull, variance = level.diagonals(p.rx._singular)
+            numbers = (pull, level.force * rotated, np.sqrt(np.maximum(variance, 0)))
+            self.coordinates.append([torch.from_numpy(np.asarray(a)) for a in numbers])
+            self.coordinates[-1] = [
+                a.to(torch.complex64 if a.is_complex() else torch.float32) for a in self.coordinates[-1]
+            ]
+
+    def run(self) -> torch.Tensor:
+        """All steps of all chains."""
+        x = self.p.levels[0].sigma * torch.randn(self.shape, dtype=torch.complex64)
+        a = x @ self.u
+        for i, level in enumerate(self.p.levels):
+            pull, force, noise = self.coordinates[i]
+            for _ in range(self.p.rx.steps):
+                d = (x * self.gain(x, i)[:, None]) @ self.u
+                a = level.keep * a + pull * d + force + noise * torch.randn(self.shape, dtype=torch.complex64)
+                x = a @ self.back
+        return x
+
+
+class OnColumns(Torch):
+    """The kernel's own algorithm as far as torch has it: products with the columns that count and with the noise."""
+
+    def __init__(self, p: Problem) -> None:
+        super().__init__(p)
+        n = p.devices
+        tables = [p.native.matrices(i)[:, :n, :, :n].copy() for i in range(len(p.levels))]
+        self.tables = [torch.complex(*(torch.from_numpy(t[:, :, k].copy()) for k in (0, 1))) for t in tables]
+        force = p.rx._force(p.block, p.levels).transpose(0, 2, 1)
+        self.force = [torch.from_numpy(f.copy()) for f in force]
+
+    def step(self, x: torch.Tensor, i: int, zeta: torch.Tensor) -> torch.Tensor:
+        """One step at level i."""
+        level, (matrix, factor) = self.p.levels[i], self.tables[i]
+        gain = self.gain(x, i)
+        energy = (x.real**2 + x.imag**2).sum(1)
+        counts = (gain**2 * energy > (4e-6 * level.sigma) ** 2 * self.p.antennas).any(0)
+        columns = torch.nonzero(counts).flatten()
+        d = x * gain[:, None]
+        if len(columns) < self.p.devices:
+            d, matrix = d[..., columns], matrix[columns]
+        return level.keep * x + d @ matrix + self.force[i] + zeta @ factor
+
+
+def check(p: Problem, torch_version: OnColumns) -> None:
+    """The same step from the same state with the same noise, at an early and a late level."""
+    chain, m = 0, p.antennas
+    for i in (len(p.levels) // 4, len(p.levels) - 1):
+        p.native.start([chain], 5, 0, p.levels[i].sigma)
+        before, after = (np.empty((m, p.devices), np.complex64) for _ in range(2))
+        for target in (before, after):
+            split = p.native.columns[chain]
+            target[:] = (split[:, 0, :m] + 1j * split[:, 1, :m]).T
+            if target is before:
+                p.native.anneal([chain], 5, 1, 1, i, p.levels[i].sigma ** 2, p.mixtures[i], False)
+        zeta = reference.langevin_noise(5, chain, 1, m, p.devices).astype(np.complex64)
+        found = torch_version.step(torch.from_numpy(before)[None], i, torch.from_numpy(zeta)[None])[0].numpy()
+        error = np.linalg.norm(found - after) / np.linalg.norm(after)
+        assert error < 1e-4, f"steps differ by {error:g}"
+
+
+def on_cpu(threads: int) -> None:
+    torch.set_num_threads(threads)
+    rows, detections = [], []
+    for size in SIZES:
+        p = Problem(*size, threads)
+        rotated, columns = Rotated(p), OnColumns(p)
+        check(p, columns)
+        steps = len(p.levels) * p.rx.steps
+        ours, theirs, fair = (1e3 * measure(x.run)["p50_ms"] / steps for x in (p, rotated, columns))
+        names = dict(zip(("M", "N", "L", "chains"), size, strict=True))
+        times = {"step, us": ours, "torch, us": theirs, "ratio": theirs / ours, "torch on columns, us": fair}
+        rows.append(names | times | {"ratio ": fair / ours, "columns": p.share()})
+        detections.append(names | measure(lambda: p.rx.detect(p.drop.y, p.drop.noise_var), seconds=1.0))
+    report(f"Langevin step with exact score, all chains, {threads} threads", rows)
+    report(f"Langevin detection, 121 steps of all chains, {threads} threads", detections)
+
+
+def floor_us(m: int, n: int, chains: int, blocks: int, columns: float) -> float:
+    """What no H200 can beat for a step of all chains: every array once, flops counted from the kernel."""
+    each = 8 * m * n * (columns * n + n / 2) + 60 * m * n + 200 * n  # products, noise, exact score
+    moved = blocks * (8 * n * n * (columns + 0.5) + 8 * m * n) + 2 * blocks * chains * 8 * m * n
+    return gpu_floors.floor_us(moved, blocks * chains * each)
+
+
+def on_gpu() -> None:
+    """Whole detections of one and of 32 blocks, device against CPU before anything is timed."""
+    if not (torch.cuda.is_available() and _core.cuda_built):
+        print("Langevin receiver on a GPU: not measured, no GPU:", _core.cuda_devices()[1])
+        return
+    rows = []
+    for m, n, length, chains in SIZES[1:]:
+        p = Problem(m, n, length, chains, 1)
+        rx = LangevinReceiver(p.drop.pilots, m, chains=chains, device="cuda")
+        expected, found = p.rx.detect(p.drop.y, p.drop.noise_var), rx.detect(p.drop.y, p.drop.noise_var)
+        assert expected.active.tolist() == found.active.tolist()
+        error = np.linalg.norm(found.channels.cpu().numpy() - expected.channels)
+        assert error <= 1e-2 * np.linalg.norm(expected.channels), f"channels differ by {error:g}"
+        for blocks in (1, 32):
+            y = torch.from_numpy(np.stack([p.drop.y] * blocks)).cuda()
+
+            def detect() -> None:
+                rx.detect(y, p.drop.noise_var)
+                torch.cuda.synchronize()
+
+            time = measure(detect)
+            floor = 121e-3 * floor_us(m, n, chains, blocks, p.share())
+            names = {"M": m, "N": n, "L": length, "chains": chains, "blocks": blocks}
+            rows.append(names | time | {"H200 floor of the steps, ms": floor})
+    report(f"Langevin detection on {torch.cuda.get_device_name()}, 121 steps of all chains", rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, nargs="*", default=[1, 2])
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    rows, detections = [], []
-    for antennas, devices, symbols, chains in ((16, 64, 48, 1), (16, 64, 48, 8), (64, 64, 48, 8), (16, 256, 128, 8)):
-        drop = draw_cell(CellScenario(antennas=antennas, devices=devices, symbols=symbols), 0, 1)
-        rx = LangevinReceiver(drop.pilots, antennas, chains=chains, threads=args.threads)
-        rx.detect(drop.y, drop.noise_var)
-        level = preconditioned_level(0.3, rx._singular, drop.noise_var, 0.7)
-        table = np.zeros((4, rx._native.padded), np.float32)
-        table[:, :devices] = level.pull, level.decay, level.force, level.noise
-        prior = CellPrior()
-        tables = prior.tables(0.09, antennas)
-        mixture = np.zeros((3, -(-len(tables[0]) // 16) * 16), np.float32)
-        mixture[1] = -1e30
-        mixture[:, : len(tables[0])] = tables
-        everyone, native = list(range(chains)), rx._native
-        mean = torch.randn(chains, antennas, devices, dtype=torch.complex64)
-        step, denoise = torch_step(rx, drop, level, mean), torch_denoise(prior, 0.3, antennas)
-        ours = measure(lambda: native.step(everyone, 0, 1, table))["p50_ms"]
-        theirs = measure(step)["p50_ms"]
-        ours_both = measure(lambda: native.anneal(everyone, 0, 1, 10, table, 0.09, mixture, False))["p50_ms"] / 10
-        theirs_both = measure(lambda: denoise(step()))["p50_ms"]
-        size = {"M": antennas, "N": devices, "L": symbols, "chains": chains}
-        given = {"step, us": 1e3 * ours, "torch, us": 1e3 * theirs, "ratio": theirs / ours}
-        both = {"with score, us": 1e3 * ours_both, "torch, us ": 1e3 * theirs_both, "ratio ": theirs_both / ours_both}
-        rows.append(size | given | both)
-        detections.append(size | measure(lambda: rx.detect(drop.y, drop.noise_var), seconds=1.0))
-    report(f"One Langevin step of all chains, {args.threads} threads", rows)
-    report(f"Langevin detection, 121 steps of all chains, {args.threads} threads", detections)
+    for threads in args.threads:
+        on_cpu(threads)
+    on_gpu()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,9 @@
 
 namespace jadce::JADCE_ISA {
 
+// Columns of a packed matrix that langevin_step works on at a time: two accumulators each.
+inline constexpr index_t kColumns = W == 16 ? 8 : 4;
+
 void fill_pilot_transform(KernelTable& table);
 void fill_activity(KernelTable& table);
 void fill_posterior(KernelTable& table);

@@ -5,10 +5,8 @@
 
 namespace jadce {
 
-inline constexpr index_t kColumns = 4;  // of a product at a time, on the CPU
-
 // On the CPU columns are [N, 2, Mp], numbers of columns [Np], matrices [N, 2, Np] or, for products, packed as
-// [Np / kColumns, N, 2, kColumns].
+// [Np / kColumns, N, 2, kColumns] (langevin_tables.cpp).
 struct ChainShape {
   index_t devices;   // N
   index_t antennas;  // M
