@@ -1,7 +1,7 @@
 """Steps of the Langevin sampler with the exact score over a whole detection, against torch; and whole detections.
 
-A step is one of the 120 of every chain, all noise levels in turn: what a step costs depends on the level. Matrices of
-levels are not counted as steps, of nobody; they are in the detection.
+A step is one of the 120 of every chain, all noise levels in turn: what a step costs depends on the level. The matrices
+of the levels count in the detection only, not in a step of either side.
 """
 
 from __future__ import annotations

@@ -102,8 +102,6 @@ def _langevin(
     from ..prior import load_cell_prior
 
     trained = None if name == "cell" else load_cell_prior(name)
-    if device != "cpu":
-        raise ValueError(f"device: expected 'cpu', found {device!r}")
     pilots = block.pilots
     if pilots.subcarriers != 1:
         raise ValueError(f"--receiver langevin: expected a capture of one subcarrier, found {pilots.subcarriers}")
@@ -114,7 +112,7 @@ def _langevin(
     prior = CellPrior(rate, level) if trained is None else trained.with_power(level)
     if trained is not None and trained.cell.activity_rate != rate:
         console.note(f"activity_rate: {name} was trained for {trained.cell.activity_rate:g} and decides with it")
-    rx = LangevinReceiver(pilots.select()[:, 0].T, block.y.shape[2], prior, threads=threads)
+    rx = LangevinReceiver(pilots.select()[:, 0].T, block.y.shape[2], prior, threads=threads, device=device)
     with console.Progress("sampling", rx.levels) as bar:
         start = time.perf_counter()
         found = rx.detect(block.y[:, 0].T, block.noise_var, lambda done, total: bar.update(done, ""))
