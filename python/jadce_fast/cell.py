@@ -15,7 +15,6 @@ import numpy.typing as npt
 
 from . import _check
 
-_EXPONENT = 3.76  # path loss 128.1 + 37.6 log10(d / km) dB; the constant drops out of normalised powers
 _LEAST_NODES, _NODES_PER_WIDTH = 16, 10
 
 Complex = npt.NDArray[np.complex128]
@@ -42,6 +41,9 @@ class CellPrior:
         of X have mean power one, as in the paper.
     inner, outer : float
         Radii in metres of the ring over which devices are uniform.
+    exponent : float
+        Of distance in the path loss, in (2, 10): 128.1 + 10 exponent log10(d / km) dB, whose constant drops out of
+        normalised powers.
 
     Raises
     ------
@@ -53,6 +55,7 @@ class CellPrior:
     power: float | None = None
     inner: float = 35.0
     outer: float = 250.0
+    exponent: float = 3.76
 
     def __post_init__(self) -> None:
         _check.real("activity_rate", self.activity_rate, 1e-12, 1 - 1e-12, closed=True)
@@ -60,6 +63,7 @@ class CellPrior:
             _check.scale("power", self.power)
         _check.real("inner", self.inner, 0.0, 1e6)
         _check.real("outer", self.outer, self.inner, 1e6)
+        _check.real("exponent", self.exponent, 2.0, 10.0)
 
     @property
     def mean_power(self) -> float:
@@ -78,7 +82,7 @@ class CellPrior:
     def gain(self, distance: npt.ArrayLike) -> Real:
         """Power of an entry at `distance` (metres), whose mean over the ring is ``mean_power``."""
         # Mean of d^-a over the area: 2 / (R^2 - r^2) integral of d^(1 - a).
-        a, r, big = _EXPONENT, self.inner, self.outer
+        a, r, big = self.exponent, self.inner, self.outer
         mean = 2 / (a - 2) * (r ** (2 - a) - big ** (2 - a)) / (big**2 - r**2)
         result: Real = self.mean_power * np.asarray(distance, np.float64) ** -a / mean
         return result
@@ -89,7 +93,7 @@ class CellPrior:
         Gauss-Legendre in log d: the likelihood of log g over M antennas is a bump of width 1 / sqrt(M), so the number
         of nodes grows with sqrt(M); the error of posterior means is below 1e-5 (``tests/test_cell.py``).
         """
-        width = _EXPONENT * math.log(self.outer / self.inner)
+        width = self.exponent * math.log(self.outer / self.inner)
         nodes = _LEAST_NODES + math.ceil(_NODES_PER_WIDTH / 7.4 * width * math.sqrt(antennas))
         t, weight = _legendre(nodes)
         distance = self.inner * (self.outer / self.inner) ** ((1 + t) / 2)

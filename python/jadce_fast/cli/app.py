@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not hasattr(error, "format_message"):
             raise
         _fail(error.format_message())
+    if status == 130:  # typer has caught the interrupt by itself
+        _fail("interrupted", 130)
     sys.exit(status or 0)
 
 

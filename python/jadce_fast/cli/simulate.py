@@ -18,8 +18,22 @@ if TYPE_CHECKING:
     from ..simulation.run import Outcome, Record
 
 
+_OFDM_ONLY = {
+    *("subcarriers", "model", "angles", "delay_spread", "pilots", "fresh_pilots", "power_spread", "power", "genie"),
+}
+_CELL_ONLY = {"active", "bits", "interference", "rician"}
+
+
 @app.command()
 def simulate(
+    context: typer.Context,
+    system: Annotated[
+        str,
+        typer.Option(
+            help="ofdm (Cai), or langevin: the cell of Tang, one subcarrier, --antennas 16 --devices 64 "
+            "--symbols 48 --rate 0.1 unless given."
+        ),
+    ] = "ofdm",
     devices: Annotated[int, typer.Option(help="K, potential devices.")] = 800,
     subcarriers: Annotated[int, typer.Option(help="N, pilot subcarriers.")] = 48,
     antennas: Annotated[int, typer.Option(help="M, antennas.")] = 32,
@@ -51,8 +65,49 @@ def simulate(
     resume: Annotated[
         Path | None, typer.Option(help="Keep finished trials in this JSON file and go on from it.")
     ] = None,
+    active: Annotated[int | None, typer.Option(help="langevin: exactly so many devices are active.")] = None,
+    bits: Annotated[int | None, typer.Option(help="langevin: received pilots quantised to 1 to 4 bits.")] = None,
+    interference: Annotated[
+        float | None, typer.Option(help="langevin: power over that of another cell's devices, in dB.")
+    ] = None,
+    rician: Annotated[float | None, typer.Option(help="langevin: line-of-sight over scattered power, in dB.")] = None,
 ) -> None:
-    """Simulate many drops at one operating point and sum up the errors."""
+    """Simulate many drops at one operating point and sum up the errors.
+
+    With --system langevin a --prior is cell (the exact score), cell-refinenet or a file for the Langevin receiver, or
+    one of tmp (message passing), lmmse and algorithm-1 (the paper's sampler as printed). [default: cell, lmmse]
+    """
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    given = {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
+    if system not in ("ofdm", "langevin"):
+        raise ValueError(f"--system: expected ofdm or langevin, found {system!r}")
+    foreign = given & (_OFDM_ONLY if system == "langevin" else _CELL_ONLY)
+    if foreign:
+        name = min(foreign).replace("_", "-")
+        raise ValueError(f"--{name}: expected only with the other --system, found it with --system {system}")
+    if system == "langevin":
+        from .cell import simulate_cell
+
+        simulate_cell(
+            antennas=antennas if "antennas" in given else 16,
+            devices=devices if "devices" in given else 64,
+            symbols=symbols if "symbols" in given else 48,
+            rate=rate if "rate" in given else 0.1,
+            snr=snr,
+            active=active,
+            receivers=prior or ["cell", "lmmse"],
+            trials=trials,
+            seed=seed,
+            threads=threads,
+            bits=bits,
+            interference=interference,
+            rician=rician,
+            csv=csv,
+            plot=plot,
+            resume=resume,
+            as_json=as_json,
+        )
+        return
     from dataclasses import asdict
 
     from ..simulation.drop import Scenario

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _check
 from ..cell import CellPrior
+from .impairments import BITS, complex_normal, interference, quantise
 
-_PILOT_STREAM, _DROP_STREAM = 0, 1  # independent random streams of one seed
+_PILOT_STREAM, _DROP_STREAM, _OTHER_STREAM = 0, 1, 2  # independent random streams of one seed
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,19 @@ class CellScenario:
         Where devices are and how often they are active.
     active : int, optional
         Exactly this many devices are active; by default each one is with probability ``prior.activity_rate``.
+    rician_db : float, optional
+        Power of a line-of-sight path over that of the scattered ones, of a linear array with half a wavelength between
+        antennas; by default Rayleigh fading.
+    shadowing_db : float
+        Standard deviation of log-normal shadowing; its median is zero dB.
+    correlation : float
+        Of scattered paths at neighbouring antennas, in [0, 1); it falls geometrically with distance.
+    bits : int, optional
+        Resolution of the received pilots, 1 to 4 for each of real and imaginary part.
+    interference_db : float, optional
+        Mean received power over that of four devices of another cell, which send random QPSK symbols.
+    told : bool
+        Whether ``noise_var`` of a drop, what receivers are told, includes interference and distortion.
 
     Raises
     ------
@@ -40,6 +55,12 @@ class CellScenario:
     snr_db: float = 10.0
     prior: CellPrior = field(default_factory=CellPrior)
     active: int | None = None
+    rician_db: float | None = None
+    shadowing_db: float = 0.0
+    correlation: float = 0.0
+    bits: int | None = None
+    interference_db: float | None = None
+    told: bool = True
 
     def __post_init__(self) -> None:
         for name in ("antennas", "devices", "symbols"):
@@ -47,6 +68,19 @@ class CellScenario:
         _check.real("snr_db", self.snr_db, -100, 100, closed=True)
         if self.active is not None:
             _check.integer("active", self.active, 0, self.devices)
+        for name in ("rician_db", "interference_db"):
+            if getattr(self, name) is not None:
+                _check.real(name, getattr(self, name), -100, 100, closed=True)
+        _check.real("shadowing_db", self.shadowing_db, 0, 30, closed=True)
+        _check.real("correlation", self.correlation, 0, 0.9999, closed=True)
+        if self.bits is not None:
+            _check.integer("bits", self.bits, *BITS)
+
+    @property
+    def mean_power(self) -> float:
+        """Mean power of an entry of X over the ensemble; one in the training distribution."""
+        rate = self.prior.activity_rate if self.active is None else self.active / self.devices
+        return float(rate * self.prior.mean_power * np.exp((np.log(10) / 10 * self.shadowing_db) ** 2 / 2))
 
     @property
     def noise_var(self) -> float:
@@ -63,6 +97,7 @@ class CellDrop:
     y : ndarray of complex64, shape (M, L)
     pilots : ndarray of complex64, shape (N, L)
     noise_var : float
+        What receivers are told of the noise variance per entry of y.
     active : ndarray of int64, shape (A,)
         Ascending.
     channels : ndarray of complex64, shape (A, 1, M)
@@ -90,7 +125,8 @@ def draw_cell(scenario: CellScenario, seed: int = 0, trial: int = 0) -> CellDrop
     Powers are normalised over the whole ensemble, not drop by drop: a device near the base station makes a strong drop.
     """
     s = scenario
-    rng = np.random.default_rng((_check.integer("seed", seed, 0), _DROP_STREAM, _check.integer("trial", trial, 0)))
+    seed, trial = _check.integer("seed", seed, 0), _check.integer("trial", trial, 0)
+    rng, other = (np.random.default_rng((seed, stream, trial)) for stream in (_DROP_STREAM, _OTHER_STREAM))
     pilots = qpsk_pilots(s.devices, s.symbols, seed)
     if s.active is None:
         active = np.flatnonzero(rng.random(s.devices) < s.prior.activity_rate).astype(np.int64)
@@ -98,11 +134,33 @@ def draw_cell(scenario: CellScenario, seed: int = 0, trial: int = 0) -> CellDrop
         active = np.sort(rng.permutation(s.devices)[: s.active]).astype(np.int64)
     inner, outer = s.prior.inner, s.prior.outer
     distance = np.sqrt(rng.uniform(inner**2, outer**2, len(active)))  # uniform over the area
-    h = np.sqrt(s.prior.gain(distance))[:, None] * _complex_normal(rng, len(active), s.antennas)
-    y = h.T @ pilots[active] + np.sqrt(s.noise_var) * _complex_normal(rng, s.antennas, s.symbols)
-    return CellDrop(y.astype(np.complex64), pilots, s.noise_var, active, h.astype(np.complex64)[:, None])
+    gain = s.prior.gain(distance) * 10 ** (0.1 * s.shadowing_db * other.standard_normal(len(active)))
+    h = np.sqrt(gain)[:, None] * _fading(s, complex_normal(rng, len(active), s.antennas), other)
+    y = h.T @ pilots[active] + np.sqrt(s.noise_var) * complex_normal(rng, s.antennas, s.symbols)
+    disturbance = s.noise_var
+    if s.interference_db is not None:
+        power = s.devices * s.mean_power * 10 ** (-s.interference_db / 10)
+        y, disturbance = y + interference(other, s.antennas, s.symbols, power), disturbance + power
+    if s.bits is not None:
+        y, distortion = quantise(y, s.bits)
+        disturbance += distortion
+    told = disturbance if s.told else s.noise_var
+    return CellDrop(y.astype(np.complex64), pilots, told, active, h.astype(np.complex64)[:, None])
 
 
-def _complex_normal(rng: np.random.Generator, *shape: int) -> npt.NDArray[np.complex128]:
-    real, imaginary = rng.standard_normal((2, *shape))
-    return np.asarray(np.sqrt(0.5) * (real + 1j * imaginary))
+def moved(training: CellPrior, **changes: Any) -> CellPrior:
+    """A cell with other attributes, in the unit of power of the training set: the path loss at 1 km stays."""
+    cell = replace(training, **changes)
+    return replace(cell, power=float(cell.mean_power * training.gain(1000.0) / cell.gain(1000.0)))
+
+
+def _fading(s: CellScenario, scattered: npt.NDArray[np.complex128], rng: np.random.Generator) -> Any:
+    """Unit-power fading of active devices (A, M): correlated, with a line of sight."""
+    lag = np.abs(np.subtract.outer(np.arange(s.antennas), np.arange(s.antennas)))
+    result = scattered @ np.linalg.cholesky(s.correlation**lag).T if s.correlation else scattered
+    if s.rician_db is not None:
+        sine, phase = np.sin(rng.uniform(-np.pi, np.pi, len(result))), rng.uniform(0, 2, len(result))
+        sight = np.exp(1j * np.pi * (sine[:, None] * np.arange(s.antennas) + phase[:, None]))
+        k = 10 ** (s.rician_db / 10)
+        result = np.sqrt(k / (k + 1)) * sight + np.sqrt(1 / (k + 1)) * result
+    return result

@@ -1,0 +1,158 @@
+"""Grid search of the paper's sampler, Algorithm 1 of Tang et al.: step alpha_0, decay r, noise beta, levels, steps."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from .. import _check
+from ..langevin import LangevinReceiver
+from .cell import CellScenario, draw_cell
+from .cell_campaign import SAVE_EVERY
+from .cell_receivers import VALIDATION, one_posterior, true_matrix
+from .store import Store
+
+_FAILED = 1.0  # NMSE of a draw whose chain diverged to the end: that of the estimate zero
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Hyperparameters of the paper's sampler as :class:`jadce_fast.LangevinReceiver` takes them.
+
+    Attributes
+    ----------
+    step : float
+        alpha_0 over the inverse of the largest curvature at the first level.
+    decay : float or None
+        r; None: steps follow sigma^2.
+    beta : float
+    levels, steps : int
+        L and Q of the paper.
+    """
+
+    step: float
+    decay: float | None
+    beta: float
+    levels: int = 100
+    steps: int = 3
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """Median NMSE in dB of one setting at every SNR, their mean, accuracy likewise, and restarts of chains."""
+
+    setting: Setting
+    nmse_db: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    mean_nmse_db: float
+    restarts: int
+
+
+def grid_search(
+    settings: Sequence[Setting],
+    scenario: CellScenario | None = None,
+    snr_db: Sequence[float] = (0, 10, 20, 30, 45),
+    draws: int = 500,
+    seed: int = 0,
+    *,
+    threads: int | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[GridRow]:
+    """Run one chain of the paper's sampler with every setting on the same validation draws.
+
+    Parameters
+    ----------
+    settings : sequence of Setting
+    scenario : CellScenario, optional
+        Its SNR does not matter.
+    snr_db : sequence of float
+    draws : int
+        Validation draws, the paper's 500; they are never those of a campaign with the same seed.
+    seed : int
+    threads : int, optional
+        Native threads.
+    resume : path-like, optional
+        JSON file that keeps what is done.
+    progress : callable, optional
+        Called with the number of chains done and that of all; an exception in it cancels, and the file is written.
+
+    Returns
+    -------
+    list of GridRow
+        The best first: that of the lowest mean over SNRs of the median NMSE in dB, the estimate being the chain's
+        denoised state.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or the file to resume from is of another search.
+    """
+    draws, seed = _check.integer("draws", draws, 1), _check.integer("seed", seed, 0)
+    levels = [_check.real("snr_db", snr, -100, 100, closed=True) for snr in dict.fromkeys(snr_db)]
+    grid = list(dict.fromkeys(settings))
+    for argument, given in (("settings", grid), ("snr_db", levels)):
+        if not given:
+            raise ValueError(f"{argument}: expected at least one, found none")
+    base = {k: v for k, v in asdict(scenario or CellScenario()).items() if k not in ("snr_db", "prior")}
+    prior = (scenario or CellScenario()).prior
+    store = Store(resume, "grid search", {"seed": seed, "scenario": base, "prior": asdict(prior)})
+    first = draw_cell(CellScenario(**base, prior=prior), seed)
+    receivers = {
+        s: LangevinReceiver(
+            first.pilots, base["antennas"], prior, sampler="paper", chains=1, seed=seed, threads=threads, **asdict(s)
+        )
+        for s in grid
+    }
+    done, total = 0, len(grid) * len(levels) * draws
+    try:
+        for snr in levels:
+            point = CellScenario(**base, prior=prior, snr_db=snr)
+            lists = {s: store.lists(asdict(s) | {"snr_db": snr}) for s in grid}
+            for trial in range(draws):
+                waiting = [s for s in grid if len(lists[s].get("nmse", ())) <= trial]
+                if waiting:
+                    drop = draw_cell(point, seed, VALIDATION + trial)
+                    x, active = true_matrix(drop)
+                for setting in waiting:
+                    p = one_posterior(receivers[setting].sample(drop.y, drop.noise_var))
+                    failed = not len(p.chains)
+                    energy = float(np.sum(np.abs(x) ** 2))
+                    error = float(np.sum(np.abs(p.chains.mean(0) - x) ** 2)) if not failed else energy * _FAILED
+                    wrong = float(np.mean((p.chain_probability >= 0.5) != active))
+                    nmse = error / energy if energy > 0 else -1.0  # nobody active: does not count
+                    store.add(lists[setting], {"nmse": nmse, "wrong": wrong, "restarts": p.restarts})
+                done += len(grid)
+                store.save(SAVE_EVERY)
+                if progress is not None:
+                    progress(done, total)
+    finally:
+        store.save()
+    return sorted((_row(s, levels, draws, store) for s in grid), key=lambda row: row.mean_nmse_db)
+
+
+def grid(
+    step: Sequence[float],
+    decay: Sequence[float | None],
+    beta: Sequence[float],
+    levels: Sequence[int] = (100,),
+    steps: Sequence[int] = (3,),
+) -> list[Setting]:
+    """All combinations."""
+    return [Setting(*values) for values in itertools.product(step, decay, beta, levels, steps)]
+
+
+def _row(setting: Setting, levels: list[float], draws: int, store: Store) -> GridRow:
+    nmse, accuracy, restarts = [], [], 0
+    for snr in levels:
+        lists = store.lists(asdict(setting) | {"snr_db": snr})
+        ratios = np.array(lists["nmse"][:draws])
+        heard = ratios[ratios >= 0]
+        nmse.append(10 * float(np.log10(max(np.median(heard), 1e-30))) if len(heard) else 0.0)
+        accuracy.append(1 - float(np.mean(lists["wrong"][:draws])))
+        restarts += int(sum(lists["restarts"][:draws]))
+    return GridRow(setting, tuple(nmse), tuple(accuracy), float(np.mean(nmse)), restarts)
