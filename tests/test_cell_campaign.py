@@ -1,13 +1,15 @@
 """Campaigns in a cell: impairments against their definitions, receivers, resuming, statistics, the grid search."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
 
 from jadce_fast.simulation import CellScenario, draw_cell
 from jadce_fast.simulation.cell_campaign import bootstrap, median_interval, simulate_cell, summarize_cell
-from jadce_fast.simulation.cell_receivers import best_threshold, load_receiver, true_matrix
+from jadce_fast.simulation.cell_link import equalise, simulate_link
+from jadce_fast.simulation.cell_receivers import Estimate, best_threshold, load_receiver, true_matrix
 from jadce_fast.simulation.grid_search import Setting, grid, grid_search
 from jadce_fast.simulation.impairments import complex_normal, interference, quantise
 from jadce_fast.simulation.tang import TRAINING, curves
@@ -140,6 +142,41 @@ def test_grid_search(tmp_path):
         assert row == next(r for r in rows if r.setting == row.setting)
     with pytest.raises(ValueError, match="settings: expected at least one, found none"):
         grid_search([], SMALL)
+
+
+def test_equaliser_is_unbiased_and_knows_its_noise():
+    """Of random channels: what is left of the symbols has the variance that is promised."""
+    rng = np.random.default_rng(4)
+    x = np.zeros((8, 20), complex)
+    active = np.isin(np.arange(20), [2, 5, 11])
+    x[:, active] = 2 * complex_normal(rng, 8, 3)
+    sent = np.exp(0.5j * np.pi * (rng.integers(0, 4, (3, 60_000)) + 0.5))
+    y = x[:, active] @ sent + np.sqrt(0.7) * complex_normal(rng, 8, 60_000)
+    devices, symbols, variance = equalise(y, Estimate(x, np.zeros(20), active), 0.7)
+    assert devices.tolist() == [2, 5, 11]
+    np.testing.assert_allclose(np.mean(np.abs(symbols - sent) ** 2, 1), variance, rtol=0.05)
+    assert abs(np.mean(symbols * sent.conj(), 1) - 1).max() < 0.02
+
+
+def test_coded_link(tmp_path):
+    """Words get through with true channels, fewer with worse estimates; a missed device loses its word."""
+    pytest.importorskip("sionna")
+    points = [CellScenario(antennas=8, devices=16, symbols=12, snr_db=snr) for snr in (-20.0, 30.0)]
+    rows = simulate_link(points, ("cell", "truth"), 6, threads=1, resume=tmp_path / "link.json")
+    worst, _, cell, truth = rows
+    assert worst.block_error_rate > 0.9
+    assert worst.missed > 0
+    assert truth.missed == 0
+    assert truth.words == cell.words > 0
+    assert truth.lost <= cell.lost < 0.5 * cell.words
+    assert simulate_link(points, ("cell", "truth"), 6, threads=1, resume=tmp_path / "link.json") == rows
+
+
+def test_coded_link_without_sionna(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sionna", None)
+    monkeypatch.setitem(sys.modules, "sionna.phy.fec.ldpc", None)
+    with pytest.raises(ValueError, match="sionna: expected the package for the coded link, found none"):
+        simulate_link([SMALL], draws=1)
 
 
 def test_curves_of_the_figures():

@@ -9,10 +9,13 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from .plots import _COLOURS, _STYLE, INK
+from .plots import _COLOURS, _STYLE, GREY, INK
+from .simulation.cell_link import LinkRow
 
+_MANY = (*_COLOURS, INK, GREY)
 _MARKERS = "osD^vPX*"
 _LABELS = {"cell": "Langevin, exact score", "tmp": "message passing", "lmmse": "LMMSE", "algorithm-1": "Algorithm 1"}
+_LABELS["truth"] = "true channels"
 
 
 def label_of(receiver: str) -> str:
@@ -53,12 +56,27 @@ def cell_figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
     return figure
 
 
+def link_figure(rows: Sequence[LinkRow]) -> Figure:
+    """Draw block error rates over SNR; a rate of zero is not drawn."""
+    with rc_context(_STYLE | {"axes.grid": True, "axes.grid.axis": "both"}):
+        figure = Figure(figsize=(7.6, 5.2), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
+        axes = figure.subplots()
+        for i, name in enumerate(dict.fromkeys(row.receiver for row in rows)):
+            own = [row for row in rows if row.receiver == name and row.lost > 0]
+            look = _look(0, i, True) | ({"ls": (0, (4, 2)), "color": INK} if name == "truth" else {})
+            axes.plot([r.snr_db for r in own], [r.block_error_rate for r in own], label=label_of(name), **look)
+        axes.set(title="LDPC-coded QPSK, rate 1/2", xlabel="SNR in dB", ylabel="block error rate", yscale="log")
+        axes.set_ylim(top=1.1)
+        axes.legend()
+    return figure
+
+
 _DASHES: tuple[Any, ...] = ("-", (0, (4, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))
 
 
 def _look(curve: int, receiver: int, single: bool) -> dict[str, Any]:
     at = receiver if single else curve
-    look: dict[str, Any] = {"color": _COLOURS[at % len(_COLOURS)], "marker": _MARKERS[at % len(_MARKERS)]}
+    look: dict[str, Any] = {"color": _MANY[at % len(_MANY)], "marker": _MARKERS[at % len(_MARKERS)]}
     return look | {"ls": _DASHES[(0 if single else receiver) % len(_DASHES)], "lw": 1.9, "ms": 6, "mec": "white"}
 
 

@@ -166,6 +166,53 @@ _add_figure("tang-shift", 60, "Draws from other distributions than the prior's."
 _add_figure("tang-impaired", 60, "Pilots quantised to 1 to 4 bits, and pilots with interference.")
 
 
+@figures.command("tang-link")
+def tang_link(
+    output: Annotated[Path, typer.Option(help="Directory of picture, table and JSON.")] = Path("out"),
+    draws: Annotated[int, typer.Option(help="Draws at every SNR, each with some six words.")] = 100,
+    snr: Annotated[str, typer.Option(help="SNRs in dB: a list 0,10,20 or LOW:HIGH:STEP.")] = "0:40:5",
+    prior: Priors = None,
+    seed: Seed = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Block error rate of LDPC-coded QPSK after LMMSE detection with estimated and with true channels.
+
+    Needs Sionna (pip install jadce-fast[sim]). OUTPUT/tang-link.json keeps what is done; an interrupted run goes on.
+    """
+    from ..simulation.cell import CellScenario
+    from ..simulation.cell_link import simulate_link
+
+    points = [CellScenario(snr_db=level) for level in _levels(snr)]
+    output.mkdir(parents=True, exist_ok=True)
+    with console.Progress("coded link", len(points) * draws) as bar:
+        found = simulate_link(
+            points,
+            [*(prior or ["cell"]), "lmmse", "truth"],
+            draws,
+            seed,
+            threads=threads,
+            resume=output / "tang-link.json",
+            progress=lambda done, total: bar.update(done, ""),
+        )
+    files = [output / "tang-link.csv", output / "tang-link.png"]
+    write_csv(files[0], [row.row() for row in found])
+
+    from ..plots import save_figure
+    from ..plots_cell import link_figure
+
+    save_figure(link_figure(found), files[1])
+    if as_json:
+        console.show_json({"draws": draws, "files": [str(f) for f in files], "results": [r.row() for r in found]})
+        return
+    lines: dict[str, list[str]] = {}
+    for row in found:
+        lines.setdefault(row.receiver, []).append(f"{row.block_error_rate:.4f}")
+    columns = ["SNR, dB", *(f"{point.snr_db:g}" for point in points)]
+    console.show(console.table("block error rate", columns, [[name, *cells] for name, cells in lines.items()]))
+    console.show("files: " + ", ".join(map(str, files)))
+
+
 def _show_rows(rows: Sequence[dict[str, Any]], title: str, key: str, digits: int) -> None:
     levels = list(dict.fromkeys(row["snr_db"] for row in rows))
     lines: dict[str, list[str]] = {}
