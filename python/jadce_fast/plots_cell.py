@@ -34,17 +34,18 @@ def cell_figure(rows: Sequence[dict[str, Any]], title: str) -> Figure:
     """
     panels = list(dict.fromkeys(row["panel"] for row in rows))
     receivers = list(dict.fromkeys(row["receiver"] for row in rows))
+    everything = list(dict.fromkeys(row["curve"] for row in rows))  # a curve looks the same in every panel
     with rc_context(_STYLE | {"axes.grid": True, "axes.grid.axis": "both"}):
         figure = Figure(figsize=(2.2 + 4.6 * len(panels), 7.6), layout=ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08))
         figure.suptitle(title, x=0.012, ha="left", fontsize=13)
         axes = figure.subplots(2, len(panels), squeeze=False, sharex=True, sharey="row")
         for column, panel in enumerate(panels):
             curves = list(dict.fromkeys(row["curve"] for row in rows if row["panel"] == panel))
-            for i, curve in enumerate(curves):
+            for curve in curves:
                 for j, receiver in enumerate(receivers):
                     own = [r for r in rows if (r["panel"], r["curve"], r["receiver"]) == (panel, curve, receiver)]
                     if own:
-                        look = _look(i, j, len(curves) == 1)
+                        look = _look(everything.index(curve), j, len(curves) == 1)
                         text = label_of(receiver) if len(curves) == 1 else curve if j == 0 else None
                         _draw(axes[:, column], own, look, text)
             if len(curves) > 1 and len(receivers) > 1:  # what solid and dashed lines are, once a panel

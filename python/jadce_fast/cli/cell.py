@@ -226,10 +226,10 @@ def _show_rows(rows: Sequence[dict[str, Any]], title: str, key: str, digits: int
 @app.command()
 def tune(
     step: Annotated[str, typer.Option(help="Values of alpha_0 over the inverse curvature.")] = "0.7,1,1.4",
-    decay: Annotated[str, typer.Option(help="Values of r, or none: follow sigma^2.")] = "none,0.96,0.92",
+    decay: Annotated[str, typer.Option(help="Values of r, or none: follow sigma^2.")] = "none,0.96,0.92,0.88",
     beta: Annotated[str, typer.Option(help="Values of beta.")] = "0.01,0.1,0.9",
     levels: Annotated[str, typer.Option(help="Numbers of noise levels.")] = "100",
-    steps: Annotated[str, typer.Option(help="Steps per level.")] = "3",
+    steps: Annotated[str, typer.Option(help="Steps per level.")] = "10",
     snr: Annotated[str, typer.Option(help="SNRs in dB: a list 0,10,20 or LOW:HIGH:STEP.")] = "0,20,45",
     draws: Annotated[int, typer.Option(help="Validation draws.")] = 500,
     seed: Seed = 0,
