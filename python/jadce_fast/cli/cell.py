@@ -183,6 +183,9 @@ def tang_link(
     from ..simulation.cell import CellScenario
     from ..simulation.cell_link import simulate_link
 
+    import torch
+
+    torch.set_num_threads(threads or 1)  # decoders of a few words are small: more threads wait for each other
     points = [CellScenario(snr_db=level) for level in _levels(snr)]
     output.mkdir(parents=True, exist_ok=True)
     with console.Progress("coded link", len(points) * draws) as bar:
