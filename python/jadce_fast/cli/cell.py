@@ -180,10 +180,10 @@ def tang_link(
 
     Needs Sionna (pip install jadce-fast[sim]). OUTPUT/tang-link.json keeps what is done; an interrupted run goes on.
     """
+    import torch
+
     from ..simulation.cell import CellScenario
     from ..simulation.cell_link import simulate_link
-
-    import torch
 
     torch.set_num_threads(threads or 1)  # decoders of a few words are small: more threads wait for each other
     points = [CellScenario(snr_db=level) for level in _levels(snr)]
