@@ -130,6 +130,7 @@ def test_detect_langevin(jadce, tmp_path, power, prior):
     assert ("was trained for 0.1" in notes) == (prior != "cell")
     assert result["missed"] == result["false_alarms"] == 0
     assert result["nmse_db"] < -25
+    assert result["restarts"] == 0
 
 
 BAD = {

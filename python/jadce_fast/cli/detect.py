@@ -71,6 +71,8 @@ def detect(
     setup = {"capture": str(capture), "prior": name, "devices": block.pilots.devices}
     setup |= {"activity_rate": rate, "activity_rate_assumed": assumed}
     result = setup | _result(found, seconds) | _truth(found, block)
+    if receiver == "langevin":  # chains that diverged and began anew with half the step
+        result["restarts"] = int(found.history[-1]["restarts"])
     if as_json:
         console.show_json(result)
     else:
@@ -163,6 +165,8 @@ def _print_detection(result: dict[str, Any]) -> None:
         f"({result['iterations']} iterations, {state}, {1e3 * result['seconds']:.1f} ms, "
         f"residual {result['noise_var']:.3g})"
     )
+    if result.get("restarts"):
+        console.show(f"{result['restarts']} chains diverged and began anew with a smaller step")
     if result["overflow"]:
         console.show(f"{result['overflow']} plausible devices had no place: some may be missing")
     if "missed" in result:
