@@ -31,6 +31,8 @@ lint: $(STAMPS)/package $(STAMPS)/lint
 	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) > /dev/null
 	$(BIN)/cmake --build build/lint
+	objects=$$(find build/lint/CMakeFiles/kernels_cuda.dir -name '*.cu.o' 2> /dev/null); \
+	  [ -z "$$objects" ] || $(BIN)/python scripts/early_loads.py $$objects
 
 format: $(STAMPS)/lint
 	$(BIN)/ruff check --fix .

@@ -66,7 +66,6 @@ void bind_kernels(pybind11::module_& m) {
   m.def("cuda_select_candidates", by_address(&select_candidates));
   m.def("cuda_direct", by_address(&direct));
   m.def("cuda_observe", by_address(&observe));
-  m.def("cuda_gaussian", by_address(&gaussian));
   m.def("langevin_tile", &langevin_tile, "Antennas of one thread block of langevin_steps");
   m.attr("langevin_spread_parts") = kSpreadParts;
   m.def("cuda_langevin_steps", by_address(&langevin_steps));
@@ -84,9 +83,10 @@ void bind_kernels(pybind11::module_& m) {
   for (const auto& [name, word] : kControlFields) fields[name] = word;
   m.attr("control_fields") = fields;
   m.attr("control_words") = kControlWords;
+  m.attr("no_loop") = kNoLoop;
   const auto address = [](void* stream) { return reinterpret_cast<std::uintptr_t>(stream); };
   pybind11::class_<Graph>(m, "Graph", pybind11::module_local())
-      .def(pybind11::init<>())
+      .def(pybind11::init<bool>())
       .def("begin", [address](Graph& g) { return address(g.begin()); })
       .def("open_loop",
            [address](Graph& g) {

@@ -16,13 +16,16 @@ def test_says_why_there_is_no_gpu():
 class Problem:
     """Pilots, their tables as the kernels want them, a KLT basis, measurements and some devices' own part S."""
 
-    def __init__(self, size, kind="dft", seed=0):
+    def __init__(self, size, kind="dft", seed=0, identity=False):
         p = SIZES[size]
         make = dft_pilots if kind == "dft" else qpsk_pilots
         self.pilots = make(p["devices"], p["symbols"], p["subcarriers"])
         self.rng = np.random.default_rng(seed)
         n, self.m = p["subcarriers"], p["antennas"]
         self.basis = np.linalg.qr(complex_normal(self.rng, n, n))[0][:, : max(1, n - 1)].astype(np.complex64)
+        if identity:
+            self.basis = np.eye(n, dtype=np.complex64)
+        self.given_basis = None if identity else self.basis
         self.p = self.basis.shape[1]
         self.plan = ops.Transform(self.pilots, self.m, self.basis)
         self.r = complex_normal(self.rng, p["symbols"], n, self.m).astype(np.complex64)
@@ -48,13 +51,14 @@ class Problem:
         return z
 
 
+@pytest.mark.parametrize("identity", [True, False])
 @pytest.mark.parametrize("kind", ["dft", "qpsk"])
 @pytest.mark.parametrize("size", SIZES)
-def test_gather(backend, size, kind):
-    p = Problem(size, kind)
+def test_gather(backend, size, kind, identity):
+    p = Problem(size, kind, identity=identity)
     shape = (len(p.devices), p.p, p.m)
-    arguments = (p.r, *p.tables, p.basis)
-    some = (None, None, None, None, 0, len(p.devices), *p.sizes, len(p.s), 1, Out(shape, np.complex64), None, None)
+    arguments = (p.r, *p.tables, p.given_basis)
+    some = (None, None, None, None, 0, len(p.devices), *p.sizes, len(p.s), 1, Out(shape, np.complex64), *[None] * 4)
     found = run(backend, "cuda_gather", *arguments, p.slot, p.s, p.devices, *some)
     # Both sum T N products in single precision, in another order.
     assert error(found, p.exact_statistics()[p.devices]) <= 16 * EPS
@@ -62,10 +66,14 @@ def test_gather(backend, size, kind):
     assert error(found, ops.gather(p.plan, p.r, p.devices.astype(np.int64))) <= 16 * EPS
 
 
+@pytest.mark.parametrize("gaussian", [True, False])
 @pytest.mark.parametrize("known", [True, False])
 @pytest.mark.parametrize("size", SIZES)
-def test_gather_of_a_batch_scales_to_unit_power(backend, size, known):
-    """Three blocks: one with a count of its own, one that has nothing to do, one with more than there is space for."""
+def test_gather_of_a_batch_scales_to_unit_power(backend, size, known, gaussian):
+    """Three blocks: one with a count of its own, one that has nothing to do, one with more than there is space for.
+
+    With the Gaussian prior the posterior comes instead of the statistics.
+    """
     p = Problem(size)
     k, n, t, m, coefficients = p.sizes
     capacity = len(p.devices)
@@ -78,25 +86,55 @@ def test_gather_of_a_batch_scales_to_unit_power(backend, size, known):
     v = p.rng.uniform(0.1, 0.4, (3, m)).astype(np.float32)
     counts = [max(1, capacity - 1), capacity, capacity + 2]
     words = backend.put(control(backend, candidates=counts, run=[1, 0, 1], error=v.mean(1)))
-    z, power, noise = run(
+    outputs = {"power": Out((3, capacity)), "noise": Out((3, capacity, m))}
+    if gaussian:
+        outputs |= {"mean": Out(s.shape, np.complex64), "var": Out((3, capacity, m))}
+    else:
+        outputs |= {"z": Out(s.shape, np.complex64)}
+    order = ("z", "power", "noise", "mean", "var")
+    values = run(
         backend,
-        *("cuda_gather", r, *p.tables, p.basis, slot, s, devices),
+        *("cuda_gather", r, *p.tables, p.given_basis, slot, s, devices),
         *(word(backend, words, name) for name in ("candidates", "run")),
         *(v, word(backend, words, "error"), int(known), capacity, *p.sizes, capacity, 3),
-        *(Out((3, capacity, coefficients, m), np.complex64), Out((3, capacity)), Out((3, capacity, m))),
+        *(outputs.get(name) for name in order),
     )
+    found = dict(zip([name for name in order if name in outputs], values, strict=True))
     for i in (0, 2):
         used = min(counts[i], capacity)
         exact = reference.klt_statistics(p.exact_pilots(), r[i], p.basis)[devices[i]] + s[i]
         gain = np.ones(capacity) if known else reference.device_power(abs(exact) ** 2, v[i].astype(float), n)
         # A power near its floor is a difference to the noise that loses up to fifty times a rounding.
-        np.testing.assert_allclose(power[i, :used], gain[:used], rtol=1e3 * EPS)
-        scaled = exact[:used] / np.sqrt(power[i, :used].astype(float))[:, None, None]
-        assert error(z[i, :used], scaled) <= 16 * EPS
-        np.testing.assert_allclose(noise[i, :used], v[i] / power[i, :used, None], rtol=2 * EPS)
-        assert np.isnan(z[i, used:]).all()
-    assert np.isnan(z[1]).all()
-    assert np.isnan(power[1]).all()
+        power = found["power"][i, :used].astype(float)
+        np.testing.assert_allclose(power, gain[:used], rtol=1e3 * EPS)
+        scaled = exact[:used] / np.sqrt(power)[:, None, None]
+        noise = v[i] / power[:, None]
+        np.testing.assert_allclose(found["noise"][i, :used], noise, rtol=2 * EPS)
+        if gaussian:
+            assert error(found["mean"][i, :used], scaled / (1 + noise[:, None])) <= 16 * EPS
+            np.testing.assert_allclose(found["var"][i, :used], coefficients / n * noise / (1 + noise), rtol=8 * EPS)
+        else:
+            assert error(found["z"][i, :used], scaled) <= 16 * EPS
+        for value in found.values():
+            assert np.isnan(value[i, used:]).all()
+    for value in found.values():
+        assert np.isnan(value[1]).all()
+
+
+def test_gather_of_many_measurements(backend):
+    """More pilots than are held at a time, and a basis too large to be copied."""
+    rng = np.random.default_rng(3)
+    pilots, m = dft_pilots(90, 60, 90), 2
+    basis = np.linalg.qr(complex_normal(rng, 90, 90))[0].astype(np.complex64)
+    r = complex_normal(rng, 60, 90, m).astype(np.complex64)
+    z = run(
+        backend,
+        *("cuda_gather", r, *_cuda_transform._pilot_tables(pilots), None, basis, None, None),
+        *(np.array([5, 77], np.int32), None, None, None, None, 0, 2, 90, 90, 60, m, 90, 0, 1),
+        *(Out((2, 90, m), np.complex64), *[None] * 4),
+    )
+    exact = reference.klt_statistics(pilots.select().astype(complex), r, basis)[[5, 77]]
+    assert error(z, exact) <= 16 * EPS
 
 
 def spectral(backend, p, merge, z=True, energy=True, s=True):
@@ -105,16 +143,17 @@ def spectral(backend, p, merge, z=True, energy=True, s=True):
     tables = backend.native.fft_tables(k)
     return run(
         backend,
-        *("cuda_spectral", p.r, *by_row(p.pilots), float(np.sqrt(p.pilots.power)), p.basis),
-        *(p.slot if s else None, p.s if s else None, *tables, None, k, n, t, m, coefficients, merge, 7, 1),
-        *(Out((k, coefficients, m), np.complex64) if z else None, Out((groups, m, k)) if energy else None),
+        *("cuda_spectral", p.r, *by_row(p.pilots), float(np.sqrt(p.pilots.power)), p.given_basis),
+        *(p.slot if s else None, p.s if s else None, *tables, None, k, n, t, m, coefficients, merge, 7, 1, None),
+        *(Out((k, coefficients, m), np.complex64) if z else None, Out((groups, m, k)) if energy else None, None),
     )
 
 
+@pytest.mark.parametrize("identity", [True, False])
 @pytest.mark.parametrize("merge", [1, 3])
 @pytest.mark.parametrize("size", SIZES)
-def test_spectral(backend, size, merge):
-    p = Problem(size)
+def test_spectral(backend, size, merge, identity):
+    p = Problem(size, identity=identity)
     z, energy = spectral(backend, p, merge)
     exact = p.exact_statistics()
     assert error(z, exact) <= 8 * EPS  # as the CPU's, tests/test_ops.py
@@ -131,7 +170,7 @@ def test_spectral_of_every_length(backend, devices):
     p = Problem.__new__(Problem)
     rng = np.random.default_rng(devices)
     symbols = min(devices, 3)
-    p.pilots, p.basis = dft_pilots(devices, symbols, 2, power=2.5), np.eye(2, dtype=np.complex64)
+    p.pilots, p.given_basis = dft_pilots(devices, symbols, 2, power=2.5), np.eye(2, dtype=np.complex64)
     p.r = complex_normal(rng, symbols, 2, 3).astype(np.complex64)
     p.sizes = (devices, 2, symbols, 3, 2)
     z, _ = spectral(backend, p, 1, s=False)
@@ -182,15 +221,16 @@ def test_lengths_of_two_passes(backend):
 
 def test_spectral_refuses_lengths_beyond_shared_memory(backend):
     p = Problem("plain")
-    p.sizes = (14529, *p.sizes[1:])
-    with pytest.raises(RuntimeError, match=r"spectral: expected a transform of at most 14528 points .*14529"):
+    p.sizes = (14521, *p.sizes[1:])
+    with pytest.raises(RuntimeError, match=r"spectral: expected a transform of at most 14520 points .*14521"):
         spectral(backend, p, 1)
 
 
+@pytest.mark.parametrize("identity", [True, False])
 @pytest.mark.parametrize("kind", ["dft", "qpsk"])
 @pytest.mark.parametrize("size", SIZES)
-def test_residual(backend, size, kind):
-    p = Problem(size, kind)
+def test_residual(backend, size, kind, identity):
+    p = Problem(size, kind, identity=identity)
     _, n, t, m, _ = p.sizes
     y, big = (complex_normal(p.rng, t, n, m).astype(np.complex64) for _ in range(2))
     count = np.array([len(p.devices) - 1], np.int32)
@@ -198,7 +238,7 @@ def test_residual(backend, size, kind):
     for start, old in ((y, big), (y, None), (None, None)):
         r, power = run(
             backend,
-            *("cuda_residual", start, None, p.plan.gram, old, *p.tables, p.basis, p.s, p.devices, count, None),
+            *("cuda_residual", start, None, p.plan.gram, old, *p.tables, p.given_basis, p.s, p.devices, count, None),
             *(len(p.devices), *p.sizes, 1, Out((t, n, m), np.complex64), Out((n, m))),
         )
         exact = -signal
@@ -217,7 +257,7 @@ def test_residual_of_many_devices(backend):
     s = complex_normal(p.rng, 105, p.p, p.m).astype(np.complex64)
     r, power = run(
         backend,
-        *("cuda_residual", None, None, None, None, *p.tables, p.basis, s, devices, None, None, 105, *p.sizes, 1),
+        *("cuda_residual", None, None, None, None, *p.tables, p.given_basis, s, devices, None, None, 105, *p.sizes, 1),
         *(Out(p.r.shape, np.complex64), Out(p.r.shape[1:])),
     )
     exact = reference.project(p.exact_pilots(), devices, s, p.basis)
@@ -238,7 +278,7 @@ def test_residual_of_a_batch(backend, kind):
     words = backend.put(control(backend, slots=counts, going=[1, 0, 1], scale=scale))
     r, power = run(
         backend,
-        *("cuda_residual", y, word(backend, words, "scale"), p.plan.gram, big, *p.tables, p.basis, s, devices),
+        *("cuda_residual", y, word(backend, words, "scale"), p.plan.gram, big, *p.tables, p.given_basis, s, devices),
         *(word(backend, words, "slots"), word(backend, words, "going"), 70, *p.sizes, 3),
         *(Out(y.shape, np.complex64), Out((3, n, m))),
     )
@@ -253,9 +293,10 @@ def test_residual_of_a_batch(backend, kind):
 
 @pytest.mark.parametrize("method", ["spectral", "spectral_large", "direct", "direct-array"])
 @pytest.mark.parametrize("merge", [1, 3])
-def test_energies_of_a_batch(backend, method, merge):
+@pytest.mark.parametrize("identity", [True, False])
+def test_energies_of_a_batch(backend, method, merge, identity):
     """Every way to the statistics of all devices, for three blocks of which one has nothing to do."""
-    p = Problem("odd", "qpsk" if method == "direct-array" else "dft")
+    p = Problem("odd", "qpsk" if method == "direct-array" else "dft", identity=identity)
     k, n, t, m, coefficients = p.sizes
     groups = -(-coefficients // merge)
     r = complex_normal(p.rng, 3, t, n, m).astype(np.complex64)
@@ -267,18 +308,27 @@ def test_energies_of_a_batch(backend, method, merge):
     sizes = (word(backend, words, "screen"), k, n, t, m, coefficients, merge, 4, 3)
     z, energy = Out((3, k, coefficients, m), np.complex64), Out((3, groups, m, k))
     if method == "spectral":
-        tables = (float(np.sqrt(p.pilots.power)), p.basis, slot, s, *backend.native.fft_tables(k))
-        z, energy = run(backend, "cuda_spectral", r, *by_row(p.pilots), *tables, *sizes, z, energy)
+        tables = (float(np.sqrt(p.pilots.power)), p.given_basis, slot, s, *backend.native.fft_tables(k))
+        quiet = p.rng.uniform(size=(3, k)) < 0.8
+        z, energy, quiet_energy = run(
+            backend,
+            *("cuda_spectral", r, *by_row(p.pilots), *tables, *sizes, quiet.astype(np.uint8), z, energy),
+            Out((3, coefficients, m)),
+        )
+        for i in (0, 2):
+            square = (abs(z[i].astype(complex)) ** 2)[quiet[i]].sum(0)
+            np.testing.assert_allclose(quiet_energy[i], square, rtol=16 * EPS)
+        assert np.isnan(quiet_energy[1]).all()
     elif method == "spectral_large":
         first = backend.native.fft_split(k)
         fft = [table for length in (first, k // first) for table in backend.native.fft_tables(length)[:2]]
-        tables = (p.tables[1], p.basis, slot, s, first, *fft)
+        tables = (p.tables[1], p.given_basis, slot, s, first, *fft)
         _, z, energy = run(
             backend,
             *("cuda_spectral_large", r, *by_row(p.pilots), *tables, *sizes, Out((3, m, k), np.complex64), z, energy),
         )
     else:
-        z, energy = run(backend, "cuda_direct", r, *p.tables, p.basis, slot, s, *sizes, z, energy)
+        z, energy = run(backend, "cuda_direct", r, *p.tables, p.given_basis, slot, s, *sizes, z, energy)
     for i in (0, 2):
         exact = reference.klt_statistics(p.exact_pilots(), r[i], p.basis)
         some = slot[i] >= 0

@@ -114,12 +114,13 @@ def test_decide(backend, kept):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("beams", [True, False])
-def test_finish(backend, shape, beams):
+@pytest.mark.parametrize("identity", [True, False])
+def test_finish(backend, shape, beams, identity):
     """Channels in the units of the block; nobody is active where silence explains the block better."""
     n, t, m = shape
     rng = np.random.default_rng(3)
-    k, p, capacity, decided = 40, min(n, 6), 9, 4
-    basis = np.linalg.qr(complex_normal(rng, n, n))[0][:, :p].astype(np.complex64)
+    k, p, capacity, decided = 40, n if identity else min(n, 6), 9, 4
+    basis = np.eye(n) if identity else np.linalg.qr(complex_normal(rng, n, n))[0][:, :p].astype(np.complex64)
     dft = (np.exp(-2j * np.pi * np.arange(m) / m) / np.sqrt(m)).astype(np.complex64) if beams else None
     mean = complex_normal(rng, 3, capacity, p, m).astype(np.complex64)
     var = rng.uniform(0, 1, (3, capacity)).astype(np.float32)
@@ -134,7 +135,8 @@ def test_finish(backend, shape, beams):
     words = backend.put(control(backend, decided=[decided] * 3, received=received, scale=scale, converged=[1, 1, 1]))
     active, channels, channel_var, found = run(
         backend,
-        *("cuda_finish", words, power, device, var, mean, index, basis, dft, gain, capacity, k, n, t, m, p, 3),
+        *("cuda_finish", words, power, device, var, mean, index, None if identity else basis, dft, gain, capacity),
+        *(k, n, t, m, p, 3),
         *(Out((3, capacity), np.int64), Out((3, capacity, n, m), np.complex64), Out((3, capacity))),
         Out((3, k), np.float32, activity),
     )
@@ -157,7 +159,8 @@ def test_finish(backend, shape, beams):
     assert residual[1] == received[1]
 
 
-def test_graph_loops_until_all_blocks_have_ended(backend):
+@pytest.mark.parametrize("overlapping", [True, False])
+def test_graph_loops_until_all_blocks_have_ended(backend, overlapping):
     """A recorded select_candidates() counts a block's iterations until observe() would say that this was the last."""
     k, capacity = 20, 4
     llr = np.full((2, k), -20, np.float32)
@@ -183,7 +186,7 @@ def test_graph_loops_until_all_blocks_have_ended(backend):
     power, gram, big, r, v_a, eta, v_b, seen, history, *rest = (tensor.data_ptr() for tensor in tensors)
     llr, posterior, quiet, device, chosen, free, slot, support, place, remaining = rest
     at = words.data_ptr()
-    graph = backend.native.Graph()
+    graph = backend.native.Graph(overlapping)
     graph.begin()
     stream, loop = graph.open_loop()
     # The error never falls, so that the second iteration is the last.

@@ -67,6 +67,7 @@ def test_matrix_product_of_copies(wait):
         (1, r"misuse: divergent barrier: threads wait at checks.cu:\d+ and checks.cu:\d+"),
         (2, r"misuse: divergent warp operation: lane \d waits at checks.cu:\d+"),
         (3, "misuse: write beyond the shared memory of 256 bytes"),
+        (6, r"misuse: threads did not wait for the kernel before: expected after_previous\(\) in every thread"),
     ],
 )
 def test_misuse_is_an_error(kind, message):

@@ -3,6 +3,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/launch.hpp"
+
 namespace jadce::cuda {
 
 namespace {
@@ -13,21 +15,29 @@ void check(cudaError_t error, const char* what) {
 
 }  // namespace
 
-Graph::Graph() {
+Graph::Graph(bool overlapping) {
+  int device = 0, major = 0;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  overlapping_ = overlapping && major >= 9;
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
   check(cudaStreamCreateWithFlags(&body_, cudaStreamNonBlocking), "cudaStreamCreate");
 }
 
 Graph::~Graph() {
+  overlap = Overlap::kNever;  // also where recording was given up
   if (exec_) cudaGraphExecDestroy(exec_);
   if (graph_) cudaGraphDestroy(graph_);
   if (body_) cudaStreamDestroy(body_);
   if (stream_) cudaStreamDestroy(stream_);
 }
 
+void Graph::overlap_from_next() const { overlap = overlapping_ ? Overlap::kFromNext : Overlap::kNever; }
+
 void* Graph::begin() {
   // Other threads may go on using the device meanwhile.
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  overlap_from_next();
   return stream_;
 }
 
@@ -54,15 +64,18 @@ std::pair<void*, std::uint64_t> Graph::open_loop() {
   check(cudaStreamBeginCaptureToGraph(body_, parameters.conditional.phGraph_out[0], nullptr, nullptr, 0,
                                       cudaStreamCaptureModeThreadLocal),
         "cudaStreamBeginCaptureToGraph");
+  overlap_from_next();
   return {body_, handle};
 }
 
 void Graph::close_loop() {
   cudaGraph_t body = nullptr;
   check(cudaStreamEndCapture(body_, &body), "cudaStreamEndCapture");
+  overlap_from_next();
 }
 
 void Graph::end() {
+  overlap = Overlap::kNever;
   check(cudaStreamEndCapture(stream_, &graph_), "cudaStreamEndCapture");
   check(cudaGraphInstantiate(&exec_, graph_, 0), "cudaGraphInstantiate");
 }

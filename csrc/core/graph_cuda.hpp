@@ -8,10 +8,15 @@
 
 namespace jadce::cuda {
 
+// Stands for the handle of a loop where there is none.
+inline constexpr std::uint64_t kNoLoop = ~std::uint64_t{0};
+
 // Errors are std::runtime_error. Between begin() and end() launch on the streams that they return: nothing runs.
 class Graph {
  public:
-  Graph();
+  // `overlapping`: kernels start while the one before still runs (after_previous() waits for its end), except for the
+  // first ones in and after the loop. Compute capability 9.0 and later; ignored on others.
+  explicit Graph(bool overlapping);
   ~Graph();
   Graph(const Graph&) = delete;
   Graph& operator=(const Graph&) = delete;
@@ -27,6 +32,9 @@ class Graph {
   void launch(void* stream) const;
 
  private:
+  void overlap_from_next() const;
+
+  bool overlapping_ = false;
   cudaStream_t stream_ = nullptr, body_ = nullptr;
   cudaGraph_t graph_ = nullptr;
   cudaGraphExec_t exec_ = nullptr;

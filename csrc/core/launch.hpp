@@ -22,6 +22,22 @@ inline unsigned blocks(std::int64_t count, std::int64_t each) {
   return static_cast<unsigned>((count + each - 1) / each);
 }
 
+// Whether a kernel of a graph may be started while the one before it still runs (Graph, core/graph_cuda.hpp).
+enum class Overlap { kNever, kFromNext, kNow };
+inline thread_local Overlap overlap = Overlap::kNever;
+
+// To be called by every thread of every kernel before it reads or writes what another kernel writes or reads: waits for
+// the kernel before to end, and lets the one after it be started. What comes first may only read what never changes.
+// Nothing else may come through `const __restrict__` pointers: the compiler moves such loads up, beyond the wait.
+inline __device__ void after_previous() {
+#if defined(JADCE_EMULATED)
+  jadce::emulator::note_after_previous();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+  cudaGridDependencySynchronize();
+#endif
+}
+
 // Runs kernel(arguments...) with `shared` bytes of dynamic shared memory on `stream` (a cudaStream_t). Throws
 // std::runtime_error with the kernel's name if it cannot be launched.
 template <class... P, class... A>
@@ -32,6 +48,12 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::
   config.blockDim = block;
   config.dynamicSmemBytes = shared;
   config.stream = static_cast<cudaStream_t>(stream);
+  cudaLaunchAttribute early{};
+  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  early.val.programmaticStreamSerializationAllowed = 1;
+  config.attrs = &early;
+  config.numAttrs = overlap == Overlap::kNow ? 1 : 0;
+  if (overlap == Overlap::kFromNext) overlap = Overlap::kNow;
   cudaError_t error = cudaSuccess;
   if (shared > 48 * 1024)  // more must be asked for
     error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));

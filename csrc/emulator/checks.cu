@@ -8,6 +8,7 @@ namespace {
 
 // Sum of x[count] by a tree in shared memory; one block.
 __global__ void tree_sum(const float* x, int count, float* out) {
+  after_previous();
   float* const part = dynamic_shared<float>();
   const unsigned i = threadIdx.x;
   part[i] = static_cast<int>(i) < count ? x[i] : 0.0f;
@@ -20,6 +21,7 @@ __global__ void tree_sum(const float* x, int count, float* out) {
 
 // What every lane gets from each warp operation: [operation, thread].
 __global__ void warp_operations(unsigned* out) {
+  after_previous();
   const unsigned i = threadIdx.x, count = blockDim.x, all = ~0u;
   out[0 * count + i] = __shfl_sync(all, i, 3);
   out[1 * count + i] = __shfl_up_sync(all, i, 2);
@@ -38,6 +40,7 @@ __global__ void warp_operations(unsigned* out) {
 }
 
 __global__ void count_values(const int* x, int count, int* bins) {
+  after_previous();
   const int i = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (i < count) atomicAdd(bins + x[i], 1);
 }
@@ -45,6 +48,7 @@ __global__ void count_values(const int* x, int count, int* bins) {
 // out [16, 16] = x [16, 16] w', x in pairs by rows, w in pairs as by pack_dense_tensor; one warp. Without `wait` the
 // copies have not come.
 __global__ void matrix_product(const uint4* x, const uint4* w, int wait, float* out) {
+  after_previous();
   uint4* const shared = dynamic_shared<uint4>();
   const unsigned lane = threadIdx.x;
   copy_async(shared + lane, x + lane);
@@ -62,6 +66,8 @@ __global__ void matrix_product(const uint4* x, const uint4* w, int wait, float* 
 }
 
 __global__ void misuse(int kind, float* out) {
+  if (kind == 6 && threadIdx.x == 5) return;  // a thread that waits for nobody
+  after_previous();
   float* const x = dynamic_shared<float>();
   const unsigned i = threadIdx.x;
   switch (kind) {
@@ -85,9 +91,12 @@ __global__ void misuse(int kind, float* out) {
     case 4:  // read before anyone wrote
       out[i] = x[i];
       break;
-    default:  // no barrier between write and read
+    case 5:  // no barrier between write and read
       x[i] = static_cast<float>(i);
       out[i] = x[(i + 1) % blockDim.x];
+      break;
+    default:
+      break;
   }
 }
 

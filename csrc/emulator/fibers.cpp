@@ -35,7 +35,7 @@ struct Copy {
 
 struct Fiber {
   State state = State::kReady;
-  bool started = false;
+  bool started = false, after_previous = false;
   uint3 index{};
   Where where;
   unsigned mask = 0;
@@ -179,7 +179,10 @@ std::string Block::run(Axes size, void (*thread)(void*), void* context) {
         }
       } while (release_warp(first));
     }
-    if (std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.state == State::kDone; })) return {};
+    if (std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.state == State::kDone; }))
+      return std::all_of(fibers_.begin(), fibers_.end(), [](const Fiber& f) { return f.after_previous; })
+                 ? ""
+                 : "threads did not wait for the kernel before: expected after_previous() in every thread";
     if (std::string what = release_barrier(); !what.empty()) return what;
   }
 }
@@ -197,6 +200,8 @@ Exchange exchange(unsigned mask, std::uint64_t value, Where where) {
 }
 
 unsigned lane() { return block->lane(); }
+
+void note_after_previous() { block->fiber().after_previous = true; }
 
 void copy_later(void* to, const void* from, std::size_t bytes) {
   block->fiber().copies.back().push_back({to, from, bytes});

@@ -2,7 +2,8 @@
 //
 // A fiber runs until it waits, and a warp until it waits for others. Errors, told by last_error(): threads that wait at
 // different barriers or after others have left the kernel, warp operations whose lanes do not come, writes just beyond
-// the dynamic shared memory, and sizes that no device takes. Dynamic shared memory is filled with NaN before every
+// the dynamic shared memory, threads that end without having called after_previous() (core/launch.hpp), and sizes that
+// no device takes. Dynamic shared memory is filled with NaN before every
 // block.
 #pragma once
 
@@ -32,6 +33,7 @@ void block_barrier(Where where);
 // Waits for all lanes of `mask` that still run; what each of them gave.
 Exchange exchange(unsigned mask, std::uint64_t value, Where where);
 unsigned lane();
+void note_after_previous();  // by every thread of every kernel
 
 // Copies of the running thread that come no sooner than they are waited for; those of a thread that ends are lost.
 void copy_later(void* to, const void* from, std::size_t bytes);

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/block_cuda.hpp"
 #include "core/graph_cuda.hpp"
 #include "kernels/activity.hpp"
@@ -13,8 +15,10 @@ constexpr int kThreads = 256;
 constexpr int kSide = 8;                  // devices of a block: 32 bytes of energies
 constexpr int kSlots = kThreads / kSide;  // beams that it works on at a time
 constexpr int kSelectThreads = 512;
+constexpr int kMostRows = 160;  // of kThreads numbers in shared memory
 constexpr float kNever = 3e38f;
-static_assert(ActivityView::kMostPowers <= kSlots);
+static_assert(ActivityView::kMostPowers <= kSlots &&
+              ActivityView::kMostProducts + ActivityView::kMostPowers < kMostRows);
 
 // Energies of devices [P, M, K]; those of `merge` neighbouring coefficients are one group's.
 struct Energies {
@@ -34,59 +38,72 @@ struct Energies {
   }
 };
 
-// One block: one beam; warps take groups.
+// One block: one beam. Levels [groups] and sums of logarithms [kThreads] go to shared memory.
 __global__ void __launch_bounds__(kThreads, 4)
-    table_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const unsigned char* __restrict__ quiet,
-                 const std::int32_t* __restrict__ quiet_count, const float* __restrict__ v,
+    table_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const float* sums,
+                 const unsigned char* quiet, const std::int32_t* quiet_count, const float* v,
                  const float* __restrict__ multiplicity, const float* __restrict__ eigenvalue,
                  const float* __restrict__ product, int groups, int products, float* __restrict__ null,
                  float* __restrict__ slope, float* __restrict__ offset) {
+  after_previous();
   if (!goes(go)) return;
-  float* const level = dynamic_shared<float>();  // [groups]
+  float* const level = dynamic_shared<float>();
+  float* const logarithm = level + groups;
   const Energies from = all.of_batch();
   const int thread = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.x), antennas = from.antennas;
   const int count = quiet_count[batch() * kControlWords], padded = (products + 3) / 4 * 4;
+  const bool enough = count > kEnoughQuiet;
   quiet += batch() * from.devices;
   v += batch() * antennas;
   null += batch() * groups * antennas;
   slope += batch() * antennas * padded * groups;
   offset += batch() * antennas * padded;
-  for (int g = thread / 32; g < groups; g += kThreads / 32) {
-    float value = v[beam];
-    if (count > kEnoughQuiet) {
+  const auto write_level = [&](int g, float total) {
+    level[g] = null[g * antennas + beam] =
+        enough ? believed_null(total / (multiplicity[g] * static_cast<float>(count)), v[beam]) : v[beam];
+  };
+  if (sums) {
+    sums += batch() * from.coefficients * antennas;
+    for (int g = thread; g < groups; g += kThreads) {
       float total = 0.0f;
-      for (int k = thread % 32; k < from.devices; k += 32)
+      for (int p = g * from.merge; p < min((g + 1) * from.merge, from.coefficients); ++p)
+        total += sums[p * antennas + beam];
+      write_level(g, total);
+    }
+  } else {
+    for (int g = thread / 32; g < groups; g += kThreads / 32) {  // warps take groups
+      float total = 0.0f;
+      for (int k = thread % 32; enough && k < from.devices; k += 32)
         if (quiet[k]) total += from.of(g, beam, k);
       for (int other = 16; other > 0; other /= 2) total += __shfl_xor_sync(~0u, total, other);
-      value = believed_null(total / (multiplicity[g] * static_cast<float>(count)), value);
+      if (thread % 32 == 0) write_level(g, total);
     }
-    if (thread % 32 == 0) level[g] = null[g * antennas + beam] = value;
   }
   __syncthreads();
-  for (int u = thread; u < padded; u += kThreads) {
-    float total = 0.0f;
-    const int at = beam * padded + u;
-    for (int g = 0; g < groups; ++g) {
-      float c = 0.0f;
-      if (u < products) {
-        const float inverse = 1.0f / level[g], ratio = 1.0f + product[u] * eigenvalue[g] * inverse;
-        c = inverse * (1.0f - 1.0f / ratio);
-        total += multiplicity[g] * logf(ratio);
-      }
-      slope[((at / 4) * groups + g) * 4 + u % 4] = c;
-    }
-    offset[at] = u < products ? total : kNever;
+  // Products times parts of the groups.
+  const int parts = kThreads / padded, u = thread % padded, part = thread / padded;
+  float total = 0.0f;
+  for (int g = part; part < parts && g < groups; g += parts) {
+    const float inverse = 1.0f / level[g], ratio = u < products ? 1.0f + product[u] * eigenvalue[g] * inverse : 1.0f;
+    slope[((beam * padded + u) / 4 * groups + g) * 4 + u % 4] = inverse * (1.0f - 1.0f / ratio);
+    total += multiplicity[g] * logf(ratio);
   }
+  logarithm[thread] = total;
+  __syncthreads();
+  if (part > 0) return;
+  for (int other = 1; other < parts; ++other) total += logarithm[other * padded + u];
+  offset[beam * padded + u] = u < products ? total : kNever;
 }
 
 // One block: kSide devices; threads take beams. Exponents of a beam stay in shared memory [U', kThreads], sums over
-// beams in [J, kThreads].
+// beams in [J, kThreads], energies of the first `held` groups in [held, kThreads].
 __global__ void __launch_bounds__(kThreads, 4)
-    activity_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const float4* __restrict__ slope,
-                    const float4* __restrict__ offset, const float* __restrict__ weight,
-                    const float* __restrict__ log_power_weight, const std::int32_t* __restrict__ index, float log_odds,
-                    int groups, int quads, int gains, int powers, float* __restrict__ llr,
-                    float* __restrict__ posterior, unsigned char* __restrict__ quiet) {
+    activity_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const float4* slope,
+                    const float4* offset, const float* __restrict__ weight, const float* __restrict__ log_power_weight,
+                    const std::int32_t* __restrict__ index, float log_odds, int groups, int quads, int gains,
+                    int powers, int held, float* __restrict__ llr, float* __restrict__ posterior,
+                    unsigned char* __restrict__ quiet) {
+  after_previous();
   if (!goes(go)) return;
   const Energies from = all.of_batch();
   const int devices = from.devices, antennas = from.antennas;
@@ -99,14 +116,16 @@ __global__ void __launch_bounds__(kThreads, 4)
   const int k = static_cast<int>(blockIdx.x) * kSide + side;
   float* const f = dynamic_shared<float>() + thread;
   float* const sum = f + 4 * quads * kThreads;
+  float* const own = sum + powers * kThreads;
   for (int j = 0; j < powers; ++j) sum[j * kThreads] = 0.0f;
   for (int beam = slot; beam < antennas && k < devices; beam += kSlots) {
     float top = -kNever;
+    for (int g = 0; g < held; ++g) own[g * kThreads] = from.of(g, beam, k);
     for (int u = 0; u < quads; ++u) {
       const float4 o = offset[beam * quads + u];
       float4 total = make_float4(-o.x, -o.y, -o.z, -o.w);
       for (int g = 0; g < groups; ++g) {
-        const float e = from.of(g, beam, k);
+        const float e = g < held ? own[g * kThreads] : from.of(g, beam, k);
         const float4 c = slope[(beam * quads + u) * groups + g];
         total.x += c.x * e;
         total.y += c.y * e;
@@ -151,27 +170,34 @@ __device__ unsigned key(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
+// Sum over the block's threads, whole warps, of what is not negative; `part` holds 32 numbers.
+__device__ int total_of(int value, int* part) {
+  const int warps = static_cast<int>(blockDim.x) / 32;
+  const auto sum = static_cast<int>(__reduce_add_sync(~0u, static_cast<unsigned>(value)));
+  __syncthreads();
+  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = sum;
+  __syncthreads();
+  int total = 0;
+  for (int w = 0; w < warps; ++w) total += part[w];
+  return total;
+}
+
 // The candidates of one block: those above the threshold, or the most probable ones if there are too many. The least
 // key that is taken is found byte by byte.
-__device__ void select(const float* __restrict__ llr, const float* __restrict__ posterior,
-                       const unsigned char* __restrict__ quiet, float threshold, int certain, int devices, int capacity,
-                       int* shared, std::int32_t* device, float* chosen, Control& c) {
+__device__ void select(const float* llr, const float* posterior, const unsigned char* quiet, float threshold,
+                       int certain, int devices, int capacity, int* shared, std::int32_t* device, float* chosen,
+                       Control& c) {
   int* const bins = shared + 32;   // [256]
   int* const found = bins + 256;   // cut, how many at the cut are taken
   int* const changed = found + 2;  // the candidates are others than before, or one is not certain
   const int thread = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x);
-  if (thread < 2) shared[thread] = 0;
-  __syncthreads();
   int plausible = 0, silent = 0;
   for (int k = thread; k < devices; k += step) {
     plausible += posterior[k] > threshold;
     silent += quiet[k];
   }
-  atomicAdd(shared, plausible);
-  atomicAdd(shared + 1, silent);
-  __syncthreads();
-  plausible = shared[0];
-  silent = shared[1];
+  plausible = total_of(plausible, shared);
+  silent = total_of(silent, shared);
   unsigned cut = 0;
   int wanted = capacity;  // at the cut
   if (plausible > capacity) {
@@ -273,10 +299,11 @@ __device__ void assign(const std::int32_t* device, int slots, int* shared, std::
 
 // One block: one received block.
 __global__ void __launch_bounds__(kSelectThreads)
-    select_kernel(Control* controls, const float* __restrict__ llr, const float* __restrict__ posterior,
-                  const unsigned char* __restrict__ quiet, float threshold, int certain, int devices, int capacity,
-                  int slots, std::int32_t* device, float* chosen, std::int32_t* free, std::int32_t* slot,
-                  std::int32_t* support, std::int32_t* place, std::int32_t* remaining, std::uint64_t loop) {
+    select_kernel(Control* controls, const float* llr, const float* posterior, const unsigned char* quiet,
+                  float threshold, int certain, int devices, int capacity, int slots, std::int32_t* device,
+                  float* chosen, std::int32_t* free, std::int32_t* slot, std::int32_t* support, std::int32_t* place,
+                  std::int32_t* remaining, std::uint64_t loop) {
+  after_previous();
   int* const shared = dynamic_shared<int>();  // [32] for sums, then select()'s
   Control& c = controls[batch()];
   if (!c.going) return;
@@ -295,20 +322,21 @@ __global__ void __launch_bounds__(kSelectThreads)
   if (run && !last) return;
   c.going = 0;
   // The last block to end, and it alone, ends the loop.
-  if (atomicAdd(remaining, -1) == 1 && loop) end_loop(loop);
+  if (atomicAdd(remaining, -1) == 1 && loop != kNoLoop) end_loop(loop);
 }
 
 }  // namespace
 
-void activity_table(const float* energy, const unsigned char* quiet, const std::int32_t* quiet_count, const float* v,
-                    const float* multiplicity, const float* eigenvalue, const float* product, const std::int32_t* go,
-                    int devices, int antennas, int coefficients, int merge, int products, int batch, float* null,
-                    float* slope, float* offset, void* stream) {
+void activity_table(const float* energy, const float* sums, const unsigned char* quiet, const std::int32_t* quiet_count,
+                    const float* v, const float* multiplicity, const float* eigenvalue, const float* product,
+                    const std::int32_t* go, int devices, int antennas, int coefficients, int merge, int products,
+                    int batch, float* null, float* slope, float* offset, void* stream) {
+  if (products > ActivityView::kMostProducts) throw std::runtime_error("activity_table: too many components");
   const int groups = (coefficients + merge - 1) / merge;
   launch("activity_table", table_kernel, dim3(static_cast<unsigned>(antennas), 1, static_cast<unsigned>(batch)),
-         kThreads, sizeof(float) * static_cast<std::size_t>(groups), stream, go,
-         Energies{energy, devices, antennas, coefficients, merge}, quiet, quiet_count, v, multiplicity, eigenvalue,
-         product, groups, products, null, slope, offset);
+         kThreads, sizeof(float) * (static_cast<std::size_t>(groups) + kThreads), stream, go,
+         Energies{energy, devices, antennas, coefficients, merge}, sums, quiet, quiet_count, v, multiplicity,
+         eigenvalue, product, groups, products, null, slope, offset);
 }
 
 void activity(const float* energy, const float* slope, const float* offset, const float* weight,
@@ -318,11 +346,12 @@ void activity(const float* energy, const float* slope, const float* offset, cons
   if (products > ActivityView::kMostProducts || powers > ActivityView::kMostPowers)
     throw std::runtime_error("activity: too many components");
   const int quads = (products + 3) / 4, groups = (coefficients + merge - 1) / merge;
+  const int held = std::min(groups, kMostRows - 4 * quads - powers);
   launch("activity", activity_kernel, dim3(blocks(devices, kSide), 1, static_cast<unsigned>(batch)), kThreads,
-         sizeof(float) * kThreads * static_cast<std::size_t>(4 * quads + powers), stream, go,
+         sizeof(float) * kThreads * static_cast<std::size_t>(4 * quads + powers + held), stream, go,
          Energies{energy, devices, antennas, coefficients, merge}, reinterpret_cast<const float4*>(slope),
          reinterpret_cast<const float4*>(offset), weight, log_power_weight, index, log_odds, groups, quads, gains,
-         powers, llr, posterior, quiet);
+         powers, held, llr, posterior, quiet);
 }
 
 void select_candidates(Control* control, const float* llr, const float* posterior, const unsigned char* quiet,

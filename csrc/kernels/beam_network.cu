@@ -105,10 +105,11 @@ __device__ const float* depthwise(const Sizes& s, const float* x, int dilation, 
 
 // One block: one candidate. The second axis of the grid: independent blocks.
 __global__ void __launch_bounds__(kThreads, 2)
-    network_kernel(const Complex* __restrict__ z, const float* __restrict__ noise, const float* __restrict__ eigenvalue,
+    network_kernel(const Complex* z, const float* noise, const float* __restrict__ eigenvalue,
                    const float* __restrict__ weights, const std::int32_t* __restrict__ dilation,
                    const __grid_constant__ Candidates candidates, const __grid_constant__ Sizes s,
                    Complex* __restrict__ mean, float* __restrict__ var) {
+  after_previous();
   const int first = static_cast<int>(threadIdx.x), batch = static_cast<int>(blockIdx.y);
   if (static_cast<int>(blockIdx.x) >= candidates.of(batch)) return;
   const std::int64_t candidate = static_cast<std::int64_t>(batch) * candidates.capacity + blockIdx.x;

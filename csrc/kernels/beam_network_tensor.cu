@@ -230,14 +230,15 @@ __device__ void write_features(const Sizes& s, const Complex* z, const float* no
 // The i-th block has the i-th candidate of all, and every gridDim.x-th one after it.
 template <bool kResident>
 __global__ void __launch_bounds__(kThreads, kMostBlocks)
-    tensor_kernel(const Complex* __restrict__ z_all, const float* __restrict__ noise_all,
-                  const float* __restrict__ eigenvalue, const unsigned* __restrict__ weights,
-                  const std::int32_t* __restrict__ dilation, const __grid_constant__ Candidates candidates,
-                  const __grid_constant__ Sizes s, Complex* __restrict__ mean, float* __restrict__ var) {
+    tensor_kernel(const Complex* z_all, const float* noise_all, const float* __restrict__ eigenvalue,
+                  const unsigned* __restrict__ weights, const std::int32_t* __restrict__ dilation,
+                  const __grid_constant__ Candidates candidates, const __grid_constant__ Sizes s,
+                  Complex* __restrict__ mean, float* __restrict__ var) {
   float* const trunk = dynamic_shared<float>();
   unsigned* const narrow = reinterpret_cast<unsigned*>(trunk + s.rows() * s.wide());
   unsigned* const inner = narrow + s.rows() * s.narrow();
   Stream<kResident> stream(s, weights, inner + s.rows() * s.inner());
+  after_previous();
   int total = 0;
   for (int b = 0; b < candidates.batch; ++b) total += candidates.of(b);
   const int mine = static_cast<int>(blockIdx.x), every = static_cast<int>(gridDim.x);

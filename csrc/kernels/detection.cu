@@ -19,6 +19,7 @@ __device__ int thread() { return static_cast<int>(threadIdx.x); }
 __device__ int block() { return static_cast<int>(blockIdx.x); }
 
 __global__ void input_kernel(const float* y, float noise_var, int blocks, Input* input) {
+  after_previous();
   *input = {y, noise_var, blocks};
 }
 
@@ -38,9 +39,10 @@ __device__ Complex dft_of(const Complex* x, int step, const Complex* __restrict_
 
 // One block: one subcarrier.
 __global__ void __launch_bounds__(kThreads, 4)
-    beamspace_kernel(const Input* __restrict__ input, const Complex* __restrict__ dft,
-                     const Complex* __restrict__ rotation, int subcarriers, int symbols, int antennas, Complex* y,
-                     Complex* scratch, double* __restrict__ power) {
+    beamspace_kernel(const Input* input, const Complex* __restrict__ dft, const Complex* __restrict__ rotation,
+                     int subcarriers, int symbols, int antennas, Complex* y, Complex* scratch,
+                     double* __restrict__ power) {
+  after_previous();
   if (batch() >= input->blocks) return;
   const int n = block(), lane = thread() % kBeams, warp = thread() / kBeams;
   const std::int64_t row = std::int64_t{1} * subcarriers * antennas;  // from symbol to symbol
@@ -74,10 +76,11 @@ struct Begin {
 
 // The first block of a received one sets its Control, all of them clear its state.
 __global__ void __launch_bounds__(kThreads)
-    begin_kernel(const Input* __restrict__ input, const double* __restrict__ power, const __grid_constant__ Begin size,
+    begin_kernel(const Input* input, const double* power, const __grid_constant__ Begin size,
                  Control* __restrict__ controls, std::int32_t* __restrict__ slot, std::int32_t* __restrict__ support,
                  Complex* __restrict__ s, Complex* __restrict__ big, unsigned char* __restrict__ quiet,
                  float* __restrict__ activity, std::int32_t* __restrict__ remaining) {
+  after_previous();
   const int start = block() * kThreads + thread(), step = static_cast<int>(gridDim.x) * kThreads;
   const int measurements = size.subcarriers * size.symbols * size.antennas;
   const auto clear = [&](auto* out, std::int64_t count, auto value) {
@@ -117,9 +120,9 @@ __global__ void __launch_bounds__(kThreads)
 
 // One block: one received block.
 __global__ void __launch_bounds__(kThreads)
-    decide_kernel(Control* controls, const std::int32_t* __restrict__ kept_device,
-                  const float* __restrict__ kept_posterior, int capacity, std::int32_t* __restrict__ device,
-                  std::int32_t* __restrict__ index) {
+    decide_kernel(Control* controls, const std::int32_t* kept_device, const float* kept_posterior, int capacity,
+                  std::int32_t* __restrict__ device, std::int32_t* __restrict__ index) {
+  after_previous();
   int* const part = dynamic_shared<int>();  // [32]
   Control& c = controls[batch()];
   const std::int64_t first = batch() * capacity;
@@ -142,12 +145,12 @@ struct Finish {
 
 // Blocks in order: one a place of the result, kElements devices each.
 __global__ void __launch_bounds__(kThreads, 4)
-    finish_kernel(Control* controls, const float* __restrict__ power, const std::int32_t* __restrict__ kept_device,
-                  const float* __restrict__ kept_var, const Complex* __restrict__ kept_mean,
-                  const std::int32_t* __restrict__ index, const Complex* __restrict__ basis,
+    finish_kernel(Control* controls, const float* power, const std::int32_t* kept_device, const float* kept_var,
+                  const Complex* kept_mean, const std::int32_t* index, const Complex* __restrict__ basis,
                   const Complex* __restrict__ dft, const float* __restrict__ gain, const __grid_constant__ Finish size,
                   std::int64_t* __restrict__ active, Complex* __restrict__ channels, float* __restrict__ channel_var,
                   float* __restrict__ activity) {
+  after_previous();
   Control& c = controls[batch()];
   double* const part = dynamic_shared<double>();                   // [kThreads]
   Complex* const h = reinterpret_cast<Complex*>(part + kThreads);  // [P, kBeams]
@@ -180,7 +183,8 @@ __global__ void __launch_bounds__(kThreads, 4)
     __syncthreads();
     for (int n = warp; n < size.subcarriers && antenna < m; n += kWarps) {
       Complex total{0.0f, 0.0f};
-      for (int p = 0; p < p_all; ++p) total = total + basis[n * p_all + p] * h[p * kBeams + lane];
+      if (basis == nullptr) total = h[n * kBeams + lane];
+      for (int p = 0; p < p_all && basis; ++p) total = total + basis[n * p_all + p] * h[p * kBeams + lane];
       out[n * m + antenna] = total * back;
     }
   }

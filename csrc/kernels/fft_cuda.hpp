@@ -64,9 +64,9 @@ inline __device__ void pass_any(int r, const Complex* x, Complex* y, int m, int 
   }
 }
 
-// All passes over [padded, beams]; the result is in the buffer that is returned, after a barrier.
-inline __device__ Complex* passes(const BlockFft& plan, Complex* x, Complex* y, int beams) {
-  const Complex* twiddle = plan.twiddle;
+// All passes over [padded, beams]; the result is in the buffer that is returned, after a barrier. `twiddle` is the
+// plan's or a copy, padded - 1 numbers.
+inline __device__ Complex* passes(const BlockFft& plan, const Complex* twiddle, Complex* x, Complex* y, int beams) {
   const Complex* root = plan.root;
   int rest = plan.padded, s = beams;
   __syncthreads();
@@ -101,16 +101,16 @@ inline __device__ Complex* passes(const BlockFft& plan, Complex* x, Complex* y, 
 }
 
 // Inverse DFT of x [length, beams]; x and y hold [padded, beams]. Returns the buffer with the result, after a barrier.
-inline __device__ Complex* transform(const BlockFft& plan, Complex* x, Complex* y, int beams) {
-  if (plan.chirp == nullptr) return passes(plan, x, y, beams);
+inline __device__ Complex* transform(const BlockFft& plan, const Complex* twiddle, Complex* x, Complex* y, int beams) {
+  if (plan.chirp == nullptr) return passes(plan, twiddle, x, y, beams);
   const int start = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x);
   __syncthreads();
   for (int i = start; i < plan.padded * beams; i += step)
     x[i] = i < plan.length * beams ? x[i] * plan.chirp[i / beams] : Complex{0.0f, 0.0f};
-  Complex* const a = passes(plan, x, y, beams);
+  Complex* const a = passes(plan, twiddle, x, y, beams);
   // The second transform is a forward one: real and imaginary parts change places before and after it.
   for (int i = start; i < plan.padded * beams; i += step) a[i] = exchange(a[i] * plan.chirp_dft[i / beams]);
-  Complex* const c = passes(plan, a, a == x ? y : x, beams);
+  Complex* const c = passes(plan, twiddle, a, a == x ? y : x, beams);
   for (int i = start; i < plan.length * beams; i += step) c[i] = exchange(c[i]) * plan.chirp[i / beams];
   __syncthreads();
   return c;

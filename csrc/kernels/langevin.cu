@@ -88,6 +88,7 @@ __device__ int counting_columns(const MixtureView& m, Sizes s, const float* ener
 
 // One block: `tile` antennas and kThreads / tile columns of one chain, one entry a thread.
 __global__ void __launch_bounds__(kThreads) step_kernel(StepArguments a, Sizes s) {
+  after_previous();
   Complex* const rows = dynamic_shared<Complex>();                           // [N, tile], what the matrix works on
   Complex* const noise = rows + s.devices * s.tile;                          // [N, tile]
   float* const gain = reinterpret_cast<float*>(noise + s.devices * s.tile);  // [N]
@@ -156,9 +157,10 @@ __global__ void __launch_bounds__(kThreads) step_kernel(StepArguments a, Sizes s
 
 // One warp: one column of one chain.
 __global__ void __launch_bounds__(kThreads)
-    posterior_kernel(const Complex* __restrict__ x, const float* __restrict__ energy, const float* __restrict__ level,
-                     const float* __restrict__ mixture, const std::int32_t* __restrict__ chains, Sizes s,
-                     Complex* __restrict__ mean, float* __restrict__ power, float* __restrict__ probability) {
+    posterior_kernel(const Complex* x, const float* energy, const float* level, const float* __restrict__ mixture,
+                     const std::int32_t* chains, Sizes s, Complex* __restrict__ mean, float* __restrict__ power,
+                     float* __restrict__ probability) {
+  after_previous();
   const int chain = chains[blockIdx.y], block = chain / s.chains, lane = thread() % 32;
   const int n = static_cast<int>(blockIdx.x) * (kThreads / 32) + thread() / 32;
   if (n >= s.devices) return;
@@ -175,9 +177,9 @@ __global__ void __launch_bounds__(kThreads)
 
 // One block: a share of the entries of one received block.
 __global__ void __launch_bounds__(kThreads)
-    watch_kernel(const Complex* __restrict__ x, const float* __restrict__ energy, const float* __restrict__ bound,
-                 const std::int32_t* __restrict__ before, Sizes s, std::int32_t* __restrict__ after,
-                 float* __restrict__ spread) {
+    watch_kernel(const Complex* x, const float* energy, const float* __restrict__ bound, const std::int32_t* before,
+                 Sizes s, std::int32_t* __restrict__ after, float* __restrict__ spread) {
+  after_previous();
   double* const part = dynamic_shared<double>();                                // [kThreads]
   std::int32_t* const well = reinterpret_cast<std::int32_t*>(part + kThreads);  // [C]
   const int block = static_cast<int>(blockIdx.y), numbers = s.parts() * s.devices;
@@ -217,6 +219,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     noise_kernel(NoiseKey key, int count, int pairs, std::uint32_t* words, float* normals) {
+  after_previous();
   const int i = static_cast<int>(blockIdx.x) * kThreads + thread();
   if (i >= count * pairs) return;
   std::uint32_t word[4] = {static_cast<std::uint32_t>(i / pairs), static_cast<std::uint32_t>(i % pairs), key.chain,

@@ -1,7 +1,10 @@
+#include <algorithm>
+
 #include "core/block_cuda.hpp"
 #include "kernels/batch_cuda.hpp"
 #include "kernels/pilot_transform_cuda.hpp"
 #include "kernels/pilots_cuda.hpp"
+#include "kernels/posterior.hpp"
 #include "kernels/spectral_cuda.hpp"
 #include "receiver/rules.hpp"
 
@@ -9,113 +12,209 @@ namespace jadce::cuda {
 
 namespace {
 
-constexpr int kBeams = 32;        // beams of a block, one a lane
-constexpr int kWarps = 8;         // warps of a block
-constexpr int kTogether = 64;     // devices projected together
-constexpr int kThreads = 256;     // of a transform
-constexpr int kProcessors = 132;  // multiprocessors of the GPU that launches are sized for
+constexpr int kBeams = 32;             // beams that a block of gather works on at a time, one a lane
+constexpr int kWarps = 8;              // its warps
+constexpr int kThreads = 256;          // of gather and of a transform
+constexpr int kPilots = 2048;          // that gather holds at a time, if not one subcarrier's are more
+constexpr int kSide = 16, kRows = 32;  // beams of a block of residual, and symbols that it works on at a time
+constexpr int kTogether = 64;          // devices that it projects together
+constexpr int kProcessors = 132;       // multiprocessors of the GPU that launches are sized for
+// Bytes of shared memory for a transform of one beam; sums need the rest.
+constexpr std::size_t kMostTransform = kMostShared - sizeof(float) * 4 * kWarps;
+constexpr std::size_t kFewBytes = 48 * 1024;  // of a table that is worth a copy in shared memory
 
-// One block: one device. Correlations over symbols go to shared memory [N, kBeams], then the KLT, kBeams beams at a
-// time; with v_b the device's power is measured and taken out.
+// What gather makes of a candidate's statistics.
+struct Gathered {
+  const float* v_b;     // [M], null: nothing but z
+  const float* mean_v;  // word of the Control
+  int known;
+  Complex* z;     // null with `mean`
+  float* power;   // [capacity]
+  float* noise;   // [capacity, M]
+  Complex* mean;  // with var [capacity, M]: posterior of the Gaussian prior; null: none
+  float* var;
+};
+
+struct GatherSizes {
+  int capacity, subcarriers, antennas, coefficients, slots;
+  int together;      // subcarriers whose pilots are held at a time
+  int basis_copied;  // complex numbers of the basis in shared memory, all or none
+};
+
+// One block: one device. Its pilots, some subcarriers at a time, correlations over symbols [N, kBeams] and the basis
+// are held in shared memory; kBeams beams at a time.
 __global__ void __launch_bounds__(kThreads, 4)
-    gather_kernel(const std::int32_t* go, const Complex* __restrict__ r, Pilots q, const Complex* __restrict__ basis,
-                  const std::int32_t* __restrict__ slot, const Complex* __restrict__ s,
-                  const std::int32_t* __restrict__ device, const std::int32_t* __restrict__ count, int capacity,
-                  const float* __restrict__ v_b, const float* __restrict__ mean_v, int known, int subcarriers,
-                  int antennas, int coefficients, int slots, Complex* __restrict__ z, float* __restrict__ power_out,
-                  float* __restrict__ noise) {
+    gather_kernel(const std::int32_t* go, const Complex* r, Pilots q, const Complex* __restrict__ basis,
+                  const std::int32_t* slot, const Complex* s, const std::int32_t* device, const std::int32_t* count,
+                  const __grid_constant__ GatherSizes size, const __grid_constant__ Gathered to) {
   const int a = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
-  if (!goes(go) || a >= limited(count, capacity)) return;
+  const int lane = thread % kBeams, warp = thread / kBeams;
+  const int subcarriers = size.subcarriers, antennas = size.antennas, coefficients = size.coefficients;
   double* const part = dynamic_shared<double>();  // [kThreads]
   Complex* const correlation = reinterpret_cast<Complex*>(part + kThreads);
-  const int k = device[batch() * capacity + a], lane = thread % kBeams, warp = thread / kBeams;
-  const int at = slot ? slot[batch() * q.devices + k] : -1, size = coefficients * antennas;
-  const std::int64_t place = batch() * capacity + a;
+  Complex* const pilot = correlation + subcarriers * kBeams;  // [together, T]
+  Complex* const copy = pilot + size.together * q.symbols;
+  for (int i = thread; i < size.basis_copied; i += kThreads) copy[i] = basis[i];
+  if (size.basis_copied) basis = copy;
+  after_previous();
+  if (!goes(go) || a >= limited(count, size.capacity)) return;
+  const std::int64_t place = batch() * size.capacity + a;
+  const int k = device[place], channel = coefficients * antennas;
+  const int at = slot ? slot[batch() * q.devices + k] : -1;
   r += batch() * subcarriers * q.symbols * antennas;
-  if (at >= 0) s += (batch() * slots + at) * size;
-  z += place * size;
+  if (at >= 0) s += (batch() * size.slots + at) * channel;
+  Complex* const out = (to.mean ? to.mean : to.z) + place * channel;
+  const float* const v_b = to.v_b ? to.v_b + batch() * antennas : nullptr;
+  const auto gain = [&](int beam, float power) {  // of the output, for a device of that power
+    return to.mean ? gaussian_gain(v_b[beam] / power) / sqrtf(power) : 1.0f / sqrtf(power);
+  };
   double energy = 0;
   for (int first = 0; first < antennas; first += kBeams) {
     const int beam = first + lane;
     const bool inside = beam < antennas;
-    __syncthreads();
-    for (int n = warp; n < subcarriers; n += kWarps) {
-      Complex total{0.0f, 0.0f};
-      for (int t = 0; t < q.symbols; ++t) {
-        const Complex w = q.conjugate_of(n, t, static_cast<unsigned>(k));
-        if (inside) total = total + w * r[(static_cast<std::int64_t>(t) * subcarriers + n) * antennas + beam];
+    for (int from = 0; from < subcarriers; from += size.together) {
+      const int now = min(size.together, subcarriers - from);
+      __syncthreads();
+      for (int i = thread; i < now * q.symbols; i += kThreads) {
+        const int n = i / q.symbols;
+        pilot[i] = q.conjugate_of(from + n, i - n * q.symbols, static_cast<unsigned>(k));
       }
-      correlation[n * kBeams + lane] = total;
+      __syncthreads();
+      for (int n = warp; n < now; n += kWarps) {
+        const Complex* const x = r + static_cast<std::int64_t>(from + n) * antennas + beam;
+        const std::int64_t step = static_cast<std::int64_t>(subcarriers) * antennas;
+        Complex total{0.0f, 0.0f};
+        if (inside) {
+#pragma unroll 8
+          for (int t = 0; t < q.symbols; ++t) total = total + pilot[n * q.symbols + t] * x[t * step];
+        }
+        correlation[(from + n) * kBeams + lane] = total;
+      }
     }
     __syncthreads();
     if (!inside) continue;
+    const float scale = v_b && to.known ? gain(beam, 1.0f) : 1.0f;
     for (int p = warp; p < coefficients; p += kWarps) {
       Complex total{0.0f, 0.0f};
-      for (int n = 0; n < subcarriers; ++n)
-        total = total + conjugate(basis[n * coefficients + p]) * correlation[n * kBeams + lane];
+      if (basis == nullptr) {
+        total = correlation[p * kBeams + lane];
+      } else {
+#pragma unroll 4
+        for (int n = 0; n < subcarriers; ++n)
+          total = total + conjugate(basis[n * coefficients + p]) * correlation[n * kBeams + lane];
+      }
       if (at >= 0) total = total + s[p * antennas + beam];
-      z[p * antennas + beam] = total;
+      out[p * antennas + beam] = total * scale;
       energy += static_cast<double>(norm(total));
     }
   }
   if (v_b == nullptr) return;
-  v_b += batch() * antennas;
   float power = 1.0f;
-  if (!known) {
+  if (!to.known) {
     energy = block_sum(energy, part);
-    const float mean = mean_v[batch() * kControlWords];
+    const float mean = to.mean_v[batch() * kControlWords];
     power = device_power(energy, static_cast<float>(subcarriers * antennas),
                          mean * static_cast<float>(coefficients) / static_cast<float>(subcarriers), mean);
-    const float gain = 1.0f / sqrtf(power);
-    for (int beam = lane; beam < antennas; beam += kBeams)  // each thread what it wrote itself
-      for (int p = warp; p < coefficients; p += kWarps) z[p * antennas + beam] = z[p * antennas + beam] * gain;
+    for (int beam = lane; beam < antennas; beam += kBeams) {  // each thread what it wrote itself
+      const float scale = gain(beam, power);
+      for (int p = warp; p < coefficients; p += kWarps) out[p * antennas + beam] = out[p * antennas + beam] * scale;
+    }
   }
-  for (int b = thread; b < antennas; b += kThreads) noise[place * antennas + b] = v_b[b] / power;
-  if (thread == 0) power_out[place] = power;
+  if (thread == 0) to.power[place] = power;
+  const float share = static_cast<float>(coefficients) / static_cast<float>(subcarriers);
+  for (int b = thread; b < antennas; b += kThreads) {
+    const float noise = v_b[b] / power;
+    to.noise[place * antennas + b] = noise;
+    if (to.mean) to.var[place * antennas + b] = share * noise * gaussian_gain(noise);
+  }
 }
 
-// One block: one group of coefficients, `beams` beams. The spectrum [K, beams] is filled row by row, so that no two
-// threads add to one place.
-__global__ void __launch_bounds__(kThreads)
-    spectral_kernel(const std::int32_t* go, const __grid_constant__ SpectralInput all, float amplitude,
-                    const __grid_constant__ BlockFft plan, int beams, const __grid_constant__ SpectralOutput all_out) {
-  if (!goes(go)) return;
-  Complex* const x = dynamic_shared<Complex>();
-  const SpectralInput input = all.of_batch();
-  const SpectralOutput output = all_out.of_batch();
-  const int start = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x), k_all = plan.length;
-  const int group = static_cast<int>(blockIdx.x), first_beam = static_cast<int>(blockIdx.y) * beams;
-  const int antennas = output.antennas, merge = output.merge, last = min((group + 1) * merge, output.coefficients);
-  for (int p = group * merge; p < last; ++p) {
-    for (int i = start; i < k_all * beams; i += step) {
-      const int f = i / beams, beam = first_beam + i - f * beams;
-      x[i] = beam < antennas ? input.at(f, p, beam) * amplitude : Complex{0.0f, 0.0f};
-    }
-    const Complex* const out = transform(plan, x, x + plan.padded * beams, beams);
-    for (int i = start; i < k_all * beams; i += step) {
-      const int b = i / k_all, k = i - b * k_all, beam = first_beam + b;
-      if (beam >= antennas) break;
-      output.put(k, p, beam, out[k * beams + b]);
+// The spectrum of coefficient p, x [K, beams]. Measurements come to `stage` in the order of their rows, `room` at a
+// time, so that no load waits for another.
+__device__ void accumulate(const SpectralInput& input, const std::int32_t* row_start, int p, int first_beam, int shift,
+                           float amplitude, int points, int room, Complex* x, Complex* stage) {
+  const int start = static_cast<int>(threadIdx.x), mask = (1 << shift) - 1, beam = first_beam + (start & mask);
+  for (int first = 0; first == 0 || first < input.measurements; first += room) {
+    const int now = min(room, input.measurements - first);
+    __syncthreads();
+    if (beam < input.antennas) {
+#pragma unroll 4
+      for (int i = start; i < now << shift; i += kThreads)
+        stage[i] = input.term(first + (i >> shift), p, beam) * amplitude;
     }
     __syncthreads();
+    for (int i = start; i < points << shift; i += kThreads) {
+      const int f = i >> shift, to = min(row_start[f + 1], first + now);
+      Complex total = first == 0 ? Complex{0.0f, 0.0f} : x[i];
+      if (beam < input.antennas)
+        for (int j = max(row_start[f], first); j < to; ++j) total = total + stage[((j - first) << shift) + (i & mask)];
+      x[i] = total;
+    }
   }
 }
 
-// One block: one subcarrier, kBeams beams; warps take symbols.
-__global__ void __launch_bounds__(kBeams* kWarps, 4)
-    residual_kernel(const std::int32_t* go, const Complex* __restrict__ y, const float* __restrict__ scale,
-                    const float* __restrict__ gram, const Complex* __restrict__ big, Pilots q,
-                    const Complex* __restrict__ basis, const Complex* __restrict__ s,
-                    const std::int32_t* __restrict__ device, const std::int32_t* __restrict__ count, int capacity,
-                    int subcarriers, int antennas, int coefficients, Complex* __restrict__ r,
-                    float* __restrict__ power) {
+// One block: one group of coefficients, 1 << shift beams, a thread always the same one. With `copied`, twiddles and
+// starts of rows are held in shared memory.
+__global__ void __launch_bounds__(kThreads, 2)
+    spectral_kernel(const std::int32_t* go, const __grid_constant__ SpectralInput all, float amplitude,
+                    const __grid_constant__ BlockFft plan, int shift, int copied,
+                    const __grid_constant__ SpectralOutput all_out) {
+  const int start = static_cast<int>(threadIdx.x), points = plan.length, beams = 1 << shift;
+  float* const part = dynamic_shared<float>();  // [kWarps, 4]
+  Complex* const x = reinterpret_cast<Complex*>(part + 4 * kWarps);
+  Complex* const y = x + (plan.padded << shift);
+  Complex* const copy = y + (plan.padded << shift);
+  std::int32_t* const row_copy = reinterpret_cast<std::int32_t*>(copy + plan.padded);
+  const Complex* twiddle = plan.twiddle;
+  const std::int32_t* row_start = all.row_start;
+  if (copied) {
+    for (int i = start; i < plan.padded - 1; i += kThreads) copy[i] = twiddle[i];
+    for (int i = start; i <= points; i += kThreads) row_copy[i] = row_start[i];
+    twiddle = copy;
+    row_start = row_copy;
+  }
+  after_previous();
   if (!goes(go)) return;
-  const int lane = static_cast<int>(threadIdx.x), warp = static_cast<int>(threadIdx.y);
-  Complex* const x = dynamic_shared<Complex>();                       // [kTogether, kBeams]
-  Complex* const symbol = x + kTogether * kBeams + warp * kTogether;  // pilots of one symbol, a warp's own
-  float* const partial = reinterpret_cast<float*>(x + kTogether * (kBeams + kWarps));
-  const int n = static_cast<int>(blockIdx.x), beam = static_cast<int>(blockIdx.y) * kBeams + lane;
+  const SpectralInput input = all.of_batch();
+  const SpectralOutput output = all_out.of_batch();
+  const int group = static_cast<int>(blockIdx.x), first_beam = static_cast<int>(blockIdx.y) << shift;
+  const int antennas = output.antennas, merge = output.merge, last = min((group + 1) * merge, output.coefficients);
+  const int beam = first_beam + (start & (beams - 1));
+  for (int p = group * merge; p < last; ++p) {
+    accumulate(input, row_start, p, first_beam, shift, amplitude, points, plan.padded, x, y);
+    const Complex* const out = transform(plan, twiddle, x, y, beams);
+    float sum = 0.0f;
+    if (beam < antennas)
+      for (int i = start; i < points << shift; i += kThreads) {
+        const Complex value = output.put(i >> shift, p, beam, out[i]);
+        if (output.quiet && output.quiet[i >> shift]) sum += norm(value);
+      }
+    if (output.quiet) {
+      for (int other = 16; other >= beams; other /= 2) sum += __shfl_xor_sync(~0u, sum, other);
+      if (start % 32 < beams) part[start / 32 * 4 + start % 32] = sum;
+    }
+    __syncthreads();
+    if (output.quiet == nullptr || start >= beams || beam >= antennas) continue;
+    for (int w = 1; w < kWarps; ++w) sum += part[w * 4 + start];
+    output.quiet_energy[p * antennas + beam] = sum;
+  }
+}
+
+// One block: one subcarrier, kSide beams; rows of threads take devices, then symbols.
+__global__ void __launch_bounds__(kSide* kRows, 2)
+    residual_kernel(const std::int32_t* go, const Complex* y, const float* scale, const float* __restrict__ gram,
+                    const Complex* big, Pilots q, const Complex* __restrict__ basis, const Complex* s,
+                    const std::int32_t* device, const std::int32_t* count, int capacity, int subcarriers, int antennas,
+                    int coefficients, Complex* __restrict__ r, float* __restrict__ power) {
+  after_previous();
+  if (!goes(go)) return;
+  const int lane = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
+  Complex* const x = dynamic_shared<Complex>();                     // [kTogether, kSide]
+  Complex* const symbol = x + kTogether * kSide + row * kTogether;  // pilots of one symbol, a row's own
+  float* const partial = reinterpret_cast<float*>(x + kTogether * (kSide + kRows));
+  const int n = static_cast<int>(blockIdx.x), beam = static_cast<int>(blockIdx.y) * kSide + lane;
   const bool inside = beam < antennas;
+  const unsigned half = row % 2 ? 0xffff0000u : 0xffffu;  // of the warp, which has two rows
   const int total_count = limited(count, capacity);
   const float unit = scale ? scale[batch() * kControlWords] : 1.0f;
   const std::int64_t block = batch() * subcarriers * q.symbols * antennas;
@@ -125,35 +224,38 @@ __global__ void __launch_bounds__(kBeams* kWarps, 4)
   for (int first = 0; first == 0 || first < total_count; first += kTogether) {
     const int now = min(kTogether, total_count - first);
     __syncthreads();
-    for (int a = warp; a < now; a += kWarps) {
+    for (int a = row; a < now; a += kRows) {
       Complex total{0.0f, 0.0f};
       const Complex* const c = s + static_cast<std::int64_t>(first + a) * coefficients * antennas + beam;
-      if (inside)
+      if (inside && basis == nullptr) total = c[n * antennas];
+      if (inside && basis) {
+#pragma unroll 4
         for (int p = 0; p < coefficients; ++p) total = total + basis[n * coefficients + p] * c[p * antennas];
-      x[a * kBeams + lane] = total;
+      }
+      x[a * kSide + lane] = total;
     }
     __syncthreads();
-    for (int t = warp; t < q.symbols; t += kWarps) {
-      for (int a = lane; a < now; a += kBeams) {
-        const int k = device[first + a];
-        symbol[a] = k < 0 ? Complex{0.0f, 0.0f} : conjugate(q.conjugate_of(n, t, static_cast<unsigned>(k)));
-      }
-      __syncwarp();
+    for (int t = row; t < q.symbols; t += kRows) {
       const std::int64_t at = block + (static_cast<std::int64_t>(t) * subcarriers + n) * antennas + beam;
       Complex total{0.0f, 0.0f};
       if (inside && first > 0) total = r[at];
       if (inside && first == 0 && y) total = y[at] * unit;
       if (inside && first == 0 && big) total = total - big[at] * gram[n * q.symbols + t];
-      for (int a = 0; a < now; ++a) total = total - symbol[a] * x[a * kBeams + lane];
+      for (int a = lane; a < now; a += kSide) {
+        const int k = device[first + a];
+        symbol[a] = k < 0 ? Complex{0.0f, 0.0f} : conjugate(q.conjugate_of(n, t, static_cast<unsigned>(k)));
+      }
+      __syncwarp(half);
+      for (int a = 0; a < now; ++a) total = total - symbol[a] * x[a * kSide + lane];
       if (inside) r[at] = total;
-      __syncwarp();
+      __syncwarp(half);
       if (first + kTogether >= total_count) mine += norm(total);
     }
   }
-  partial[warp * kBeams + lane] = mine;
+  partial[row * kSide + lane] = mine;
   __syncthreads();
-  if (warp > 0 || !inside) return;
-  for (int w = 1; w < kWarps; ++w) mine += partial[w * kBeams + lane];
+  if (row > 0 || !inside) return;
+  for (int w = 1; w < kRows; ++w) mine += partial[w * kSide + lane];
   power[(batch() * subcarriers + n) * antennas + beam] = mine;
 }
 
@@ -170,41 +272,51 @@ void gather(const float* r, const std::int32_t* rows, const float* twiddle, cons
             const std::int32_t* slot, const float* s, const std::int32_t* device, const std::int32_t* count,
             const std::int32_t* go, const float* v_b, const float* mean_v, int known, int capacity, int devices,
             int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z, float* power,
-            float* noise, void* stream) {
+            float* noise, float* mean, float* var, void* stream) {
   if (capacity == 0) return;
+  const int together = std::clamp(kPilots / symbols, 1, subcarriers), numbers = basis ? subcarriers * coefficients : 0;
+  const int copied = sizeof(Complex) * static_cast<std::size_t>(numbers) <= kFewBytes ? numbers : 0;
   launch("gather", gather_kernel, dim3(static_cast<unsigned>(capacity), 1, static_cast<unsigned>(batch)), kThreads,
-         sizeof(double) * kThreads + sizeof(Complex) * static_cast<std::size_t>(subcarriers) * kBeams, stream, go,
-         complex(r), pilots(rows, twiddle, array, devices, symbols), complex(basis), slot, complex(s), device, count,
-         capacity, v_b, mean_v, known, subcarriers, antennas, coefficients, slots, complex(z), power, noise);
+         sizeof(double) * kThreads +
+             sizeof(Complex) * (static_cast<std::size_t>(subcarriers) * kBeams +
+                                static_cast<std::size_t>(together) * static_cast<std::size_t>(symbols) +
+                                static_cast<std::size_t>(copied)),
+         stream, go, complex(r), pilots(rows, twiddle, array, devices, symbols), complex(basis), slot, complex(s),
+         device, count, GatherSizes{capacity, subcarriers, antennas, coefficients, slots, together, copied},
+         Gathered{v_b, mean_v, known, complex(z), power, noise, complex(mean), var});
 }
 
 void spectral(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, float amplitude,
               const float* basis, const std::int32_t* slot, const float* s, const float* fft_twiddle,
               const float* fft_root, const float* chirp, const float* chirp_dft, const std::int32_t* go, int devices,
-              int subcarriers, int symbols, int antennas, int coefficients, int merge, int slots, int batch, float* z,
-              float* energy, void* stream) {
+              int subcarriers, int symbols, int antennas, int coefficients, int merge, int slots, int batch,
+              const unsigned char* quiet, float* z, float* energy, float* quiet_energy, void* stream) {
   index_t padded = 0;
   fft_radices(devices, padded);
   const std::size_t each = 2 * sizeof(Complex) * static_cast<std::size_t>(padded);  // bytes of shared memory of a beam
-  if (each > kMostShared)
+  if (each > kMostTransform)
     throw std::runtime_error("spectral: expected a transform of at most " +
-                             std::to_string(kMostShared / (2 * sizeof(Complex))) +
+                             std::to_string(kMostTransform / (2 * sizeof(Complex))) +
                              " points in a block's shared memory, found " + std::to_string(padded) + " for " +
                              std::to_string(devices) + " devices");
   const BlockFft plan = block_fft(devices, fft_twiddle, fft_root, chirp, chirp_dft);
   // Four beams share each 32-byte sector of r; fewer where the grid would leave multiprocessors idle, or two blocks
   // would not fit one.
   const unsigned groups = blocks(coefficients, merge);
-  int beams = 4;
-  while (beams > 1 && (groups * blocks(antennas, beams) * static_cast<unsigned>(batch) < kProcessors ||
-                       2 * each * static_cast<std::size_t>(beams) > kMostShared))
-    beams /= 2;
-  launch("spectral", spectral_kernel, dim3(groups, blocks(antennas, beams), static_cast<unsigned>(batch)), kThreads,
-         each * static_cast<std::size_t>(beams), stream, go,
+  int shift = 2;
+  while (shift > 0 && (groups * blocks(antennas, 1 << shift) * static_cast<unsigned>(batch) < kProcessors ||
+                       2 * (each << shift) > kMostShared))
+    --shift;
+  const std::size_t tables = sizeof(Complex) * static_cast<std::size_t>(padded) +
+                             sizeof(std::int32_t) * (static_cast<std::size_t>(devices) + 1);
+  const bool copied = tables <= kFewBytes;
+  launch("spectral", spectral_kernel, dim3(groups, blocks(antennas, 1 << shift), static_cast<unsigned>(batch)),
+         kThreads, sizeof(float) * 4 * kWarps + (each << shift) + (copied ? tables : 0), stream, go,
          SpectralInput{complex(r), row_start, by_row, complex(basis), subcarriers * symbols, subcarriers, antennas,
                        coefficients},
-         amplitude, plan, beams,
-         SpectralOutput{slot, complex(s), complex(z), energy, devices, antennas, coefficients, merge, slots});
+         amplitude, plan, shift, copied,
+         SpectralOutput{slot, complex(s), complex(z), energy, quiet, quiet_energy, devices, antennas, coefficients,
+                        merge, slots});
 }
 
 void residual(const float* y, const float* scale, const float* gram, const float* big, const std::int32_t* rows,
@@ -212,10 +324,10 @@ void residual(const float* y, const float* scale, const float* gram, const float
               const std::int32_t* count, const std::int32_t* go, int capacity, int devices, int subcarriers,
               int symbols, int antennas, int coefficients, int batch, float* r, float* power, void* stream) {
   launch("residual", residual_kernel,
-         dim3(static_cast<unsigned>(subcarriers), blocks(antennas, kBeams), static_cast<unsigned>(batch)),
-         dim3(kBeams, kWarps), sizeof(Complex) * kTogether * (kBeams + kWarps) + sizeof(float) * kWarps * kBeams,
-         stream, go, complex(y), scale, gram, complex(big), pilots(rows, twiddle, array, devices, symbols),
-         complex(basis), complex(s), device, count, capacity, subcarriers, antennas, coefficients, complex(r), power);
+         dim3(static_cast<unsigned>(subcarriers), blocks(antennas, kSide), static_cast<unsigned>(batch)),
+         dim3(kSide, kRows), sizeof(Complex) * kTogether * (kSide + kRows) + sizeof(float) * kSide * kRows, stream, go,
+         complex(y), scale, gram, complex(big), pilots(rows, twiddle, array, devices, symbols), complex(basis),
+         complex(s), device, count, capacity, subcarriers, antennas, coefficients, complex(r), power);
 }
 
 }  // namespace jadce::cuda

@@ -21,25 +21,28 @@ int device_count(const char** message);
 
 // Statistics of some devices, the contract of KernelTable::gather:
 //   z[a, p, b] = S[slot[k], p, b] + sum_n conj(basis[n, p]) sum_t conj(q[t, n, k]) r[t, n, b],  k = device[a].
-// r [T, N, M, 2], basis [N, P, 2], device [capacity], z [capacity, P, M, 2] of which `count` are written. slot [K] is
-// -1 for devices without a part S [slots, P, M, 2]; slot null means nobody has one. N at most 900.
-// With v_b [M] they are scaled to unit power: power [capacity] gets each device's (one if `known`), noise [capacity, M]
-// the variances v_b / power. mean_v is a word of the Control, the mean of v_b.
+// r [T, N, M, 2], basis [N, P, 2] (here and below null: identity, P = N), device [capacity], z [capacity, P, M, 2] of
+// which `count` are written. slot [K] is -1 for devices without a part S [slots, P, M, 2]; slot null means nobody has
+// one. N at most 900. With v_b [M] they are scaled to unit power: power [capacity] gets each device's (one if `known`),
+// noise [capacity, M] the variances v_b / power. mean_v is a word of the Control, the mean of v_b. With mean [capacity,
+// P, M, 2] and var [capacity, M] these get the posterior of an i.i.d. Gaussian channel of unit power per coefficient,
+// and z is not written.
 void gather(const float* r, const std::int32_t* rows, const float* twiddle, const float* array, const float* basis,
             const std::int32_t* slot, const float* s, const std::int32_t* device, const std::int32_t* count,
             const std::int32_t* go, const float* v_b, const float* mean_v, int known, int capacity, int devices,
             int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z, float* power,
-            float* noise, void* stream);
+            float* noise, float* mean, float* var, void* stream);
 
 // The same of all devices by one K-point transform per coefficient and beam (partial-DFT pilots): z [K, P, M, 2] and
 // energies |z|^2 summed over `merge` neighbouring coefficients, energy [groups, M, K]; either may be null.
 // by_row: measurements t * N + n in the order of their DFT rows; row f has those from row_start[f] to row_start[f + 1].
-// The transform's tables are FftPlan's. Its padded length is at most 14528 (29056 / 2), else std::runtime_error.
+// The transform's tables are FftPlan's. Its padded length is at most 14520, else std::runtime_error.
+// With quiet [K], quiet_energy [P, M] gets the sum of |z|^2 over the devices with quiet[k] != 0.
 void spectral(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, float amplitude,
               const float* basis, const std::int32_t* slot, const float* s, const float* fft_twiddle,
               const float* fft_root, const float* chirp, const float* chirp_dft, const std::int32_t* go, int devices,
-              int subcarriers, int symbols, int antennas, int coefficients, int merge, int slots, int batch, float* z,
-              float* energy, void* stream);
+              int subcarriers, int symbols, int antennas, int coefficients, int merge, int slots, int batch,
+              const unsigned char* quiet, float* z, float* energy, float* quiet_energy, void* stream);
 
 // The same for more devices, K = K1 K2 with first = K1 (fft_split), no prime factor above 31: two launches a
 // coefficient. twiddle [K, 2] as for the pilots, amplitude included; transform tables of K1 and K2; work [M, K, 2].

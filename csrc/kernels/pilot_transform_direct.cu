@@ -19,6 +19,7 @@ constexpr int kSide = kWarps * kDevices;
 __global__ void __launch_bounds__(kBeams* kWarps)
     direct_kernel(const std::int32_t* go, const __grid_constant__ SpectralInput all, Pilots q, int first, int last,
                   const __grid_constant__ SpectralOutput all_out) {
+  after_previous();
   if (!goes(go)) return;
   const SpectralInput input = all.of_batch();
   const SpectralOutput output = all_out.of_batch();
@@ -38,7 +39,8 @@ __global__ void __launch_bounds__(kBeams* kWarps)
         if (k0 + i < devices) total[i] = total[i] + q.conjugate_of(n, t, static_cast<unsigned>(k0 + i)) * value;
     }
     for (int p = first; p < last; ++p) {
-      const Complex v = conjugate(input.basis[n * output.coefficients + p]);
+      if (input.basis == nullptr && n != p) continue;
+      const Complex v = input.basis ? conjugate(input.basis[n * output.coefficients + p]) : Complex{1.0f, 0.0f};
 #pragma unroll
       for (int i = 0; i < kDevices; ++i) {
         Complex& at = sum[(i * chunk + p - first) * kBeams];
@@ -59,7 +61,8 @@ void direct(const float* r, const std::int32_t* rows, const float* twiddle, cons
   constexpr int kMost = static_cast<int>(kMostShared / kEach);
   const SpectralInput input{complex(r),  nullptr,  nullptr,     complex(basis), subcarriers * symbols,
                             subcarriers, antennas, coefficients};
-  const SpectralOutput output{slot, complex(s), complex(z), energy, devices, antennas, coefficients, merge, slots};
+  const SpectralOutput output{slot,    complex(s), complex(z),   energy, nullptr, nullptr,
+                              devices, antennas,   coefficients, merge,  slots};
   for (int first = 0; first < coefficients; first += kMost) {
     const int last = coefficients < first + kMost ? coefficients : first + kMost;
     launch("direct", direct_kernel,

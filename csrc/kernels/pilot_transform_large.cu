@@ -14,6 +14,7 @@ constexpr int kThreads = 256;
 __global__ void __launch_bounds__(kThreads)
     first_kernel(const std::int32_t* go, const __grid_constant__ SpectralInput all, const Complex* __restrict__ twiddle,
                  const __grid_constant__ BlockFft plan, int columns, int second, int p, Complex* __restrict__ work) {
+  after_previous();
   if (!goes(go)) return;
   Complex* const x = dynamic_shared<Complex>();
   const SpectralInput input = all.of_batch();
@@ -23,7 +24,7 @@ __global__ void __launch_bounds__(kThreads)
     const int f1 = i / columns, f2 = from + i - f1 * columns;
     x[i] = f2 < second ? input.at(second * f1 + f2, p, beam) : Complex{0.0f, 0.0f};
   }
-  const Complex* const out = transform(plan, x, x + size, columns);
+  const Complex* const out = transform(plan, plan.twiddle, x, x + size, columns);
   work += (batch() * input.antennas + beam) * plan.length * second;
   for (int i = start; i < size; i += kThreads) {
     const int k1 = i / columns, f2 = from + i - k1 * columns;
@@ -33,8 +34,9 @@ __global__ void __launch_bounds__(kThreads)
 
 // One block: one beam, `columns` values of k1.
 __global__ void __launch_bounds__(kThreads)
-    second_kernel(const std::int32_t* go, const Complex* __restrict__ work, const __grid_constant__ BlockFft plan,
-                  int columns, int first, int p, const __grid_constant__ SpectralOutput all) {
+    second_kernel(const std::int32_t* go, const Complex* work, const __grid_constant__ BlockFft plan, int columns,
+                  int first, int p, const __grid_constant__ SpectralOutput all) {
+  after_previous();
   if (!goes(go)) return;
   Complex* const x = dynamic_shared<Complex>();
   const SpectralOutput output = all.of_batch();
@@ -46,7 +48,7 @@ __global__ void __launch_bounds__(kThreads)
     x[f2 * columns + c] =
         from + c < first ? work[static_cast<std::int64_t>(from + c) * points + f2] : Complex{0.0f, 0.0f};
   }
-  const Complex* const out = transform(plan, x, x + size, columns);
+  const Complex* const out = transform(plan, plan.twiddle, x, x + size, columns);
   for (int i = start; i < size; i += kThreads) {
     const int k2 = i / columns, k1 = from + i - k2 * columns;
     if (k1 < first) output.put(k1 + first * k2, p, beam, out[i]);
@@ -86,7 +88,8 @@ void spectral_large(const float* r, const std::int32_t* row_start, const std::in
   const auto grid = [&](unsigned x) { return dim3(x, static_cast<unsigned>(antennas), static_cast<unsigned>(batch)); };
   const SpectralInput input{complex(r),  row_start, by_row,      complex(basis), subcarriers * symbols,
                             subcarriers, antennas,  coefficients};
-  const SpectralOutput output{slot, complex(s), complex(z), energy, devices, antennas, coefficients, merge, slots};
+  const SpectralOutput output{slot,    complex(s), complex(z),   energy, nullptr, nullptr,
+                              devices, antennas,   coefficients, merge,  slots};
   for (int p = 0; p < coefficients; ++p) {
     launch("spectral_large", first_kernel, grid(blocks(second, wide)), kThreads, bytes(first, wide), stream, go, input,
            complex(twiddle), one, wide, second, p, complex(work));

@@ -38,11 +38,11 @@ __device__ void plan(Control& c, const LoopRules& rules, float error) {
 
 // Every block works out the variances of all beams; the first one writes them down.
 __global__ void __launch_bounds__(kThreads, 4)
-    observe_kernel(Control* controls, const float* __restrict__ power, const float* __restrict__ gram,
-                   const Complex* __restrict__ big, const Complex* __restrict__ r,
-                   const __grid_constant__ ObserveSizes size, const __grid_constant__ LoopRules rules, float* v_a,
-                   float* __restrict__ eta_out, float* __restrict__ v_b, Complex* __restrict__ seen,
+    observe_kernel(Control* controls, const float* power, const float* __restrict__ gram, const Complex* big,
+                   const Complex* r, const __grid_constant__ ObserveSizes size, const __grid_constant__ LoopRules rules,
+                   float* v_a, float* __restrict__ eta_out, float* __restrict__ v_b, Complex* __restrict__ seen,
                    float* __restrict__ history) {
+  after_previous();
   Control& c = controls[batch()];
   if (!c.going) {
     if (block() == 0 && thread() == 0) c.run = c.screen = 0;  // also for the kernels that follow
@@ -57,6 +57,16 @@ __global__ void __launch_bounds__(kThreads, 4)
   const bool measure = c.iteration == 0 || !size.predicted;
   power += batch() * size.subcarriers * m;
   v_a += batch() * m;
+  // Loads that the variances do not delay.
+  const std::int64_t state = batch() * measurements * m;
+  const int start = block() * kElements + thread(), end = measurements * m;
+  Complex before[kElements / kThreads], change[kElements / kThreads];
+#pragma unroll
+  for (int j = 0; j < kElements / kThreads; ++j) {
+    const int i = start + j * kThreads;
+    before[j] = i < end ? big[state + i] : Complex{0.0f, 0.0f};
+    change[j] = i < end ? r[state + i] : Complex{0.0f, 0.0f};
+  }
   for (int first = 0; first < m; first += 32) {
     const int beam = first + lane;
     const bool inside = beam < m;
@@ -79,11 +89,12 @@ __global__ void __launch_bounds__(kThreads, 4)
     }
   }
   __syncthreads();
-  const std::int64_t state = batch() * measurements * m;
-  for (int i = block() * kElements + thread(); i < min((block() + 1) * kElements, measurements * m); i += kThreads) {
+#pragma unroll
+  for (int j = 0; j < kElements / kThreads; ++j) {
+    const int i = start + j * kThreads;
+    if (i >= end) break;
     const int b = i % m, n = i / m % size.subcarriers, t = i / m / size.subcarriers;
-    const Complex change = r[state + i] * residual_gain(variance[b], gram[n * size.symbols + t], noise, ratio[b]);
-    seen[state + i] = big[state + i] + change;
+    seen[state + i] = before[j] + change[j] * residual_gain(variance[b], gram[n * size.symbols + t], noise, ratio[b]);
   }
   if (block() > 0) return;
   for (int b = thread(); b < m; b += kThreads) {
@@ -96,22 +107,6 @@ __global__ void __launch_bounds__(kThreads, 4)
   for (int b = 0; b < m; ++b) total += static_cast<double>(message[b]);
   plan(c, rules, static_cast<float>(total / m));
   history[(batch() * rules.max_iterations + c.iteration) * 2] = c.error;
-}
-
-__global__ void __launch_bounds__(kThreads, 4)
-    gaussian_kernel(const std::int32_t* go, const Complex* __restrict__ z, const float* __restrict__ noise,
-                    const std::int32_t* __restrict__ count, int capacity, int subcarriers, int antennas,
-                    int coefficients, Complex* __restrict__ mean, float* __restrict__ var) {
-  const int size = coefficients * antennas;
-  if (!goes(go) || block() >= limited(count, capacity)) return;
-  const std::int64_t a = batch() * capacity + block(), first = a * size;
-  for (int i = thread(); i < size; i += kThreads)
-    mean[first + i] = z[first + i] * gaussian_gain(noise[a * antennas + i % antennas]);
-  const float share = static_cast<float>(coefficients) / static_cast<float>(subcarriers);
-  for (int b = thread(); b < antennas; b += kThreads) {
-    const float v = noise[a * antennas + b];
-    var[a * antennas + b] = share * v * gaussian_gain(v);
-  }
 }
 
 struct UpdateSizes {
@@ -134,8 +129,8 @@ struct Kept {
 };
 
 // Extrinsic weights of all beams to shared memory: a [M], b [M].
-__device__ void extrinsic(const Candidates& from, const float* __restrict__ v_b, int count, const UpdateSizes& size,
-                          double* part, float* a, float* b) {
+__device__ void extrinsic(const Candidates& from, const float* v_b, int count, const UpdateSizes& size, double* part,
+                          float* a, float* b) {
   const int m = size.antennas, lane = thread() % 32;
   for (int first = 0; first < m; first += 32) {
     const int beam = first + lane;
@@ -191,11 +186,11 @@ __device__ void keep_candidate(const Candidates& from, int a, const UpdateSizes&
 
 // Blocks in order: one a slot of S, one a candidate to be kept, kElements numbers of R each, kElements devices each.
 __global__ void __launch_bounds__(kThreads, 4)
-    update_kernel(Control* controls, const __grid_constant__ Candidates all, const float* __restrict__ v_b,
-                  const float* __restrict__ all_posterior, const Complex* __restrict__ seen,
-                  const std::int32_t* __restrict__ place, const __grid_constant__ UpdateSizes size, float* v_a,
-                  std::int32_t* slot, std::int32_t* support, Complex* s, Complex* big,
-                  const __grid_constant__ Kept all_kept, float* history) {
+    update_kernel(Control* controls, const __grid_constant__ Candidates all, const float* v_b,
+                  const float* all_posterior, const Complex* seen, const std::int32_t* place,
+                  const __grid_constant__ UpdateSizes size, float* v_a, std::int32_t* slot, std::int32_t* support,
+                  Complex* s, Complex* big, const __grid_constant__ Kept all_kept, float* history) {
+  after_previous();
   Control& c = controls[batch()];
   if (!c.run) return;
   double* const part = dynamic_shared<double>();  // [kThreads]
@@ -264,12 +259,6 @@ void observe(Control* control, const float* power, const float* gram, const floa
          ObserveSizes{devices, subcarriers, symbols, antennas, mean_gram, uniform, predicted},
          LoopRules{max_iterations, screening, damp_from, damping, settled, stalled}, v_a, eta, v_b, complex(seen),
          history);
-}
-
-void gaussian(const float* z, const float* noise, const std::int32_t* count, const std::int32_t* go, int capacity,
-              int subcarriers, int antennas, int coefficients, int batch, float* mean, float* var, void* stream) {
-  launch("gaussian", gaussian_kernel, dim3(static_cast<unsigned>(capacity), 1, static_cast<unsigned>(batch)), kThreads,
-         0, stream, go, complex(z), noise, count, capacity, subcarriers, antennas, coefficients, complex(mean), var);
 }
 
 void update(Control* control, const float* posterior, const float* power, const float* mean, const float* var,

@@ -18,17 +18,10 @@ void observe(Control* control, const float* power, const float* gram, const floa
              int screening, int damp_from, float damping, float settled, float stalled, int batch, float* v_a,
              float* eta, float* v_b, float* seen, float* history, void* stream);
 
-// Module B under an i.i.d. Gaussian channel of unit power per coefficient: z [capacity, P, M, 2] and noise [capacity,
-// M]
-// -> mean as z, var [capacity, M].
-void gaussian(const float* z, const float* noise, const std::int32_t* count, const std::int32_t* go, int capacity,
-              int subcarriers, int antennas, int coefficients, int batch, float* mean, float* var, void* stream);
-
 // What an iteration leaves behind, from candidates' posterior and power [capacity], mean [capacity, P, M, 2], var
 // [capacity, M]:
 // - Extrinsic weights per beam a = 1 / (1 - alpha), b = alpha / (1 - alpha), docs/math.md (11), and with `predicted`
-// the
-//   variance v_a of the next prior mean, Cai (41), (58).
+//   the variance v_a of the next prior mean, Cai (41), (58).
 // - S = (1 - gamma - gamma b) S + gamma a posterior sqrt(power) mean, s [slots, P, M, 2]. With `prune`, negligible
 //   devices lose their slot, whose S is then zero, as that of every free slot.
 // - big = (1 - gamma) big - gamma b seen, [measurements, M, 2].

@@ -10,7 +10,7 @@ struct SpectralInput {
   const Complex* r;
   const std::int32_t* row_start;
   const std::int32_t* by_row;
-  const Complex* basis;
+  const Complex* basis;  // null: identity
   int measurements, subcarriers, antennas, coefficients;
 
   __device__ SpectralInput of_batch() const {
@@ -19,14 +19,19 @@ struct SpectralInput {
     return mine;
   }
 
+  // What the j-th measurement in the order of rows adds to the spectrum of coefficient p.
+  __device__ Complex term(int j, int p, int beam) const {
+    const auto measurement = static_cast<unsigned>(by_row[j]);
+    const int n = static_cast<int>(measurement % static_cast<unsigned>(subcarriers));
+    if (basis == nullptr && n != p) return {0.0f, 0.0f};
+    const Complex value = r[static_cast<std::int64_t>(measurement) * antennas + beam];
+    return basis ? conjugate(basis[n * coefficients + p]) * value : value;
+  }
+
   // Spectrum of coefficient p at DFT row f.
   __device__ Complex at(int f, int p, int beam) const {
     Complex total{0.0f, 0.0f};
-    for (int j = row_start[f]; j < row_start[f + 1]; ++j) {
-      const int measurement = by_row[j];
-      const Complex v = conjugate(basis[measurement % subcarriers * coefficients + p]);
-      total = total + v * r[static_cast<std::int64_t>(measurement) * antennas + beam];
-    }
+    for (int j = row_start[f]; j < row_start[f + 1]; ++j) total = total + term(j, p, beam);
     return total;
   }
 };
@@ -36,6 +41,8 @@ struct SpectralOutput {
   const Complex* s;
   Complex* z;
   float* energy;
+  const unsigned char* quiet;  // [K]; null: nothing is summed
+  float* quiet_energy;
   int devices, antennas, coefficients, merge, slots;
 
   __device__ SpectralOutput of_batch() const {
@@ -44,12 +51,15 @@ struct SpectralOutput {
     if (slot) mine.slot += batch() * devices;
     mine.s += batch() * slots * coefficients * antennas;
     if (z) mine.z += batch() * each * coefficients;
+    if (quiet) mine.quiet += batch() * devices;
+    if (quiet) mine.quiet_energy += batch() * antennas * coefficients;
     if (energy) mine.energy += batch() * each * ((coefficients + merge - 1) / merge);
     return mine;
   }
 
-  // Takes coefficient p of device k; coefficients of a group must come in rising order.
-  __device__ void put(int k, int p, int beam, Complex value) const {
+  // Takes coefficient p of device k and returns it with the device's part of S; coefficients of a group must come in
+  // rising order.
+  __device__ Complex put(int k, int p, int beam, Complex value) const {
     const int at = slot ? slot[k] : -1;
     if (at >= 0) value = value + s[(static_cast<std::int64_t>(at) * coefficients + p) * antennas + beam];
     if (z) z[(static_cast<std::int64_t>(k) * coefficients + p) * antennas + beam] = value;
@@ -57,6 +67,7 @@ struct SpectralOutput {
       float& e = energy[(static_cast<std::int64_t>(p / merge) * antennas + beam) * devices + k];
       e = p % merge == 0 ? norm(value) : e + norm(value);
     }
+    return value;
   }
 };
 

@@ -22,30 +22,27 @@ class Denoiser(Protocol):
     """Fills `mean` and `var` of a detector from its `z` and `noise`."""
 
     on_torch: bool
+    closed_form: bool
 
     def enqueue(self, detector: Any, count: int, go: int, stream: int) -> None:
         """`count` and `go` are addresses of words of the first block's Control."""
 
 
 class Gaussian:
-    """The i.i.d. Gaussian denoiser, BG-TMP."""
+    """The i.i.d. Gaussian denoiser, BG-TMP, is part of the kernel that gathers its input."""
 
     on_torch = False
+    closed_form = True
 
     def enqueue(self, detector: Any, count: int, go: int, stream: int) -> None:
-        """See `Denoiser`."""
-        _, n, _, m, p = detector.sizes
-        at = detector.address
-        detector.machine.native.cuda_gaussian(
-            *(at("z"), at("noise"), count, go, detector.capacity, n, m, p, detector.batch, at("mean"), at("var")),
-            stream,
-        )
+        """Nothing is left to do."""
 
 
 class Beams:
     """The native kernel of a beam network, on tensor cores (`tensor`) or in single precision."""
 
     on_torch = False
+    closed_form = False
 
     def __init__(self, machine: Machine, network: Any, tensor: bool) -> None:
         native, blocks = machine.native, list(network.body)
@@ -84,6 +81,7 @@ class Script:
     """
 
     on_torch = True
+    closed_form = False
 
     def __init__(self, machine: Machine, network: torch.nn.Module) -> None:
         self._compiled = compile_network(copy.deepcopy(network).eval().requires_grad_(False).to(machine.device))

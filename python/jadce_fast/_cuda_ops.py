@@ -53,7 +53,7 @@ def gather(plan: ops.Transform, r: Any, devices: Any) -> Any:
         t.machine.native.cuda_gather(
             *(x.data_ptr(), *t.pilots, 0, 0, index.data_ptr()),
             *(0, 0, 0, 0, 0),  # neither count nor go, and no scaling
-            *(len(index), *t.sizes, 0, 1, z.data_ptr(), 0, 0, t.machine.stream()),
+            *(len(index), *t.sizes, 0, 1, z.data_ptr(), 0, 0, 0, 0, t.machine.stream()),
         )
     return _cuda_arrays.like(z, r)
 

@@ -47,7 +47,8 @@ class Detector:
     """Detects up to `batch` received blocks (batch, T, N, M) at a time.
 
     Results stay in the tensors `activity` (batch, K), `active` (batch, capacity), `channels` (batch, capacity, N, M),
-    `channel_var` (batch, capacity) and those of `word` until the next call of `run`.
+    `channel_var` (batch, capacity) and those of `word` until the next call of `run`. `rounds` iterations make one turn
+    of the graph's loop; those after a detection's end do nothing.
     """
 
     def __init__(
@@ -63,9 +64,10 @@ class Detector:
         expected: float,
         capacity: int,
         batch: int,
+        rounds: int = 1,
     ) -> None:
         self.machine, self.rules, self.batch, self.capacity = machine, rules, batch, capacity
-        self._denoiser = denoiser
+        self._denoiser, self.rounds = denoiser, rounds
         self._power, self._expected, self._log_odds = power, expected, mixture.log_odds
         self._mean_gram = float(plan.gram.mean(dtype=np.float64))
         self._uniform = bool(np.ptp(plan.gram) == 0)
@@ -90,6 +92,7 @@ class Detector:
             *(("power", (n, m), real), ("y_power", (n,), torch.float64)),
             *(
                 ("energy", (rows, m, k), real),
+                ("quiet_energy", (p, m), real),
                 ("null", (g, m), real),
                 ("slope", (m, f, g), real),
                 ("offset", (m, f), real),
@@ -148,7 +151,7 @@ class Detector:
         trial = torch.zeros_like(self.y)
         self.machine.native.cuda_set_input(trial.data_ptr(), 1.0, self.batch, self.address("input"), machine.stream())
         self._begin(machine.stream())
-        self._iterate(machine.stream(), 0)
+        self._iterate(machine.stream(), machine.native.no_loop)
         self._end(machine.stream())
         machine.synchronize()
 
@@ -157,19 +160,29 @@ class Detector:
             def unrolled() -> None:
                 self._begin(machine.stream())
                 for _ in range(rules.max_iterations):
-                    self._iterate(machine.stream(), 0)
+                    self._iterate(machine.stream(), machine.native.no_loop)
                 self._end(machine.stream())
 
             return machine.capture(unrolled)
 
-        graph = self.machine.native.Graph()
+        try:
+            graph = self._graph(overlapping=True)
+        except RuntimeError:  # a driver that does not overlap kernels inside a loop
+            graph = self._graph(overlapping=False)
+        return lambda: graph.launch(machine.stream())
+
+    def _graph(self, overlapping: bool) -> Any:
+        graph = self.machine.native.Graph(overlapping)
         stream = graph.begin()
         self._begin(stream)
-        self._iterate(*graph.open_loop())
+        stream_of_loop, loop = graph.open_loop()
+        for _ in range(self.rounds):
+            self._iterate(stream_of_loop, loop)
         graph.close_loop()
         self._end(stream)
         graph.end()
-        return lambda: graph.launch(machine.stream())
+        self.overlapping = overlapping
+        return graph
 
     # Kernels in order
 
@@ -218,10 +231,10 @@ class Detector:
         )
         self.transform.statistics(
             *(at("seen"), at("slot"), at("s"), screen, self._written, self.slots, b, self._work),
-            *(0, at("energy"), stream),
+            *(0, at("energy"), stream, *at("quiet", "quiet_energy")),
         )
         native.cuda_activity_table(
-            *(at("energy"), at("quiet"), word("quiet")),
+            *(at("energy"), at("quiet_energy") if self.transform.method == "block" else 0, at("quiet"), word("quiet")),
             *at("v_b", "multiplicity", "eigenvalue", "product"),
             *(screen, k, m, rows, together, self._counts[0], b),
             *at("null", "slope", "offset"),
@@ -244,6 +257,7 @@ class Detector:
             *(word("candidates"), run, at("v_b"), word("error"), int(self._counts[2] == 1), self.capacity),
             *(*self.sizes, self.slots, b),
             *at("z", "device_power", "noise"),
+            *(at("mean", "var") if self._denoiser.closed_form else (0, 0)),
             stream,
         )
         self._denoiser.enqueue(self, word("candidates"), run, stream)

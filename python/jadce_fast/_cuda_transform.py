@@ -13,7 +13,7 @@ from . import ops
 from ._cuda import Machine
 from .pilots import Pilots
 
-_MOST_POINTS = 14528  # of a transform in one block's shared memory
+_MOST_POINTS = 14520  # of a transform in one block's shared memory
 
 
 class CudaTransform:
@@ -33,7 +33,9 @@ class CudaTransform:
         self.sizes = (pilots.devices, pilots.subcarriers, pilots.symbols, m, plan.coefficients)
         self.method: Literal["block", "large", "direct"] = "direct"
         self._amplitude, self._first = math.sqrt(pilots.power), 1
-        tables: dict[str, npt.NDArray[Any]] = {"gram": plan.gram, "basis": plan.basis}
+        tables: dict[str, npt.NDArray[Any]] = {"gram": plan.gram}
+        if not np.array_equal(plan.basis, np.eye(*plan.basis.shape)):  # kernels do without an identity
+            tables["basis"] = plan.basis
         if plan.beamspace:
             tables["dft"] = (np.exp(-2j * np.pi * np.arange(m) / m) / math.sqrt(m)).astype(np.complex64)
         if pilots.rows is None:
@@ -73,8 +75,13 @@ class CudaTransform:
         z: int,
         energy: int,
         stream: int,
+        quiet: int = 0,
+        quiet_energy: int = 0,
     ) -> None:
-        """Enqueue the statistics of all devices (csrc/kernels/pilot_transform_cuda.hpp); arrays are addresses."""
+        """Enqueue the statistics of all devices (csrc/kernels/pilot_transform_cuda.hpp); arrays are addresses.
+
+        Only the method "block" sums the energies of quiet devices.
+        """
         native, at = self.machine.native, self.address
         sizes = (go, *self.sizes, merge, slots, batch)
         if self.method == "direct":
@@ -82,7 +89,9 @@ class CudaTransform:
             return
         rows, fft = at("row_start", "by_row"), at("fft0", "fft1", "fft2", "fft3")
         if self.method == "block":
-            native.cuda_spectral(r, *rows, self._amplitude, at("basis"), slot, s, *fft, *sizes, z, energy, stream)
+            native.cuda_spectral(
+                *(r, *rows, self._amplitude, at("basis"), slot, s, *fft, *sizes, quiet, z, energy, quiet_energy, stream)
+            )
             return
         assert work is not None
         native.cuda_spectral_large(
