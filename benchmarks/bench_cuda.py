@@ -4,6 +4,7 @@ same algorithm in torch, batches of blocks, and the memory of 100 000 devices. S
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,27 +20,29 @@ from jadce_fast.simulation.drop import Drop, Scenario, draw_drop
 BLOCKS = 100
 AIRTIME_MS = {20: 0.714, 40: 1.43}  # of T OFDM symbols at 30 kHz
 CASES = (
-    *((800, 20, prior, network) for prior in ("cdl", "cdl-tiny") for network in ("bf16", "fp32", "torchscript")),
+    *((800, 20, prior, network) for prior in ("cdl", "cdl-tiny") for network in ("bf16", "fp32")),
     (800, 20, "gaussian", "auto"),
     *((3000, 40, prior, "auto") for prior in ("cdl", "cdl-tiny", "gaussian")),
 )
+# Detections by graphs recorded in other ways: whether kernels overlap, iterations in a turn of the loop.
+GRAPHS = ((True, 1), (False, 1), (True, 2), (True, 4))
 
 
-def checked(rx: jf.Receiver, drop: Drop, prior: str, power: Any) -> Any:
-    """The detection, after a comparison with the CPU's."""
-    expected = jf.Receiver(drop.pilots, 32, prior, 0.05, power).detect(drop.y, drop.noise_var)
+def agreement(rx: jf.Receiver, drop: Drop, prior: str) -> tuple[Any, dict[str, Any]]:
+    """The detection, and how it compares with the CPU's; what disagrees is shown, not hidden by an end of the run."""
+    expected = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0).detect(drop.y, drop.noise_var)
     out = rx.detect(drop.y, drop.noise_var)
     assert not isinstance(expected, list)
     assert not isinstance(out, list)
-    assert np.array_equal(out.active, expected.active)
-    assert np.linalg.norm(out.channels - expected.channels) <= 0.02 * np.linalg.norm(expected.channels)
-    return out
+    same = np.array_equal(out.active, expected.active)
+    error = np.linalg.norm(out.channels - expected.channels) / np.linalg.norm(expected.channels) if same else np.nan
+    return out, {"same devices as the CPU": same, "channels differ by": float(error)}
 
 
 def detection(k: int, t: int, prior: str, network: str) -> dict[str, Any]:
     drop = draw_drop(Scenario(devices=k, symbols=t))
     rx = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0, device="cuda", network=network)  # type: ignore[arg-type]
-    out = checked(rx, drop, prior, 1.0)
+    out, compared = agreement(rx, drop, prior)
     y = torch.from_numpy(drop.y).cuda()
     warm = events(lambda: rx.enqueue(y, drop.noise_var), 2000)
     cold = events(lambda: rx.enqueue(y, drop.noise_var), 300, cold=True)
@@ -50,8 +53,28 @@ def detection(k: int, t: int, prior: str, network: str) -> dict[str, Any]:
         **{"iterations": out.iterations, "p50 ms": warm["p50_ms"], "p99 ms": warm["p99_ms"]},
         **{"max ms": warm["max_ms"], "cold p50 ms": cold["p50_ms"], "cold p99 ms": cold["p99_ms"]},
         **{"detect() p50 ms": device["p50_ms"], "NumPy to NumPy p50 ms": host["p50_ms"]},
-        **{"of airtime": warm["p99_ms"] / AIRTIME_MS[t]},
+        **({"of airtime": warm["p99_ms"] / AIRTIME_MS[t]} | compared),
     }
+
+
+def graphs(prior: str) -> list[dict[str, Any]]:
+    """One detection by graphs that were recorded in other ways."""
+    drop = draw_drop(Scenario(devices=800, symbols=20))
+    detector = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0, device="cuda")._gpu.detector
+    y, machine = torch.from_numpy(drop.y).cuda(), detector.machine
+    rows = []
+    for overlapping, detector.rounds in GRAPHS:
+        graph = detector._graph(overlapping)
+
+        def run(graph: Any = graph) -> None:
+            stream = machine.stream()
+            machine.native.cuda_set_input(y.data_ptr(), drop.noise_var, 1, detector.address("input"), stream)
+            graph.launch(stream)
+
+        time = events(run, 2000)
+        names = {"prior": prior, "overlapping": overlapping, "iterations a turn": detector.rounds}
+        rows.append(names | {"p50 ms": time["p50_ms"], "p99 ms": time["p99_ms"]})
+    return rows
 
 
 def beside_torch(k: int, t: int) -> list[dict[str, Any]]:
@@ -69,16 +92,16 @@ def beside_torch(k: int, t: int) -> list[dict[str, Any]]:
 
         try:
             active, channels = plain()
-        except RuntimeError as error:  # torch.compile needs a compiler that not every machine has
-            print(f"{name}: {str(error).splitlines()[0]}")
+        except Exception as error:  # torch.compile needs a compiler that not every machine has
+            print(f"{name}: {type(error).__name__}: {error}")
             continue
         out = rx.detect(y, drop.noise_var)
         assert not isinstance(out, list)
-        assert torch.equal(active, out.active)
-        assert (channels - out.channels).norm() <= 0.05 * out.channels.norm()
+        same = torch.equal(active, out.active)
+        difference = float((channels - out.channels).norm() / out.channels.norm()) if same else math.nan
         time = measure(plain, seconds=1.0)
         row = {"K": k, "T": t, "torch": name, "torch p50 ms": time["p50_ms"], "ours p50 ms": ours["p50_ms"]}
-        rows.append(row | {"x torch": time["p50_ms"] / ours["p50_ms"]})
+        rows.append(row | {"x torch": time["p50_ms"] / ours["p50_ms"], "same": same, "channels differ by": difference})
     network.cpu()
     return rows
 
@@ -94,7 +117,7 @@ def batches(prior: str) -> dict[str, Any]:
     single = [one.detect(block, first.noise_var) for block in y]
     together = many.detect(y, first.noise_var)
     assert isinstance(together, list)
-    assert all(torch.equal(a.active, b.active) for a, b in zip(single, together, strict=True))  # type: ignore[union-attr]
+    same = all(torch.equal(a.channels, b.channels) for a, b in zip(single, together, strict=True))  # type: ignore[union-attr]
 
     def each() -> None:
         for block in y:
@@ -102,21 +125,37 @@ def batches(prior: str) -> dict[str, Any]:
 
     alone, batch = events(each, 50)["p50_ms"], events(lambda: many.enqueue(y, first.noise_var), 200)["p50_ms"]
     rates = {"one at a time, blocks/s": 1e3 * BLOCKS / alone, "batched, blocks/s": 1e3 * BLOCKS / batch}
-    return {"K": 800, "T": 20, "prior": prior, "blocks": BLOCKS, **rates, "x one at a time": alone / batch}
+    return {
+        "K": 800,
+        "T": 20,
+        "prior": prior,
+        "blocks": BLOCKS,
+        **rates,
+        "x one at a time": alone / batch,
+        "same": same,
+    }
 
 
 def large(prior: str) -> dict[str, Any]:
     drop = draw_drop(Scenario(devices=100_000, symbols=64, activity_rate=0.001))
     torch.cuda.synchronize()
+    torch.cuda.empty_cache()  # or what is cached would be used again
     free = torch.cuda.mem_get_info()[0]
     rx = jf.Receiver(drop.pilots, 32, prior, 0.001, device="cuda")
     out = rx.detect(drop.y, drop.noise_var)
     assert not isinstance(out, list)
     used = free - torch.cuda.mem_get_info()[0]
-    assert prior == "gaussian" or np.array_equal(out.active, drop.active)
+    right = np.array_equal(out.active, drop.active)
     y = torch.from_numpy(drop.y).cuda()
     time = events(lambda: rx.enqueue(y, drop.noise_var), 50)
-    return {"K": 100_000, "T": 64, "prior": prior, "device MB": used / 2**20, "detection p50 ms": time["p50_ms"]}
+    row = {
+        "K": 100_000,
+        "T": 64,
+        "prior": prior,
+        "device MB": used / 2**20,
+        "planned MB": rx._gpu.detector.memory / 2**20,
+    }
+    return row | {"detection p50 ms": time["p50_ms"], "right devices": right}
 
 
 def main() -> None:
@@ -124,10 +163,13 @@ def main() -> None:
         print("CUDA detections: not measured, no GPU:", _core.cuda_devices()[1])
         return
     name = torch.cuda.get_device_name()
-    report(f"Detection on {name}, N=48, M=32, rate 0.05, CDL-C, 10 dB, power known", [detection(*c) for c in CASES])
-    report("The same algorithm in torch", [row for size in ((800, 20), (3000, 40)) for row in beside_torch(*size)])
+    setting = "N=48, M=32, rate 0.05, CDL-C, 10 dB, power known"
+    report(f"Detection on {name}, {setting}", [detection(*c) for c in CASES])
+    report("Graphs of a detection, K=800", [row for prior in ("cdl-tiny", "gaussian") for row in graphs(prior)])
     report("Batches", [batches(prior) for prior in ("cdl", "cdl-tiny", "gaussian")])
     report("100 000 devices", [large(prior) for prior in ("cdl", "gaussian")])
+    report("The same algorithm in torch", [row for size in ((800, 20), (3000, 40)) for row in beside_torch(*size)])
+    report("With TorchScript's network", [detection(800, 20, prior, "torchscript") for prior in ("cdl", "cdl-tiny")])
 
 
 if __name__ == "__main__":

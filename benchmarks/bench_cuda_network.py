@@ -18,6 +18,7 @@ from jadce_fast.network import BeamNetwork
 from jadce_fast.prior import load_prior
 
 M = 32
+SIZES = ((1, 47, 64), (1, 164, 256), (100, 47, 64))  # received blocks, candidates, places
 CLOCK = 990e12 / (132 * 4096)  # of an H200: its data sheet's bfloat16 flop/s over flops a cycle
 SHARED, L2 = 128, 64  # bytes a cycle of one multiprocessor
 WAIT = 150  # cycles that a layer adds until all warps work, and after the first ones have ended; assumed
@@ -92,7 +93,7 @@ def launches(network: BeamNetwork, batch: int, used: int, places: int) -> dict[s
     plain = load_copy(network)
     split = torch.cat([z[..., 0], z[..., 1]], 2)[:, :used].reshape(-1, 2 * p, M).contiguous()
     level = noise[:, :used].reshape(-1, M).contiguous()
-    for name, module in (("torch", plain), ("torch.compile", torch.compile(plain))):
+    for name, module in (("torch", plain), ("torch.compile", torch.compile(plain))):  # compiled when first called
 
         def run(_: int, module: Any = module) -> Any:
             with torch.no_grad(), torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
@@ -102,8 +103,9 @@ def launches(network: BeamNetwork, batch: int, used: int, places: int) -> dict[s
     for call in (calls["kernel"], calls["kernel_tensor"]):
         call(torch.cuda.current_stream().cuda_stream)
     expected = torch.cat([outputs[0][..., 0], outputs[0][..., 1]], 2)[:, :used].reshape(-1, 2 * p, M)
-    assert (outputs[1] - outputs[0])[:, :used].norm() <= 0.02 * expected.norm()
-    assert (calls["torch"](0) - expected).norm() <= 0.02 * expected.norm()
+    # Products and activations in bfloat16 cost one to two percent.
+    assert (outputs[1] - outputs[0])[:, :used].norm() <= 0.05 * expected.norm()
+    assert (calls["torch"](0) - expected).norm() <= 0.05 * expected.norm()
     return calls
 
 
@@ -122,21 +124,24 @@ def main() -> None:
     if not (torch.cuda.is_available() and _core.cuda_built):
         print("CUDA network: not measured, no GPU:", _core.cuda_devices()[1])
         return
-    rows = []
-    for name, network in networks.items():
-        for batch, used, places in ((1, 47, 64), (1, 164, 256), (100, 47, 64)):
-            row: dict[str, object] = {"prior": name, "blocks": batch, "candidates": used}
-            for what, call in launches(network, batch, used, places).items():
-                try:
-                    time = graph_ms([call])
-                except RuntimeError as error:  # torch.compile needs a compiler that not every machine has
-                    print(f"{what}: {error}")
-                    continue
-                row |= {f"{what} p50 us": 1e3 * time["p50_ms"], f"{what} p99 us": 1e3 * time["p99_ms"]}
+    title = f"CUDA network on {torch.cuda.get_device_name()}, in a graph"
+    report(title, [row(name, networks[name], size) for name in networks for size in SIZES])
+    # Compiling takes long and may fail, here without harm to what was measured.
+    report(f"{title}, torch.compile", [row("cdl", networks["cdl"], size, "torch.compile") for size in SIZES])
+
+
+def row(name: str, network: BeamNetwork, size: tuple[int, int, int], *also: str) -> dict[str, object]:
+    """Times of the kernels and eager torch, or of what else is named."""
+    batch, used, _ = size
+    found: dict[str, object] = {"prior": name, "blocks": batch, "candidates": used}
+    calls = launches(network, *size)
+    for what in also or ("kernel", "kernel_tensor", "torch"):
+        time = graph_ms([calls[what]])
+        found |= {f"{what} p50 us": 1e3 * time["p50_ms"], f"{what} p99 us": 1e3 * time["p99_ms"]}
+        if what == "kernel_tensor":
             flop = 2 * network.multiplications(M) * batch * used
-            row["tensor Tflop/s"] = flop / float(row["kernel_tensor p50 us"]) / 1e6  # type: ignore[arg-type]
-            rows.append(row)
-    report(f"CUDA network on {torch.cuda.get_device_name()}, in a graph", rows)
+            found["tensor Tflop/s"] = flop / time["p50_ms"] / 1e9
+    return found
 
 
 if __name__ == "__main__":

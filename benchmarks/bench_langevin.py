@@ -200,7 +200,7 @@ def on_gpu() -> None:
         rx = LangevinReceiver(p.drop.pilots, m, chains=chains, device="cuda")
         expected, found = p.rx.detect(p.drop.y, p.drop.noise_var), rx.detect(p.drop.y, p.drop.noise_var)
         assert expected.active.tolist() == found.active.tolist()
-        error = np.linalg.norm(found.channels.cpu().numpy() - expected.channels)
+        error = np.linalg.norm(found.channels - expected.channels)
         assert error <= 1e-2 * np.linalg.norm(expected.channels), f"channels differ by {error:g}"
         for blocks in (1, 32):
             y = torch.from_numpy(np.stack([p.drop.y] * blocks)).cuda()

@@ -28,20 +28,24 @@ OTHER_CHOICES = ("beam_network", "gaussian")  # than the kernel of an iteration
 PRODUCTS, POWERS, GAINS = 21, 10, 12  # of the mixture of `cdl` with unknown power
 
 
-def kernels(k: int, t: int, a: int, p: int = P) -> dict[str, tuple[float, ...]]:
-    """Bytes, flops and, if on tensor cores, their rate, of every kernel for K devices, T symbols, A candidates."""
+def kernels(k: int, t: int, a: int, identity: bool = False) -> dict[str, tuple[float, ...]]:
+    """Bytes, flops and, if on tensor cores, their rate, of every kernel for K devices, T symbols, A candidates.
+
+    identity: of a prior without a KLT basis, whose P = N coefficients are the channel's.
+    """
+    p, klt = (N, 0) if identity else (P, P)
     state, coefficients, energy = 8 * n_t(t) * M, 8 * a * p * M, 4 * k * p * M
+    accumulations = n_t(t) * M * (2 if identity else 8 * P)
     return {
-        "residual": (3 * state + coefficients + 4 * N * M, 8 * a * N * M * (p + t) + 8 * n_t(t) * M),
+        "residual": (3 * state + coefficients + 4 * N * M, 8 * a * N * M * (klt + t) + 8 * n_t(t) * M),
         "observe": (3 * state + 4 * N * M, 8 * n_t(t) * M + 2 * N * M),
-        "spectral": (state + coefficients + energy, p * M * (8 * n_t(t) + 5 * k * log2(k) + 5 * k)),
-        "activity_table": (energy + k, k * p * M + 6 * PRODUCTS * p * M),
+        "spectral": (state + coefficients + energy + k, accumulations + p * M * (5 * k * log2(k) + 7 * k)),
+        "activity_table": (8 * p * M + 4 * p * M * PRODUCTS, 6 * PRODUCTS * p * M),
         "activity": (energy + 9 * k, k * M * (2 * PRODUCTS * p + 2 * PRODUCTS + 2 * POWERS * GAINS + 2 * POWERS)),
         "select_candidates": (9 * k + 12 * a, 4 * k),
-        "gather": (state + 2 * coefficients, 8 * a * N * M * (t + p) + 5 * a * p * M),
+        "gather": (state + 2 * coefficients, 8 * a * N * M * (t + klt) + 5 * a * p * M),
         "beam_network": (2 * coefficients + 8 * a * M + WEIGHTS, 2 * a * NETWORK),
         TENSOR_KERNEL: (2 * coefficients + 8 * a * M + WEIGHTS / 2, 2 * a * NETWORK, TENSOR_RATE),
-        "gaussian": (2 * coefficients, 2 * a * p * M),
         # S, its mean, the output that is kept, R and what was seen, and the probabilities of all devices.
         "update": (4 * coefficients + 3 * state + 8 * k, 10 * a * p * M + 6 * n_t(t) * M + 3 * a * M),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,13 +13,22 @@ REPEATS = 20  # calls in a graph
 _FLUSH = 1 << 28  # bytes, more than any second-level cache
 
 
-def events(call: Callable[[], Any], runs: int = 1000, *, cold: bool = False) -> dict[str, float]:
-    """Device milliseconds of `call` from an event before to one after it; `cold`: with nothing in the caches."""
+def events(
+    call: Callable[[], Any], runs: int = 1000, *, cold: bool = False, seconds: float = 1.5, least: int = 50
+) -> dict[str, float]:
+    """Device milliseconds of `call` from an event before to one after it; `cold`: with nothing in the caches.
+
+    After `seconds` no more than `least` runs are made.
+    """
     junk = torch.empty(_FLUSH, dtype=torch.uint8, device="cuda") if cold else None
+    end_by = time.perf_counter() + seconds
     for _ in range(20):
         call()
-    times = []
-    for _ in range(runs):
+        torch.cuda.synchronize()
+        if time.perf_counter() > end_by:
+            break
+    times: list[float] = []
+    while len(times) < runs and (len(times) < least or time.perf_counter() < end_by):
         if junk is not None:
             junk.zero_()
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

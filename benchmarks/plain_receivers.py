@@ -59,7 +59,7 @@ def torch_detect(y, noise, rate, pilots, prior, network=None):
 
     On the device of the tensor `y`, where `network` runs too.
     """
-    network = network or prior.network
+    network = prior.network if network is None else network
     with torch.inference_mode(), torch.device(y.device):
         y = torch.fft.fft(y, dim=2, norm="ortho")
         t, n, m = y.shape

@@ -10,6 +10,7 @@ mkdir -p "$OUT"
 PYTHON=${PYTHON:-python3}
 SITE=$(mktemp -d)
 trap 'rm -rf "$SITE"' EXIT
+export PATH="$PATH:/usr/local/cuda/bin" CMAKE_BUILD_PARALLEL_LEVEL=16  # where ninja is not found
 export PYTHONUNBUFFERED=1 JADCE_BENCH_JSON="$OUT/gpu.json"
 rm -f "$JADCE_BENCH_JSON"
 failed=()
@@ -18,27 +19,48 @@ part() { # name, seconds, command
   local name=$1 limit=$2 start=$SECONDS status=0
   shift 2
   echo "== $name"
-  timeout "$limit" "$@" || status=$?
+  timeout -s INT -k 10 "$limit" "$@" || status=$?  # pytest, interrupted, still tells what failed
   [ "$status" -eq 0 ] || failed+=("$name ($status)")
   echo "== $name: status $status, $((SECONDS - start)) s"
 }
 
+summary() { "$PYTHON" scripts/gpu_summary.py "$JADCE_BENCH_JSON" "${failed[@]}"; }
+
+checkers() { # selection, suffix of logs, seconds; at the same time: memory, races and barriers, of our kernels only
+  local tool pids=() status=0
+  for tool in memcheck racecheck synccheck; do
+    timeout -s INT -k 5 "$3" compute-sanitizer --tool "$tool" --error-exitcode 1 --report-api-errors no \
+      --kernel-name kernel_substring=jadce "$PYTHON" -m pytest -q --tb=short -p no:cacheprovider tests/test_cuda*.py \
+      -k "$1" > "$OUT/$tool$2.log" 2>&1 &
+    pids+=($!)
+  done
+  for pid in "${pids[@]}"; do wait "$pid" || status=1; done
+  tail -n 4 "$OUT"/{memcheck,racecheck,synccheck}"$2".log
+  return "$status"
+}
+
 {
   nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv
-  part build 120 "$PYTHON" -m pip install -q --no-build-isolation --no-deps --no-compile --target "$SITE" . \
+  part build 100 "$PYTHON" -m pip install -q --no-build-isolation --no-deps --no-compile --no-index \
+    --disable-pip-version-check --target "$SITE" . \
     -Ccmake.define.JADCE_CUDA=ON -Ccmake.define.CMAKE_CUDA_ARCHITECTURES=90
   export PYTHONPATH="$SITE:tests:benchmarks"
-  part tests 90 "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda*.py -k "not emulated"
-  small="not emulated and (plain or shape0 or 16-800 or odd or batch or graph or settles)"
-  for tool in memcheck racecheck synccheck; do
-    part "$tool" 35 compute-sanitizer --tool "$tool" --error-exitcode 1 \
-      "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda*.py -k "$small"
-  done
+  summary
+  workers=()
+  "$PYTHON" -c "import xdist" 2> /dev/null && workers=(-n 4)
+  part tests 80 "$PYTHON" -m pytest -q --tb=short -p no:cacheprovider "${workers[@]}" tests/test_cuda*.py \
+    -k "not emulated"
+  export -f checkers
+  export PYTHON OUT
+  small="not emulated and not cpu and not batch_equals and not graph"
+  part checkers 90 bash -c 'checkers "$0" "" 80' "$small and (plain or shape0 or 16-800 or odd or batch or settles)"
+  # Loops inside graphs by themselves, should a checker not know them.
+  part "checkers, graphs" 40 bash -c 'checkers "$0" -graphs 30' "not emulated and (graph or batch_equals)"
   part kernels 45 "$PYTHON" benchmarks/bench_cuda_kernels.py
-  part detections 90 "$PYTHON" benchmarks/bench_cuda.py
-  part network 40 "$PYTHON" benchmarks/bench_cuda_network.py
-  part langevin 30 "$PYTHON" benchmarks/bench_langevin.py
-  "$PYTHON" scripts/gpu_summary.py "$JADCE_BENCH_JSON" "${failed[@]}"
+  part detections 80 "$PYTHON" benchmarks/bench_cuda.py
+  part network 50 "$PYTHON" benchmarks/bench_cuda_network.py
+  part langevin 30 "$PYTHON" benchmarks/bench_langevin.py --threads
+  summary
   echo "failed: ${failed[*]:-nothing}"
   [ ${#failed[@]} -eq 0 ]
 } 2>&1 | tee "$OUT/gpu.log"

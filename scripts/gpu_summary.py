@@ -12,8 +12,6 @@ from pathlib import Path
 
 import torch
 
-from jadce_fast import info
-
 
 def _version(package: str) -> str | None:
     try:
@@ -22,24 +20,40 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _output(*command: str) -> str | None:
+    try:
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
+    except OSError:  # not every machine has git
+        return None
+
+
+def _info() -> object:
+    try:
+        from jadce_fast import info
+
+        return info.collect()
+    except Exception as error:  # the rest is worth keeping where the package could not be built
+        return f"{type(error).__name__}: {error}"
+
+
 def main() -> None:
     path, *failed = sys.argv[1:]
     file = Path(path)
     found = json.loads(file.read_text()) if file.exists() else {}
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True).stdout.strip()
+    commit = os.environ.get("JADCE_COMMIT") or _output("git", "rev-parse", "HEAD")
     gpu = torch.cuda.get_device_properties(0) if torch.cuda.is_available() else None
     about = {
         "date": time.strftime("%Y-%m-%d"),
-        "commit": commit or None,
+        "commit": commit,
         "gpu": None
         if gpu is None
         else {"name": gpu.name, "memory": gpu.total_memory, "sms": gpu.multi_processor_count},
         "versions": {"torch": torch.__version__, "cuda": torch.version.cuda, "cupy": _version("cupy-cuda13x")},
-        "info": info.collect(),
+        "info": _info(),
         "failed": failed,
     }
     part = file.with_suffix(".part")
-    part.write_text(json.dumps({"about": about} | found, indent=1) + "\n")
+    part.write_text(json.dumps(found | {"about": about}, indent=1) + "\n")
     os.replace(part, file)
 
 

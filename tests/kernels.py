@@ -57,6 +57,9 @@ class EmulatedMachine(_cuda.Machine):
     def wait(self, event):
         pass
 
+    def finish(self, event):
+        pass
+
     def synchronize(self):
         pass
 

@@ -201,7 +201,7 @@ def test_arrays_stay_where_they_are(gpu_device):
             value = getattr(out, name)
             assert value.device == gpu_device
             assert np.array_equal(value.cpu().numpy(), getattr(expected, name))
-    assert rx._gpu.enqueue(tensor, 0.1).keeps.data_ptr() == tensor.data_ptr()
+    assert rx._gpu.enqueue(tensor, 0.1).keeps[0].data_ptr() == tensor.data_ptr()
     listed = rx.detect(p.y.tolist(), p.noise_var)
     assert np.array_equal(listed.channels, expected.channels)
 
@@ -228,8 +228,11 @@ def test_bad_blocks(gpu_device):
         rx.detect(np.full_like(p.y, np.nan), 0.1)
     with pytest.raises(ValueError, match="noise_var: expected"):
         rx.enqueue(y, 0.0)
-    with pytest.raises(ValueError, match="y: expected at most batch=2 blocks, found 3"):
+    with pytest.raises(ValueError, match="y: expected 1 to batch=2 blocks, found 3"):
         rx.enqueue(torch.stack([y] * 3), 0.1)
+    with pytest.raises(ValueError, match="y: expected 1 to batch=2 blocks, found 0"):
+        rx.enqueue(y[None][:0], 0.1)
+    assert rx.detect(y[None][:0], 0.1) == []
     assert len(rx.detect(torch.stack([y] * 3), 0.1)) == 3
 
 
@@ -271,7 +274,7 @@ class Nothing:
     def __init__(self, real):
         self.control_words, self.control_fields = real.control_words, real.control_fields
         self.fft_tables, self.fft_split = real.fft_tables, real.fft_split
-        self.Graph = lambda: self
+        self.Graph = lambda overlapping: self
 
     def open_loop(self):
         return 0, 0

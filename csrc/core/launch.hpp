@@ -55,8 +55,12 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::
   config.numAttrs = overlap == Overlap::kNow ? 1 : 0;
   if (overlap == Overlap::kFromNext) overlap = Overlap::kNow;
   cudaError_t error = cudaSuccess;
-  if (shared > 48 * 1024)  // more must be asked for
-    error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+  if (shared > 48 * 1024) {  // more must be asked for, and never less than a recorded launch of the kernel needs
+    cudaFuncAttributes now{};
+    error = cudaFuncGetAttributes(&now, kernel);
+    if (error == cudaSuccess && now.maxDynamicSharedSizeBytes < static_cast<int>(shared))
+      error = cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
+  }
   if (error == cudaSuccess) error = cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...);
   if (error != cudaSuccess) throw std::runtime_error(std::string(name) + ": " + cudaGetErrorString(error));
 }

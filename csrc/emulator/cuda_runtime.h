@@ -198,6 +198,14 @@ inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int) 
   return cudaSuccess;
 }
 
+struct cudaFuncAttributes {
+  int maxDynamicSharedSizeBytes;
+};
+template <class Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
+  *attributes = {48 * 1024};
+  return cudaSuccess;
+}
 template <class Kernel>
 cudaError_t cudaFuncSetAttribute(Kernel*, cudaFuncAttribute, int bytes) {
   return bytes <= jadce::emulator::kMostShared ? cudaSuccess : cudaErrorInvalidValue;

@@ -236,7 +236,7 @@ __device__ void select(const float* llr, const float* posterior, const unsigned 
     if (plausible > capacity) tie_before += count_before(tie, shared, tie_total);
     if (sure || (tie && tie_before < wanted)) {
       const int at = sure_before + min(tie_before, wanted);
-      if (device[at] != k || (certain && !(posterior[k] > kCertain))) *changed = 1;
+      if (device[at] != k || (certain && !(posterior[k] > kCertain))) atomicMax(changed, 1);
       device[at] = k;
       chosen[at] = posterior[k];
     }

@@ -153,7 +153,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   after_previous();
   Control& c = controls[batch()];
   double* const part = dynamic_shared<double>();                   // [kThreads]
-  Complex* const h = reinterpret_cast<Complex*>(part + kThreads);  // [P, kBeams]
+  Complex* const h = reinterpret_cast<Complex*>(part + kThreads);  // [P, kBeams], if there is a basis
   const int m = size.antennas, points = size.subcarriers * m, p_all = size.coefficients;
   double left = 0;
   for (int i = thread(); i < points; i += kThreads) left += static_cast<double>(power[batch() * points + i]);
@@ -178,13 +178,17 @@ __global__ void __launch_bounds__(kThreads, 4)
   for (int first = 0; used && first < m; first += kBeams) {
     const int lane = thread() % kBeams, warp = thread() / kBeams, antenna = first + lane;
     __syncthreads();
-    for (int p = warp; p < p_all && antenna < m; p += kWarps)
-      h[p * kBeams + lane] = dft_of(mean + p * m, 1, dft, antenna, m, true);
+    for (int p = warp; p < p_all && antenna < m; p += kWarps) {
+      const Complex value = dft_of(mean + p * m, 1, dft, antenna, m, true);
+      if (basis)
+        h[p * kBeams + lane] = value;
+      else
+        out[p * m + antenna] = value * back;
+    }
     __syncthreads();
-    for (int n = warp; n < size.subcarriers && antenna < m; n += kWarps) {
+    for (int n = warp; basis && n < size.subcarriers && antenna < m; n += kWarps) {
       Complex total{0.0f, 0.0f};
-      if (basis == nullptr) total = h[n * kBeams + lane];
-      for (int p = 0; p < p_all && basis; ++p) total = total + basis[n * p_all + p] * h[p * kBeams + lane];
+      for (int p = 0; p < p_all; ++p) total = total + basis[n * p_all + p] * h[p * kBeams + lane];
       out[n * m + antenna] = total * back;
     }
   }
@@ -233,8 +237,8 @@ void finish(Control* control, const float* power, const std::int32_t* kept_devic
             std::int64_t* active, float* channels, float* channel_var, float* activity, void* stream) {
   launch("finish", finish_kernel,
          dim3(static_cast<unsigned>(capacity) + blocks(devices, kElements), 1, static_cast<unsigned>(batch)), kThreads,
-         sizeof(double) * kThreads + sizeof(Complex) * static_cast<std::size_t>(coefficients) * kBeams, stream, control,
-         power, kept_device, kept_var, complex(kept_mean), index, complex(basis), complex(dft), gain,
+         sizeof(double) * kThreads + (basis ? sizeof(Complex) * static_cast<std::size_t>(coefficients) * kBeams : 0),
+         stream, control, power, kept_device, kept_var, complex(kept_mean), index, complex(basis), complex(dft), gain,
          Finish{capacity, devices, subcarriers, symbols, antennas, coefficients}, active, complex(channels),
          channel_var, activity);
 }

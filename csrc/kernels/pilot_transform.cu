@@ -15,7 +15,8 @@ namespace {
 constexpr int kBeams = 32;             // beams that a block of gather works on at a time, one a lane
 constexpr int kWarps = 8;              // its warps
 constexpr int kThreads = 256;          // of gather and of a transform
-constexpr int kPilots = 2048;          // that gather holds at a time, if not one subcarrier's are more
+constexpr int kPilots = 2048;          // that gather holds at a time, if not one subcarrier's are more,
+constexpr int kSubcarriers = 128;      // of so many subcarriers at most
 constexpr int kSide = 16, kRows = 32;  // beams of a block of residual, and symbols that it works on at a time
 constexpr int kTogether = 64;          // devices that it projects together
 constexpr int kProcessors = 132;       // multiprocessors of the GPU that launches are sized for
@@ -37,12 +38,12 @@ struct Gathered {
 
 struct GatherSizes {
   int capacity, subcarriers, antennas, coefficients, slots;
-  int together;      // subcarriers whose pilots are held at a time
+  int together;      // subcarriers at a time
   int basis_copied;  // complex numbers of the basis in shared memory, all or none
 };
 
-// One block: one device. Its pilots, some subcarriers at a time, correlations over symbols [N, kBeams] and the basis
-// are held in shared memory; kBeams beams at a time.
+// One block: one device. Shared memory holds its pilots [together, T] and the correlations over symbols [together,
+// kBeams] of some subcarriers at a time, and the basis if that is small; kBeams beams at a time.
 __global__ void __launch_bounds__(kThreads, 4)
     gather_kernel(const std::int32_t* go, const Complex* r, Pilots q, const Complex* __restrict__ basis,
                   const std::int32_t* slot, const Complex* s, const std::int32_t* device, const std::int32_t* count,
@@ -52,7 +53,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   const int subcarriers = size.subcarriers, antennas = size.antennas, coefficients = size.coefficients;
   double* const part = dynamic_shared<double>();  // [kThreads]
   Complex* const correlation = reinterpret_cast<Complex*>(part + kThreads);
-  Complex* const pilot = correlation + subcarriers * kBeams;  // [together, T]
+  Complex* const pilot = correlation + size.together * kBeams;
   Complex* const copy = pilot + size.together * q.symbols;
   for (int i = thread; i < size.basis_copied; i += kThreads) copy[i] = basis[i];
   if (size.basis_copied) basis = copy;
@@ -72,6 +73,12 @@ __global__ void __launch_bounds__(kThreads, 4)
   for (int first = 0; first < antennas; first += kBeams) {
     const int beam = first + lane;
     const bool inside = beam < antennas;
+    const float scale = v_b && to.known && inside ? gain(beam, 1.0f) : 1.0f;
+    const auto finish = [&](int p, Complex total) {
+      if (at >= 0) total = total + s[p * antennas + beam];
+      out[p * antennas + beam] = total * scale;
+      energy += static_cast<double>(norm(total));
+    };
     for (int from = 0; from < subcarriers; from += size.together) {
       const int now = min(size.together, subcarriers - from);
       __syncthreads();
@@ -88,24 +95,24 @@ __global__ void __launch_bounds__(kThreads, 4)
 #pragma unroll 8
           for (int t = 0; t < q.symbols; ++t) total = total + pilot[n * q.symbols + t] * x[t * step];
         }
-        correlation[(from + n) * kBeams + lane] = total;
+        correlation[n * kBeams + lane] = total;
       }
-    }
-    __syncthreads();
-    if (!inside) continue;
-    const float scale = v_b && to.known ? gain(beam, 1.0f) : 1.0f;
-    for (int p = warp; p < coefficients; p += kWarps) {
-      Complex total{0.0f, 0.0f};
-      if (basis == nullptr) {
-        total = correlation[p * kBeams + lane];
-      } else {
+      __syncthreads();
+      if (!inside) continue;
+      for (int p = warp; p < coefficients; p += kWarps) {
+        if (basis == nullptr) {
+          if (p >= from && p < from + now) finish(p, correlation[(p - from) * kBeams + lane]);
+          continue;
+        }
+        Complex total = from > 0 ? out[p * antennas + beam] : Complex{0.0f, 0.0f};
 #pragma unroll 4
-        for (int n = 0; n < subcarriers; ++n)
-          total = total + conjugate(basis[n * coefficients + p]) * correlation[n * kBeams + lane];
+        for (int n = 0; n < now; ++n)
+          total = total + conjugate(basis[(from + n) * coefficients + p]) * correlation[n * kBeams + lane];
+        if (from + now < subcarriers)
+          out[p * antennas + beam] = total;
+        else
+          finish(p, total);
       }
-      if (at >= 0) total = total + s[p * antennas + beam];
-      out[p * antennas + beam] = total * scale;
-      energy += static_cast<double>(norm(total));
     }
   }
   if (v_b == nullptr) return;
@@ -274,12 +281,12 @@ void gather(const float* r, const std::int32_t* rows, const float* twiddle, cons
             int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z, float* power,
             float* noise, float* mean, float* var, void* stream) {
   if (capacity == 0) return;
-  const int together = std::clamp(kPilots / symbols, 1, subcarriers), numbers = basis ? subcarriers * coefficients : 0;
+  const int together = std::clamp(kPilots / symbols, 1, std::min(subcarriers, kSubcarriers));
+  const int numbers = basis ? subcarriers * coefficients : 0;
   const int copied = sizeof(Complex) * static_cast<std::size_t>(numbers) <= kFewBytes ? numbers : 0;
   launch("gather", gather_kernel, dim3(static_cast<unsigned>(capacity), 1, static_cast<unsigned>(batch)), kThreads,
          sizeof(double) * kThreads +
-             sizeof(Complex) * (static_cast<std::size_t>(subcarriers) * kBeams +
-                                static_cast<std::size_t>(together) * static_cast<std::size_t>(symbols) +
+             sizeof(Complex) * (static_cast<std::size_t>(together) * static_cast<std::size_t>(kBeams + symbols) +
                                 static_cast<std::size_t>(copied)),
          stream, go, complex(r), pilots(rows, twiddle, array, devices, symbols), complex(basis), slot, complex(s),
          device, count, GatherSizes{capacity, subcarriers, antennas, coefficients, slots, together, copied},

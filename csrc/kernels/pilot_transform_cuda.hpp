@@ -23,7 +23,7 @@ int device_count(const char** message);
 //   z[a, p, b] = S[slot[k], p, b] + sum_n conj(basis[n, p]) sum_t conj(q[t, n, k]) r[t, n, b],  k = device[a].
 // r [T, N, M, 2], basis [N, P, 2] (here and below null: identity, P = N), device [capacity], z [capacity, P, M, 2] of
 // which `count` are written. slot [K] is -1 for devices without a part S [slots, P, M, 2]; slot null means nobody has
-// one. N at most 900. With v_b [M] they are scaled to unit power: power [capacity] gets each device's (one if `known`),
+// one. With v_b [M] they are scaled to unit power: power [capacity] gets each device's (one if `known`),
 // noise [capacity, M] the variances v_b / power. mean_v is a word of the Control, the mean of v_b. With mean [capacity,
 // P, M, 2] and var [capacity, M] these get the posterior of an i.i.d. Gaussian channel of unit power per coefficient,
 // and z is not written.

@@ -40,6 +40,10 @@ class Machine:
 
         torch.cuda.current_stream(self.device).wait_event(event)
 
+    def finish(self, event: Any) -> None:
+        """Wait for `event` on the host."""
+        event.synchronize()
+
     def synchronize(self) -> None:
         """Wait for all that was enqueued."""
         import torch

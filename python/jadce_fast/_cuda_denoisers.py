@@ -10,7 +10,7 @@ import torch
 
 from ._cuda import Machine
 from .prior import GaussianPrior, Prior, ScorePrior
-from .torchscript import compile_network
+from .torchscript import compile_network, single_precision
 
 _CHUNK = 64  # devices that TorchScript denoises at once, which bounds its memory
 _TRIALS = 3  # TorchScript specialises in its first runs
@@ -97,7 +97,7 @@ class Script:
         m, p = detector.sizes[3:]
         z, mean = (torch.view_as_real(x).view(-1, p, m, 2) for x in (detector.z, detector.mean))
         noise, var = detector.noise.view(-1, m), detector.var.view(-1, m)
-        with torch.inference_mode():
+        with torch.inference_mode(), single_precision():
             for i in range(0, len(z), _CHUNK):
                 some = slice(i, i + _CHUNK)
                 found, error = self._compiled(z[some].permute(0, 3, 1, 2).reshape(-1, 2 * p, m), noise[some])

@@ -6,6 +6,7 @@ What the host does in a CPU detection (receiver.py) is done by the kernels here,
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -116,6 +117,11 @@ class Detector:
             self._held[name].fill_(1.0)
         self._done: Any = machine.event()
         self._enqueue = self._record()
+
+    def __del__(self) -> None:
+        # The GPU may still be at work, on another stream than the one for which torch keeps the memory.
+        with contextlib.suppress(Exception):
+            self.machine.finish(self._done)
 
     def __getattr__(self, name: str) -> torch.Tensor:
         try:

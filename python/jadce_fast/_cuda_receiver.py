@@ -23,8 +23,8 @@ class CudaReceiver:
     def enqueue(self, y: Any, noise_var: float) -> Enqueued:
         """Enqueue one batch on torch's current stream."""
         blocks = _cuda_arrays.received(y, self._shape, self.detector.machine.device)
-        if len(blocks) > self.detector.batch:
-            raise ValueError(f"y: expected at most batch={self.detector.batch} blocks, found {len(blocks)}")
+        if not 1 <= len(blocks) <= self.detector.batch:
+            raise ValueError(f"y: expected 1 to batch={self.detector.batch} blocks, found {len(blocks)}")
         d = self.detector
         with self._lock, d.machine.here():
             d.run(blocks, noise_var)
@@ -42,7 +42,7 @@ class CudaReceiver:
             iterations=of(d.word("iteration")),
             converged=of(d.word("converged")),
             overflow=of(d.word("kept_left_out")),
-            keeps=blocks,
+            keeps=(blocks, d),
         )
 
     def detect(self, y: Any, noise_var: float) -> Detection | list[Detection]:

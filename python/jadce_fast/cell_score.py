@@ -12,7 +12,7 @@ import torch
 from ._langevin_tables import cell_posterior
 from .cell import CellPrior, Complex, Real
 from .cell_network import CellNetwork
-from .torchscript import compile_network
+from .torchscript import compile_network, single_precision
 
 _LEAST, _MOST = 1e-30, 1e30  # noise variances, within single precision
 
@@ -97,7 +97,7 @@ class CellScorePrior:
         matrices = (x / self.unit).reshape(-1, *x.shape[-2:]).transpose(1, 2)
         parts = torch.view_as_real(matrices).permute(0, 3, 1, 2).float().contiguous()
         level = (v / self.unit**2).clamp(_LEAST, _MOST).float().reshape(-1, x.shape[-2])
-        with torch.inference_mode():
+        with torch.inference_mode(), single_precision():
             mean = compiled(parts, level).double()
         found = torch.complex(mean[:, 0], mean[:, 1]).transpose(1, 2).reshape(x.shape)
         return self.unit * found, variance, probability

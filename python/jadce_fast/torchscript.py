@@ -26,6 +26,11 @@ def _torchscript() -> Iterator[None]:
         yield
 
 
+def single_precision() -> Any:
+    """Context in which cuDNN computes in true single precision, not in TF32, and the same bits on every run."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+
+
 def compile_network(network: torch.nn.Module) -> Any:
     """Frozen TorchScript of a network in evaluation mode; takes about a second."""
     with _torchscript():
