@@ -333,7 +333,7 @@ PYBIND11_MODULE(_core, m) {
 
   bind_langevin(m);
 
-  py::class_<ActivityPlan>(m, "ActivityPlan")
+  py::class_<ActivityPlan>(m, "ActivityPlan", py::dynamic_attr())
       .def(py::init(&make_activity), py::kw_only(), py::arg("product").noconvert(), py::arg("weight").noconvert(),
            py::arg("log_power_weight").noconvert(), py::arg("index").noconvert(), py::arg("eigenvalue").noconvert(),
            py::arg("multiplicity").noconvert());

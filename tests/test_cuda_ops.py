@@ -55,6 +55,43 @@ def test_energies(gpu_device, monkeypatch, method, merge):
     assert error(found.cpu().numpy(), ops.energies(c.plan, c.r)) <= 32 * EPS
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 1), (37, 5, 3), (130, 12, 32), (0, 2, 3)])
+@pytest.mark.parametrize("powers", [(1.0,), (0.1, 1.0, 3.0)])
+def test_activity_llr(gpu_device, shape, powers):
+    """Both sum exponents of some thousands in single precision."""
+    rng = np.random.default_rng(1)
+    k, groups, m = shape
+    share = np.full(len(powers), 1 / len(powers))
+    count = rng.integers(1, 5, groups)
+    gain, weight = np.array([0.01, 0.3, 1, 5]), np.array([0.4, 0.3, 0.2, 0.1])
+    plan = ops.activity_plan(np.linspace(2, 0.1, groups), gain, weight, powers, share, count)
+    energy = (count[:, None] * rng.exponential(size=shape)).astype(np.float32)
+    null = rng.uniform(0.5, 2, (groups, m)).astype(np.float32)
+    expected = ops.activity_llr(plan, energy, null)
+    terms = (energy / null).sum((1, 2)) + m * count.sum()
+    on_device = torch.from_numpy(energy).to(gpu_device)
+    devices_last = on_device.permute(1, 2, 0).contiguous().permute(2, 0, 1)
+    for e in (on_device, devices_last):
+        found = _cuda_ops.activity_llr(plan, e, torch.from_numpy(null).to(gpu_device))
+        assert found.shape == (k,)
+        assert np.all(abs(found.cpu().numpy() - expected) <= 16 * EPS * terms)
+
+
+def test_what_activity_llr_refuses(gpu_device):
+    plan = ops.activity_plan([1.0, 0.5], [1.0], [1.0])
+    e, null = torch.ones(7, 2, 3, device=gpu_device), torch.ones(2, 3, device=gpu_device)
+    with pytest.raises(ValueError, match=r"energy: expected shape \(K, 2, M\), found \(7, 1, 3\)"):
+        _cuda_ops.activity_llr(plan, e[:, :1], null)
+    with pytest.raises(ValueError, match=r"null: expected shape \(2, 3\), found \(2, 1\)"):
+        _cuda_ops.activity_llr(plan, e, null[:, :1])
+    with pytest.raises(ValueError, match="null: expected positive variances, found 0"):
+        _cuda_ops.activity_llr(plan, e, 0 * null)
+    with pytest.raises(TypeError, match=r"energy: expected float32 without gradients, found torch.float64"):
+        _cuda_ops.activity_llr(plan, e.double(), null)
+    with pytest.raises(TypeError, match=r"null: expected an array on .*, found ndarray"):
+        _cuda_ops.activity_llr(plan, e, null.cpu().numpy())
+
+
 def test_what_does_not_fit(gpu_device):
     c = Case("plain", "dft", gpu_device)
     r, devices, s = c.on_device

@@ -7,7 +7,7 @@ from kernels import EmulatedMachine, error
 from problems import SIZES, WienerPrior, problem
 
 import jadce_fast as jf
-from jadce_fast import _cuda, _cuda_transform
+from jadce_fast import _cuda, _cuda_plan, _cuda_transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -123,6 +123,43 @@ def test_a_batch_equals_its_blocks(gpu_device):
         assert a.history == b.history
         for name in ("activity", "active", "channels", "channel_var"):
             assert np.array_equal(getattr(a, name), getattr(b, name))
+
+
+@pytest.mark.parametrize(("overlapping", "rounds"), [(True, 3), (False, 1), (False, 5)])
+def test_graphs_recorded_in_other_ways(gpu_device, overlapping, rounds):
+    """Iterations after a block's last one, in the same turn of the loop, change nothing."""
+    pilots, y = blocks_of(3)
+    arguments = dict(prior="gaussian", activity_rate=0.05, power=1.0, device="cuda", batch=3)
+    rx = jf.Receiver(pilots, 16, **arguments)
+    expected = rx.detect(y, 0.2)
+    assert rx._gpu.detector.overlapping
+    rx._gpu.detector.rounds = rounds
+    graph = rx._gpu.detector._graph(overlapping)
+    rx._gpu.detector._enqueue = lambda: graph.launch(rx._gpu.detector.machine.stream())
+    for a, b in zip(rx.detect(y, 0.2), expected, strict=True):
+        assert a.history == b.history
+        assert np.array_equal(a.channels, b.channels)
+        assert np.array_equal(a.activity, b.activity)
+
+
+def test_a_driver_that_refuses_overlapping_kernels(gpu_device, monkeypatch):
+    refused = []
+
+    def refuses(self, overlapping, real=_cuda_plan.Detector._graph):
+        if overlapping:
+            refused.append(overlapping)
+            raise RuntimeError("cudaGraphInstantiate: operation not supported")
+        return real(self, overlapping)
+
+    monkeypatch.setattr(_cuda_plan.Detector, "_graph", refuses)
+    p = problem(**SIZES["odd"], seed=1)
+    rx = jf.Receiver(p.pilots, 16, "gaussian", p.activity_rate, 1.0, device="cuda")
+    assert refused == [True]
+    assert not rx._gpu.detector.overlapping
+    same(
+        rx.detect(p.y, p.noise_var),
+        jf.Receiver(p.pilots, 16, "gaussian", p.activity_rate, 1.0).detect(p.y, p.noise_var),
+    )
 
 
 def test_the_same_bits_on_every_run(backend, gpu_device):

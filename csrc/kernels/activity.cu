@@ -51,7 +51,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   float* const logarithm = level + groups;
   const Energies from = all.of_batch();
   const int thread = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.x), antennas = from.antennas;
-  const int count = quiet_count[batch() * kControlWords], padded = (products + 3) / 4 * 4;
+  const int count = quiet_count ? quiet_count[batch() * kControlWords] : 0, padded = (products + 3) / 4 * 4;
   const bool enough = count > kEnoughQuiet;
   quiet += batch() * from.devices;
   v += batch() * antennas;
@@ -68,7 +68,10 @@ __global__ void __launch_bounds__(kThreads, 4)
       float total = 0.0f;
       for (int p = g * from.merge; p < min((g + 1) * from.merge, from.coefficients); ++p)
         total += sums[p * antennas + beam];
-      write_level(g, total);
+      if (quiet_count)
+        write_level(g, total);
+      else
+        level[g] = null[g * antennas + beam] = total;
     }
   } else {
     for (int g = thread / 32; g < groups; g += kThreads / 32) {  // warps take groups

@@ -11,8 +11,9 @@ namespace jadce::cuda {
 // neighbouring coefficients make one of `groups`.
 // null [groups, M]: mean energy of the devices with quiet[k] != 0, if there are more than kEnoughQuiet (*quiet_count of
 // them, a word of the Control), and the variance v [M] otherwise. Their energies' sums [P, M] are taken from `sums`
-// where it is not null. slope [M, U', groups, 4] and offset [M, U', 4] with U' = U / 4 rounded up. multiplicity
-// [groups]: coefficients in an energy of the group; eigenvalue [groups], product [U] (at most kMostProducts).
+// where it is not null; with quiet_count null these are the levels themselves, merge one. slope [M, U', groups, 4] and
+// offset [M, U', 4] with U' = U / 4 rounded up. multiplicity [groups]: coefficients in an energy of the group;
+// eigenvalue [groups], product [U] (at most kMostProducts).
 void activity_table(const float* energy, const float* sums, const unsigned char* quiet, const std::int32_t* quiet_count,
                     const float* v, const float* multiplicity, const float* eigenvalue, const float* product,
                     const std::int32_t* go, int devices, int antennas, int coefficients, int merge, int products,

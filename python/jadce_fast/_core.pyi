@@ -1,6 +1,7 @@
 """Types of the native module (csrc/bindings.cpp, csrc/langevin_bindings.cpp)."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,8 @@ def activity_llr(
 ) -> None: ...
 
 class ActivityPlan:
+    tables: dict[str, npt.NDArray[Any]]  # set by ops.activity_plan
+    on_device: dict[Any, Any]  # the same on GPUs
     def __init__(
         self,
         *,

@@ -54,6 +54,23 @@ def checked(name: str, array: Any, shape: tuple[int, ...]) -> torch.Tensor:
     return tensor
 
 
+def checked_real(
+    name: str, array: Any, shape: tuple[int | str, ...], device: torch.device | None = None
+) -> torch.Tensor:
+    """Return an array on a GPU (on `device` if given) as a float32 tensor, of any strides; letters are any size."""
+    tensor = _on_device(name, array, device)
+    if tensor is None:
+        raise TypeError(f"{name}: expected an array on {device or 'a GPU'}, found {type(array).__name__}")
+    if tensor.dtype != torch.float32 or tensor.requires_grad:
+        grad = " that requires grad" if tensor.requires_grad else ""
+        raise TypeError(f"{name}: expected float32 without gradients, found {tensor.dtype}{grad}")
+    if tensor.ndim != len(shape) or any(
+        isinstance(n, int) and n != m for n, m in zip(shape, tensor.shape, strict=True)
+    ):
+        raise ValueError(f"{name}: expected shape ({', '.join(map(str, shape))}), found {tuple(tensor.shape)}")
+    return tensor
+
+
 def _check_plain(name: str, tensor: torch.Tensor) -> None:
     if tensor.dtype != torch.complex64:
         raise TypeError(f"{name}: expected complex64 on {tensor.device}, found {tensor.dtype}")

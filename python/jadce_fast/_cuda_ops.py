@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from . import _cuda, _cuda_arrays, ops
+from . import _core, _cuda, _cuda_arrays, ops
 from ._cuda_transform import CudaTransform
 
 
@@ -73,6 +73,40 @@ def project(plan: ops.Transform, devices: Any, coefficients: Any) -> Any:
             *(r.data_ptr(), power.data_ptr(), t.machine.stream()),
         )
     return _cuda_arrays.like(r.neg_(), coefficients)
+
+
+def activity_llr(plan: _core.ActivityPlan, energy: Any, null: Any) -> Any:
+    """See `ops.activity_llr`; energies with devices last in memory, as `energies` gives them, are not copied."""
+    groups = len(plan.tables["multiplicity"])
+    e = _cuda_arrays.checked_real("energy", energy, ("K", groups, "M"))
+    level = _cuda_arrays.checked_real("null", null, tuple(e.shape[1:]), e.device).contiguous()
+    if level.numel() and not float(level.min()) > 0:
+        raise ValueError(f"null: expected positive variances, found {float(level.min()):g}")
+    k, _, m = e.shape
+    if k == 0:
+        return _cuda_arrays.like(torch.empty(0, device=e.device), energy)
+    e = e.permute(1, 2, 0).contiguous()
+    if e.device not in plan.on_device:
+        plan.on_device[e.device] = {name: torch.from_numpy(a).to(e.device) for name, a in plan.tables.items()}
+    table = {name: tensor.data_ptr() for name, tensor in plan.on_device[e.device].items()}
+    products, (powers, gains) = len(plan.tables["product"]), plan.tables["index_of"].shape
+    quads = -(-products // 4)
+    kinds = ((groups, m), (m, quads, groups, 4), (m, quads, 4), (k,), (k,))
+    ignored, slope, offset, llr, posterior = (torch.empty(shape, device=e.device) for shape in kinds)
+    quiet = torch.empty(k, dtype=torch.uint8, device=e.device)
+    machine = _cuda.machine(e.device)
+    with machine.here():
+        machine.native.cuda_activity_table(
+            *(0, level.data_ptr(), 0, 0, 0, table["multiplicity"], table["eigenvalue"], table["product"], 0),
+            *(k, m, groups, 1, products, 1, ignored.data_ptr(), slope.data_ptr(), offset.data_ptr()),
+            machine.stream(),
+        )
+        machine.native.cuda_activity(
+            *(e.data_ptr(), slope.data_ptr(), offset.data_ptr(), table["weight"], table["log_power_weight"]),
+            *(table["index_of"], 0, 0.0, k, m, groups, 1, products, gains, powers, 1),
+            *(llr.data_ptr(), posterior.data_ptr(), quiet.data_ptr(), machine.stream()),
+        )
+    return _cuda_arrays.like(llr, energy)
 
 
 def _planned(plan: ops.Transform, name: str, array: Any) -> tuple[CudaTransform, torch.Tensor]:

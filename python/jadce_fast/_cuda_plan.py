@@ -172,9 +172,9 @@ class Detector:
             return machine.capture(unrolled)
 
         try:
-            graph = self._graph(overlapping=True)
+            graph = self._graph(True)
         except RuntimeError:  # a driver that does not overlap kernels inside a loop
-            graph = self._graph(overlapping=False)
+            graph = self._graph(False)
         return lambda: graph.launch(machine.stream())
 
     def _graph(self, overlapping: bool) -> Any:

@@ -251,7 +251,9 @@ def activity_plan(
         How many coefficients share one energy (default 1).
     """
     tables = activity_tables(eigenvalues, beam_gain, beam_weight, powers, power_weight, multiplicity)
-    return _core.ActivityPlan(index=tables.pop("index_of"), **tables)
+    plan = _core.ActivityPlan(**{"index" if name == "index_of" else name: table for name, table in tables.items()})
+    plan.tables, plan.on_device = tables, {}
+    return plan
 
 
 def activity_tables(
@@ -316,6 +318,8 @@ def activity_llr(
     -------
     ndarray of float32, shape (K,)
     """
+    if (gpu := _gpu(energy, out)) is not None:
+        return cast(Float, gpu.activity_llr(plan, energy, null))
     e = _check.array("energy", energy, ("K", "P", "M"), np.float32)
     floor = _check.array("null", null, e.shape[1:], np.float32)
     if floor.size and floor.min() <= 0:
