@@ -12,14 +12,15 @@ namespace jadce::cuda {
 
 namespace {
 
-constexpr int kBeams = 32;             // beams that a block of gather works on at a time, one a lane
-constexpr int kWarps = 8;              // its warps
 constexpr int kThreads = 256;          // of gather and of a transform
-constexpr int kPilots = 2048;          // that gather holds at a time, if not one subcarrier's are more,
-constexpr int kSubcarriers = 128;      // of so many subcarriers at most
-constexpr int kSide = 16, kRows = 32;  // beams of a block of residual, and symbols that it works on at a time
-constexpr int kTogether = 64;          // devices that it projects together
-constexpr int kProcessors = 132;       // multiprocessors of the GPU that launches are sized for
+constexpr int kWarps = kThreads / 32;  // of a transform
+constexpr int kSide = 16;              // beams of a row of threads in gather and residual
+constexpr int kGatherRows = kThreads / kSide;
+constexpr int kPilots = 2048;      // that gather holds at a time, if not one subcarrier's are more,
+constexpr int kSubcarriers = 128;  // of so many subcarriers at most
+constexpr int kRows = 32;          // of residual, which take a symbol each
+constexpr int kTogether = 64;      // devices that it projects together
+constexpr int kProcessors = 132;   // multiprocessors of the GPU that launches are sized for
 // Bytes of shared memory for a transform of one beam; sums need the rest.
 constexpr std::size_t kMostTransform = kMostShared - sizeof(float) * 4 * kWarps;
 constexpr std::size_t kFewBytes = 48 * 1024;  // of a table that is worth a copy in shared memory
@@ -42,18 +43,20 @@ struct GatherSizes {
   int basis_copied;  // complex numbers of the basis in shared memory, all or none
 };
 
-// One block: one device. Shared memory holds its pilots [together, T] and the correlations over symbols [together,
-// kBeams] of some subcarriers at a time, and the basis if that is small; kBeams beams at a time.
+// One block: one device, kSide beams at a time, all of them if its power is measured. Shared memory holds its pilots
+// [together, T] and the correlations over symbols [together, kSide] of some subcarriers at a time, and the basis if
+// that is small.
 __global__ void __launch_bounds__(kThreads, 4)
     gather_kernel(const std::int32_t* go, const Complex* r, Pilots q, const Complex* __restrict__ basis,
                   const std::int32_t* slot, const Complex* s, const std::int32_t* device, const std::int32_t* count,
                   const __grid_constant__ GatherSizes size, const __grid_constant__ Gathered to) {
   const int a = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
-  const int lane = thread % kBeams, warp = thread / kBeams;
+  const int lane = thread % kSide, row = thread / kSide;
+  const int start = static_cast<int>(blockIdx.y) * kSide, step = static_cast<int>(gridDim.y) * kSide;
   const int subcarriers = size.subcarriers, antennas = size.antennas, coefficients = size.coefficients;
   double* const part = dynamic_shared<double>();  // [kThreads]
   Complex* const correlation = reinterpret_cast<Complex*>(part + kThreads);
-  Complex* const pilot = correlation + size.together * kBeams;
+  Complex* const pilot = correlation + size.together * kSide;
   Complex* const copy = pilot + size.together * q.symbols;
   for (int i = thread; i < size.basis_copied; i += kThreads) copy[i] = basis[i];
   if (size.basis_copied) basis = copy;
@@ -70,7 +73,7 @@ __global__ void __launch_bounds__(kThreads, 4)
     return to.mean ? gaussian_gain(v_b[beam] / power) / sqrtf(power) : 1.0f / sqrtf(power);
   };
   double energy = 0;
-  for (int first = 0; first < antennas; first += kBeams) {
+  for (int first = start; first < antennas; first += step) {
     const int beam = first + lane;
     const bool inside = beam < antennas;
     const float scale = v_b && to.known && inside ? gain(beam, 1.0f) : 1.0f;
@@ -87,27 +90,27 @@ __global__ void __launch_bounds__(kThreads, 4)
         pilot[i] = q.conjugate_of(from + n, i - n * q.symbols, static_cast<unsigned>(k));
       }
       __syncthreads();
-      for (int n = warp; n < now; n += kWarps) {
+      for (int n = row; n < now; n += kGatherRows) {
         const Complex* const x = r + static_cast<std::int64_t>(from + n) * antennas + beam;
-        const std::int64_t step = static_cast<std::int64_t>(subcarriers) * antennas;
+        const std::int64_t symbol = static_cast<std::int64_t>(subcarriers) * antennas;
         Complex total{0.0f, 0.0f};
         if (inside) {
 #pragma unroll 8
-          for (int t = 0; t < q.symbols; ++t) total = total + pilot[n * q.symbols + t] * x[t * step];
+          for (int t = 0; t < q.symbols; ++t) total = total + pilot[n * q.symbols + t] * x[t * symbol];
         }
-        correlation[n * kBeams + lane] = total;
+        correlation[n * kSide + lane] = total;
       }
       __syncthreads();
       if (!inside) continue;
-      for (int p = warp; p < coefficients; p += kWarps) {
+      for (int p = row; p < coefficients; p += kGatherRows) {
         if (basis == nullptr) {
-          if (p >= from && p < from + now) finish(p, correlation[(p - from) * kBeams + lane]);
+          if (p >= from && p < from + now) finish(p, correlation[(p - from) * kSide + lane]);
           continue;
         }
         Complex total = from > 0 ? out[p * antennas + beam] : Complex{0.0f, 0.0f};
 #pragma unroll 4
         for (int n = 0; n < now; ++n)
-          total = total + conjugate(basis[(from + n) * coefficients + p]) * correlation[n * kBeams + lane];
+          total = total + conjugate(basis[(from + n) * coefficients + p]) * correlation[n * kSide + lane];
         if (from + now < subcarriers)
           out[p * antennas + beam] = total;
         else
@@ -122,17 +125,17 @@ __global__ void __launch_bounds__(kThreads, 4)
     const float mean = to.mean_v[batch() * kControlWords];
     power = device_power(energy, static_cast<float>(subcarriers * antennas),
                          mean * static_cast<float>(coefficients) / static_cast<float>(subcarriers), mean);
-    for (int beam = lane; beam < antennas; beam += kBeams) {  // each thread what it wrote itself
+    for (int beam = start + lane; beam < antennas; beam += step) {  // each thread what it wrote itself
       const float scale = gain(beam, power);
-      for (int p = warp; p < coefficients; p += kWarps) out[p * antennas + beam] = out[p * antennas + beam] * scale;
+      for (int p = row; p < coefficients; p += kGatherRows) out[p * antennas + beam] = out[p * antennas + beam] * scale;
     }
   }
-  if (thread == 0) to.power[place] = power;
+  if (thread == 0 && start == 0) to.power[place] = power;
   const float share = static_cast<float>(coefficients) / static_cast<float>(subcarriers);
-  for (int b = thread; b < antennas; b += kThreads) {
-    const float noise = v_b[b] / power;
-    to.noise[place * antennas + b] = noise;
-    if (to.mean) to.var[place * antennas + b] = share * noise * gaussian_gain(noise);
+  for (int beam = start + lane; row == 0 && beam < antennas; beam += step) {
+    const float noise = v_b[beam] / power;
+    to.noise[place * antennas + beam] = noise;
+    if (to.mean) to.var[place * antennas + beam] = share * noise * gaussian_gain(noise);
   }
 }
 
@@ -189,13 +192,15 @@ __global__ void __launch_bounds__(kThreads, 2)
   const int beam = first_beam + (start & (beams - 1));
   for (int p = group * merge; p < last; ++p) {
     accumulate(input, row_start, p, first_beam, shift, amplitude, points, plan.padded, x, y);
-    const Complex* const out = transform(plan, twiddle, x, y, beams);
+    const Complex* const out = transform(plan, twiddle, x, y, shift);
     float sum = 0.0f;
-    if (beam < antennas)
+    if (beam < antennas) {
+      const SpectralOutput::Row row = output.row(p, beam);
       for (int i = start; i < points << shift; i += kThreads) {
-        const Complex value = output.put(i >> shift, p, beam, out[i]);
+        const Complex value = row.put(i >> shift, out[i]);
         if (output.quiet && output.quiet[i >> shift]) sum += norm(value);
       }
+    }
     if (output.quiet) {
       for (int other = 16; other >= beams; other /= 2) sum += __shfl_xor_sync(~0u, sum, other);
       if (start % 32 < beams) part[start / 32 * 4 + start % 32] = sum;
@@ -284,9 +289,10 @@ void gather(const float* r, const std::int32_t* rows, const float* twiddle, cons
   const int together = std::clamp(kPilots / symbols, 1, std::min(subcarriers, kSubcarriers));
   const int numbers = basis ? subcarriers * coefficients : 0;
   const int copied = sizeof(Complex) * static_cast<std::size_t>(numbers) <= kFewBytes ? numbers : 0;
-  launch("gather", gather_kernel, dim3(static_cast<unsigned>(capacity), 1, static_cast<unsigned>(batch)), kThreads,
+  const unsigned split = v_b && !known ? 1 : blocks(antennas, kSide);
+  launch("gather", gather_kernel, dim3(static_cast<unsigned>(capacity), split, static_cast<unsigned>(batch)), kThreads,
          sizeof(double) * kThreads +
-             sizeof(Complex) * (static_cast<std::size_t>(together) * static_cast<std::size_t>(kBeams + symbols) +
+             sizeof(Complex) * (static_cast<std::size_t>(together) * static_cast<std::size_t>(kSide + symbols) +
                                 static_cast<std::size_t>(copied)),
          stream, go, complex(r), pilots(rows, twiddle, array, devices, symbols), complex(basis), slot, complex(s),
          device, count, GatherSizes{capacity, subcarriers, antennas, coefficients, slots, together, copied},
@@ -307,13 +313,17 @@ void spectral(const float* r, const std::int32_t* row_start, const std::int32_t*
                              " points in a block's shared memory, found " + std::to_string(padded) + " for " +
                              std::to_string(devices) + " devices");
   const BlockFft plan = block_fft(devices, fft_twiddle, fft_root, chirp, chirp_dft);
-  // Four beams share each 32-byte sector of r; fewer where the grid would leave multiprocessors idle, or two blocks
-  // would not fit one.
+  // Four beams share each 32-byte sector of r; fewer where that spreads the work more evenly over the multiprocessors,
+  // or where two blocks would not fit one.
   const unsigned groups = blocks(coefficients, merge);
+  const auto most = [&](int log2) {  // beams of the busiest multiprocessor
+    const unsigned all = groups * blocks(antennas, 1 << log2) * static_cast<unsigned>(batch);
+    return blocks(all, kProcessors) << log2;
+  };
   int shift = 2;
-  while (shift > 0 && (groups * blocks(antennas, 1 << shift) * static_cast<unsigned>(batch) < kProcessors ||
-                       2 * (each << shift) > kMostShared))
-    --shift;
+  while (shift > 0 && 2 * (each << shift) > kMostShared) --shift;
+  for (int less = shift - 1; less >= 0; --less)
+    if (most(less) < most(shift)) shift = less;
   const std::size_t tables = sizeof(Complex) * static_cast<std::size_t>(padded) +
                              sizeof(std::int32_t) * (static_cast<std::size_t>(devices) + 1);
   const bool copied = tables <= kFewBytes;

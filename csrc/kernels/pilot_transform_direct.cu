@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kBeams* kWarps)
     }
   }
   for (int i = 0; i < kDevices && k0 + i < devices; ++i)
-    for (int p = first; p < last; ++p) output.put(k0 + i, p, beam, sum[(i * chunk + p - first) * kBeams]);
+    for (int p = first; p < last; ++p) output.row(p, beam).put(k0 + i, sum[(i * chunk + p - first) * kBeams]);
 }
 
 }  // namespace

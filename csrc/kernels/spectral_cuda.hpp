@@ -57,17 +57,34 @@ struct SpectralOutput {
     return mine;
   }
 
-  // Takes coefficient p of device k and returns it with the device's part of S; coefficients of a group must come in
-  // rising order.
-  __device__ Complex put(int k, int p, int beam, Complex value) const {
-    const int at = slot ? slot[k] : -1;
-    if (at >= 0) value = value + s[(static_cast<std::int64_t>(at) * coefficients + p) * antennas + beam];
-    if (z) z[(static_cast<std::int64_t>(k) * coefficients + p) * antennas + beam] = value;
-    if (energy) {
-      float& e = energy[(static_cast<std::int64_t>(p / merge) * antennas + beam) * devices + k];
-      e = p % merge == 0 ? norm(value) : e + norm(value);
+  // Coefficient p of all devices at one beam.
+  struct Row {
+    const std::int32_t* slot;
+    const Complex* s;
+    Complex* z;
+    float* energy;
+    int stride;
+    bool first;  // of its group
+
+    // Takes that of device k and returns it with the device's part of S.
+    __device__ Complex put(int k, Complex value) const {
+      const int at = slot ? slot[k] : -1;
+      if (at >= 0) value = value + s[std::int64_t{1} * at * stride];
+      if (z) z[std::int64_t{1} * k * stride] = value;
+      if (energy) energy[k] = first ? norm(value) : energy[k] + norm(value);
+      return value;
     }
-    return value;
+  };
+
+  // Coefficients of a group must come in rising order.
+  __device__ Row row(int p, int beam) const {
+    const std::int64_t at = std::int64_t{1} * p * antennas + beam;
+    return {slot,
+            s + at,
+            z ? z + at : nullptr,
+            energy ? energy + (std::int64_t{1} * (p / merge) * antennas + beam) * devices : nullptr,
+            coefficients * antennas,
+            p % merge == 0};
   }
 };
 
