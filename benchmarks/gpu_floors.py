@@ -6,7 +6,7 @@ K-point transform as 5 K log2 K, a transcendental as 1. Floor: the larger of byt
 
 from __future__ import annotations
 
-from math import log2
+from math import ceil, log2
 
 # H200, by its data sheet: bytes/s, single-precision flop/s outside the tensor cores, bfloat16 flop/s on them.
 BANDWIDTH, RATE, TENSOR_RATE = 4.8e12, 67e12, 990e12
@@ -14,17 +14,27 @@ N, M, P = 48, 32, 12
 NETWORK = 32 * (64 * 37 + 4 * (64 * 7 + 2 * 64 * 128) + 25 * 64)  # multiply-adds of `cdl` a candidate
 WEIGHTS = 4 * (64 * 38 + 4 * (64 * 8 + 128 * 65 + 64 * 129) + 25 * 65)  # bytes
 PROCESSORS = 132
-# What a short kernel takes in a graph from the end of the one before: launch, first loads, last stores. Assumed.
-KERNEL_US = 2.5
-PER_ITERATION, ONCE = 8, 6  # kernels beside the network, in an iteration and once a detection
-# K, T, prior, iterations on the CPU (bench_detect.py), derived time of one pass of the network (bench_cuda_network.py),
-# candidates.
+# The estimate of a kernel's time, `body_us`: all of these are assumed.
+START_US = 1.0  # from the end of the kernel before to the first load, overlapping
+FIRST_US = 2.5  # of a kernel outside the loop, everything included
+CLOCK = 1830.0  # cycles a microsecond
+LATENCY, BARRIER = 280, 40  # cycles of a load from the second-level cache, and of a barrier
+L2, ISSUE = 64, 2.0  # bytes and instructions of a warp a cycle and multiprocessor; at best twice as many instructions
+# K, T, prior, iterations on the CPU and those of them that screen all devices, derived time of one pass of the network
+# (bench_cuda_network.py), its blocks on a multiprocessor, candidates.
 DETECTIONS = (
-    *((800, 20, "cdl", 8, 4.7, 47), (800, 20, "cdl-tiny", 8, 3.4, 47), (800, 20, "gaussian", 5, KERNEL_US, 47)),
-    *((3000, 40, "cdl", 10, 4.7, 164), (3000, 40, "cdl-tiny", 10, 3.4, 164)),
+    *(
+        (800, 20, "cdl", 7, 3, 4.7, 1, 45),
+        (800, 20, "cdl-tiny", 8, 3, 3.4, 2, 45),
+        (800, 20, "gaussian", 5, 2, 0, 1, 45),
+    ),
+    *((3000, 40, "cdl", 10, 4, 4.7, 1, 165), (3000, 40, "cdl-tiny", 10, 4, 3.4, 2, 165)),
+    (3000, 40, "gaussian", 4, 2, 0, 1, 165),
 )
+ONCE = 6  # kernels before and after the loop
+SCREENING = ("spectral", "activity_table", "activity")  # do nothing in the other iterations
 TENSOR_KERNEL = "beam_network_tensor"
-OTHER_CHOICES = ("beam_network", "gaussian")  # than the kernel of an iteration
+OTHER_CHOICES = ("beam_network",)  # than the kernel of an iteration
 PRODUCTS, POWERS, GAINS = 21, 10, 12  # of the mixture of `cdl` with unknown power
 
 
@@ -51,6 +61,52 @@ def kernels(k: int, t: int, a: int, identity: bool = False) -> dict[str, tuple[f
     }
 
 
+def bodies(k: int, t: int, a: int, identity: bool) -> dict[str, tuple[float, float, float, float]]:
+    """Of every kernel, on the busiest multiprocessor: loads that wait for one another, barriers, bytes, instructions.
+
+    Counted by hand from the loops of csrc/kernels for the mixture of 12 gains of a known power; instructions are those
+    of warps.
+    """
+    p, groups, products = (N, 4, 1) if identity else (P, P, GAINS)
+    chunks, passes = ceil(a / 64), 5 if k == 800 else 6
+    each = min(a, 64)
+    project = ceil(each / 32) * (6 if identity else 7 * P) * 16 + ceil(t / 2) * (6 * each + 25 * ceil(each / 16) + 40)
+    beams = ceil(p * M / PROCESSORS)  # one a block, or four where that leaves no multiprocessor idle
+    point = 12 + 14 * passes + 15
+    tested = ceil(k / 8 / PROCESSORS)
+    test = 6 * p + ceil(products / 4) * (9 * groups + 10) + 11 * products + 30
+    gathered = ceil(2 * a / PROCESSORS)
+    klt = 0 if identity else ceil(P / 16) * (7 * N + 30)
+    return {
+        "residual": (
+            5 + 3 * (chunks - 1),
+            2 * chunks + 1,
+            128 * (a * (1 if identity else P) + 3 * t),
+            chunks * project,
+        ),
+        "observe": (3, 6, 4 * N * M + 16384, 8 * 320),
+        "spectral": (5, 5 + 2 * passes, beams * (32 * n_t(t) + 5 * k), beams * (20 * n_t(t) + point * k) / 32),
+        "activity_table": (4, 2, 8 * p, 8 * ceil(groups * 4 * ceil(products / 4) / 256) * 60),
+        "activity": (3, 2, tested * M * 4 * (8 * p + products * groups), tested * 8 * test),
+        "select_candidates": (6, 14, 9 * k, 16 * (60 * ceil(k / 512) + 200)),
+        "gather": (6, 3, gathered * 128 * n_t(t), gathered * 8 * (n_t(t) / 16 * 8 + n_t(t) / 256 * 35 + klt)),
+        "update": (3, 4, 4 * a * M + 16384, 8 * 400),
+    }
+
+
+def body_us(loads: float, barriers: float, moved: float, instructions: float) -> float:
+    return (loads * LATENCY + barriers * BARRIER + max(moved / L2, instructions / ISSUE)) / CLOCK
+
+
+def detection_us(k: int, t: int, prior: str, iterations: int, screens: int, net_us: float, net: int, a: int) -> float:
+    """A detection by the sum of its kernels' estimates."""
+    times = {name: START_US + body_us(*body) for name, body in bodies(k, t, a, prior == "gaussian").items()}
+    each = sum(us for name, us in times.items() if name not in SCREENING) + len(SCREENING) * START_US
+    screening = sum(times[name] - START_US for name in SCREENING)
+    network = START_US + ceil(a / (net * PROCESSORS)) * net_us if net_us else 0.0
+    return iterations * (each + network) + screens * screening + ONCE * FIRST_US
+
+
 def n_t(t: int) -> int:
     return N * t
 
@@ -67,11 +123,15 @@ def main() -> None:
         print(f"| `{name}` | " + " | ".join(cells) + " | not yet |")
     totals = [sum(floor_us(*v) for name, v in at.items() if name not in OTHER_CHOICES) for at in (small, large)]
     print(f"| an iteration with `cdl` | | | {totals[0]:.3g} | | | {totals[1]:.3g} | not yet |")
-    print("\n| K | T | prior | iterations | estimate, ms | measured |\n|---|---|---|---|---|---|")
-    for k, t, prior, iterations, pass_us, candidates in DETECTIONS:
-        waves = -(-candidates // PROCESSORS)
-        us = iterations * (PER_ITERATION * KERNEL_US + waves * pass_us) + ONCE * KERNEL_US
-        print(f"| {k} | {t} | `{prior}` | {iterations} | {us / 1e3:.2f} | not yet |")
+    print("\n| kernel, K=800 | " + " | ".join(bodies(800, 20, 45, False)) + " |\n|" + "---|" * 9)
+    for prior in ("cdl", "gaussian"):
+        us = [START_US + body_us(*body) for body in bodies(800, 20, 45, prior == "gaussian").values()]
+        print(f"| `{prior}`, µs | " + " | ".join(f"{x:.1f}" for x in us) + " |")
+    print("\n| K | T | prior | iterations | of these screen | estimate, ms | measured |\n|" + "---|" * 7)
+    for detection in DETECTIONS:
+        k, t, prior, iterations, screens, *_ = detection
+        us = detection_us(*detection)
+        print(f"| {k} | {t} | `{prior}` | {iterations} | {screens} | {us / 1e3:.2f} | not yet |")
 
 
 if __name__ == "__main__":

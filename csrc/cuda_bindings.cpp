@@ -76,6 +76,7 @@ void bind_kernels(pybind11::module_& m) {
   m.def("cuda_set_input", by_address(&set_input));
   m.def("cuda_beamspace", by_address(&beamspace));
   m.def("cuda_begin", by_address(&begin));
+  m.def("cuda_choose", by_address(&choose));
   m.def("cuda_decide", by_address(&decide));
   m.def("cuda_finish", by_address(&finish));
 
@@ -93,6 +94,7 @@ void bind_kernels(pybind11::module_& m) {
              const auto [stream, handle] = g.open_loop();
              return std::pair(address(stream), handle);
            })
+      .def("add_if", [](Graph& g, std::uintptr_t child) { return g.add_if(reinterpret_cast<void*>(child)); })
       .def("close_loop", &Graph::close_loop)
       .def("end", &Graph::end)
       .def("launch", [](const Graph& g, std::uintptr_t stream) { g.launch(reinterpret_cast<void*>(stream)); });

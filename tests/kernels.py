@@ -63,8 +63,16 @@ class EmulatedMachine(_cuda.Machine):
     def synchronize(self):
         pass
 
+    def child(self, enqueue, pool=None):
+        return EmulatedChild(), self.native.graph_of(enqueue)
+
     def capture(self, enqueue):
         return enqueue
+
+
+class EmulatedChild:
+    def pool(self):
+        return None
 
 
 def machine(backend):

@@ -7,7 +7,7 @@ from kernels import EmulatedMachine, error
 from problems import SIZES, WienerPrior, problem
 
 import jadce_fast as jf
-from jadce_fast import _cuda, _cuda_plan, _cuda_transform
+from jadce_fast import _cuda, _cuda_denoisers, _cuda_plan, _cuda_transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -160,6 +160,36 @@ def test_a_driver_that_refuses_overlapping_kernels(gpu_device, monkeypatch):
         rx.detect(p.y, p.noise_var),
         jf.Receiver(p.pilots, 16, "gaussian", p.activity_rate, 1.0).detect(p.y, p.noise_var),
     )
+
+
+def test_torch_networks_run_where_there_are_candidates(gpu_device, monkeypatch):
+    """And in iterations that have work to do; where torch's graphs cannot be parts of another, always."""
+    monkeypatch.setattr("jadce_fast._cuda_denoisers._CHUNK", 4)
+    p, runs = problem(**SIZES["odd"], seed=6), []
+    arguments = dict(activity_rate=p.activity_rate, power=1.0, max_iterations=6, capacity=18)
+    expected = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), **arguments).detect(p.y, p.noise_var)
+    real = _cuda_denoisers.Script._run
+    monkeypatch.setattr(
+        _cuda_denoisers.Script, "_run", lambda self, d, first: (runs.append(first), real(self, d, first))[1]
+    )
+    rx = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), device="cuda", **arguments)
+    planning = len(runs)
+    same(rx.detect(p.y, p.noise_var), expected)
+    if gpu_device.type == "cpu":  # on a GPU torch is not asked again
+        used = [-(-h["candidates"] // 4) for h in expected.history]
+        assert runs[planning:] == [4 * i for count in used for i in range(count)]
+
+    # Places of several blocks share a run of the network.
+    both = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), device="cuda", batch=2, **arguments)
+    for found in both.detect(np.stack([p.y, p.y]), p.noise_var):
+        same(found, expected)
+
+    def refuses(self, enqueue, pool=None):
+        raise RuntimeError("not supported")
+
+    monkeypatch.setattr(type(rx._gpu.detector.machine), "child", refuses)
+    rx = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), device="cuda", **arguments)
+    same(rx.detect(p.y, p.noise_var), expected)
 
 
 def test_the_same_bits_on_every_run(backend, gpu_device):

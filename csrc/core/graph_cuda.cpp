@@ -41,31 +41,44 @@ void* Graph::begin() {
   return stream_;
 }
 
-std::pair<void*, std::uint64_t> Graph::open_loop() {
+Graph::Added Graph::add_conditional(cudaStream_t stream, cudaGraphConditionalNodeType type, unsigned initial) {
   cudaStreamCaptureStatus status{};
   cudaGraph_t graph = nullptr;
   const cudaGraphNode_t* before = nullptr;
   const cudaGraphEdgeData* edges = nullptr;
   std::size_t count = 0;
-  check(cudaStreamGetCaptureInfo(stream_, &status, nullptr, &graph, &before, &edges, &count),
+  check(cudaStreamGetCaptureInfo(stream, &status, nullptr, &graph, &before, &edges, &count),
         "cudaStreamGetCaptureInfo");
   cudaGraphConditionalHandle handle = 0;
-  check(cudaGraphConditionalHandleCreate(&handle, graph, 1, cudaGraphCondAssignDefault),
+  check(cudaGraphConditionalHandleCreate(&handle, graph, initial, cudaGraphCondAssignDefault),
         "cudaGraphConditionalHandleCreate");
   cudaGraphNodeParams parameters{};
   parameters.type = cudaGraphNodeTypeConditional;
   parameters.conditional.handle = handle;
-  parameters.conditional.type = cudaGraphCondTypeWhile;
+  parameters.conditional.type = type;
   parameters.conditional.size = 1;
   cudaGraphNode_t node = nullptr;
   check(cudaGraphAddNode(&node, graph, before, edges, count, &parameters), "cudaGraphAddNode");
-  check(cudaStreamUpdateCaptureDependencies(stream_, &node, nullptr, 1, cudaStreamSetCaptureDependencies),
+  check(cudaStreamUpdateCaptureDependencies(stream, &node, nullptr, 1, cudaStreamSetCaptureDependencies),
         "cudaStreamUpdateCaptureDependencies");
-  check(cudaStreamBeginCaptureToGraph(body_, parameters.conditional.phGraph_out[0], nullptr, nullptr, 0,
-                                      cudaStreamCaptureModeThreadLocal),
+  return {handle, parameters.conditional.phGraph_out[0]};
+}
+
+std::pair<void*, std::uint64_t> Graph::open_loop() {
+  const auto [handle, body] = add_conditional(stream_, cudaGraphCondTypeWhile, 1);
+  check(cudaStreamBeginCaptureToGraph(body_, body, nullptr, nullptr, 0, cudaStreamCaptureModeThreadLocal),
         "cudaStreamBeginCaptureToGraph");
   overlap_from_next();
   return {body_, handle};
+}
+
+std::uint64_t Graph::add_if(void* child) {
+  const auto [handle, body] = add_conditional(body_, cudaGraphCondTypeIf, 0);
+  cudaGraphNode_t node = nullptr;
+  check(cudaGraphAddChildGraphNode(&node, body, nullptr, 0, static_cast<cudaGraph_t>(child)),
+        "cudaGraphAddChildGraphNode");
+  overlap_from_next();
+  return handle;
 }
 
 void Graph::close_loop() {

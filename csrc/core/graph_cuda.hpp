@@ -25,6 +25,9 @@ class Graph {
   // What is launched on the stream from here to close_loop() is repeated until a kernel in it calls end_loop() with
   // this handle. One loop a graph.
   std::pair<void*, std::uint64_t> open_loop();
+  // Between open_loop() and close_loop(): adds a copy of `child`, a cudaGraph_t, that is done in those turns of the
+  // loop in which a kernel before it has given set_condition() the handle that is returned and not zero.
+  std::uint64_t add_if(void* child);
   void close_loop();
   void end();
 
@@ -32,6 +35,12 @@ class Graph {
   void launch(void* stream) const;
 
  private:
+  struct Added {
+    cudaGraphConditionalHandle handle;
+    cudaGraph_t body;
+  };
+  // A conditional node after all that `stream` has recorded.
+  static Added add_conditional(cudaStream_t stream, cudaGraphConditionalNodeType type, unsigned initial);
   void overlap_from_next() const;
 
   bool overlapping_ = false;
@@ -43,6 +52,7 @@ class Graph {
 #if defined(__CUDACC__) || defined(JADCE_EMULATED)
 // Of all blocks and threads of a kernel one may call this.
 inline __device__ void end_loop(std::uint64_t handle) { cudaGraphSetConditional(handle, 0); }
+inline __device__ void set_condition(std::uint64_t handle, bool value) { cudaGraphSetConditional(handle, value); }
 #endif
 
 }  // namespace jadce::cuda

@@ -2,12 +2,22 @@
 #include "cuda_bindings.hpp"
 #include "emulator/checks.hpp"
 #include "emulator/fibers.hpp"
+#include "emulator/graph.hpp"
 
 PYBIND11_MODULE(_emulated, m) {
   using namespace jadce;
   m.doc() = "CUDA kernels of jadce-fast, emulated";
   cuda::bind_kernels(m);
   m.def("set_reversed", &emulator::set_reversed, "Runs threads in falling order");
+  m.def(
+      "graph_of",
+      [](pybind11::function call) {
+        return reinterpret_cast<std::uintptr_t>(emulator::graph_of([call = std::move(call)] {
+          call();
+          return true;
+        }));
+      },
+      "A graph that calls a Python function");
   m.def("check_tree_sum", cuda::by_address(&cuda::check_tree_sum));
   m.def("check_warp_operations", cuda::by_address(&cuda::check_warp_operations));
   m.def("check_count_values", cuda::by_address(&cuda::check_count_values));

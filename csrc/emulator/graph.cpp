@@ -20,6 +20,10 @@ struct EmulatedGraph {
   std::vector<std::unique_ptr<EmulatedGraph>> bodies;
   std::vector<cudaGraph_t> body_addresses;
 
+  void reset() {
+    for (Conditional& c : conditionals) c.value = c.initial;
+    for (const auto& body : bodies) body->reset();
+  }
   bool run() const {
     for (const auto& step : work)
       if (!step()) return false;
@@ -38,6 +42,12 @@ bool submit(void* stream, std::function<bool()> work) {
   if (s == nullptr || s->captured == nullptr) return work();
   s->captured->work.push_back(std::move(work));
   return true;
+}
+
+void* graph_of(std::function<bool()> work) {
+  auto* const graph = new EmulatedGraph;
+  graph->work.push_back(std::move(work));
+  return graph;
 }
 
 }  // namespace jadce::emulator
@@ -103,12 +113,20 @@ cudaError_t cudaGraphAddNode(cudaGraphNode_t*, cudaGraph_t graph, const cudaGrap
   graph->body_addresses = {body};
   parameters->conditional.phGraph_out = graph->body_addresses.data();
   const auto* const condition = reinterpret_cast<const Conditional*>(parameters->conditional.handle);
-  graph->work.push_back([body, condition] {
-    int rounds = 0;
-    while (condition->value != 0)
-      if (!body->run() || ++rounds > kMostRounds) return false;
+  const bool once = parameters->conditional.type == cudaGraphCondTypeIf;
+  graph->work.push_back([body, condition, once] {
+    for (int rounds = 0; condition->value != 0; ++rounds) {
+      if (!body->run() || rounds > kMostRounds) return false;
+      if (once) return true;
+    }
     return true;
   });
+  return cudaSuccess;
+}
+
+cudaError_t cudaGraphAddChildGraphNode(cudaGraphNode_t*, cudaGraph_t graph, const cudaGraphNode_t*, std::size_t,
+                                       cudaGraph_t child) {
+  graph->work.push_back([child] { return child->run(); });
   return cudaSuccess;
 }
 
@@ -118,7 +136,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t) {
-  for (Conditional& c : exec->conditionals) c.value = c.initial;
+  exec->reset();
   return exec->run() ? cudaSuccess : cudaErrorLaunchFailure;
 }
 

@@ -8,6 +8,9 @@ namespace jadce::emulator {
 // Runs `work` now, or records it if `stream` captures; null is the default stream. Whether that went well.
 bool submit(void* stream, std::function<bool()> work);
 
+// A cudaGraph_t of one step, for ever.
+void* graph_of(std::function<bool()> work);
+
 }  // namespace jadce::emulator
 
 struct EmulatedStream;
@@ -22,7 +25,7 @@ enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureSta
 enum cudaStreamCaptureMode { cudaStreamCaptureModeThreadLocal };
 enum cudaStreamUpdateCaptureDependenciesFlags { cudaStreamSetCaptureDependencies };
 enum cudaGraphNodeType { cudaGraphNodeTypeConditional };
-enum cudaGraphConditionalNodeType { cudaGraphCondTypeWhile };
+enum cudaGraphConditionalNodeType { cudaGraphCondTypeIf, cudaGraphCondTypeWhile };
 inline constexpr unsigned cudaStreamNonBlocking = 1, cudaGraphCondAssignDefault = 1;
 
 struct cudaGraphNodeParams {

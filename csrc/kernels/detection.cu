@@ -1,4 +1,5 @@
 #include "core/block_cuda.hpp"
+#include "core/graph_cuda.hpp"
 #include "kernels/batch_cuda.hpp"
 #include "kernels/complex_cuda.hpp"
 #include "kernels/detection_cuda.hpp"
@@ -139,6 +140,17 @@ __global__ void __launch_bounds__(kThreads)
   if (thread() == 0) c.decided = count;
 }
 
+__global__ void __launch_bounds__(kThreads) choose_kernel(const Control* controls, const std::uint64_t* conditions,
+                                                          int count, int chunk, int capacity, int batch) {
+  after_previous();
+  const int i = block() * kThreads + thread();
+  if (i >= count) return;
+  bool used = false;
+  for (int b = i * chunk / capacity; b < batch && b * capacity < (i + 1) * chunk; ++b)
+    used = used || (controls[b].run && i * chunk < b * capacity + controls[b].candidates);
+  set_condition(conditions[i], used);
+}
+
 struct Finish {
   int capacity, devices, subcarriers, symbols, antennas, coefficients;
 };
@@ -223,6 +235,12 @@ void begin(const Input* input, const double* power, float known, float expected,
          kThreads, sizeof(double) * kThreads, stream, input, power,
          Begin{known, expected, devices, subcarriers, symbols, antennas, coefficients, slots}, control, slot, support,
          complex(s), complex(big), quiet, activity, remaining);
+}
+
+void choose(const Control* control, const std::uint64_t* conditions, int count, int chunk, int capacity, int batch,
+            void* stream) {
+  launch("choose", choose_kernel, blocks(count, kThreads), kThreads, 0, stream, control, conditions, count, chunk,
+         capacity, batch);
 }
 
 void decide(Control* control, const std::int32_t* kept_device, const float* kept_posterior, int capacity, int batch,

@@ -29,6 +29,11 @@ void begin(const Input* input, const double* power, float known, float expected,
            std::int32_t* support, float* s, float* big, unsigned char* quiet, float* activity, std::int32_t* remaining,
            void* stream);
 
+// Which parts of the candidates' places [batch * capacity] are in use in this iteration: sets conditions [count],
+// handles of core/graph_cuda.hpp, of `chunk` places each.
+void choose(const Control* control, const std::uint64_t* conditions, int count, int chunk, int capacity, int batch,
+            void* stream);
+
 // Which of the kept candidates are active: device [capacity], -1 for those that are not, and index [capacity], the
 // candidates that are, in order.
 void decide(Control* control, const std::int32_t* kept_device, const float* kept_posterior, int capacity, int batch,

@@ -50,6 +50,18 @@ class Machine:
 
         torch.cuda.synchronize(self.device)
 
+    def child(self, enqueue: Callable[[], None], pool: Any = None) -> tuple[Any, int]:
+        """What `enqueue` launches as a graph that is part of another: what keeps it alive, and its address.
+
+        Graphs that never run at the same time may share the memory of `pool`, another one's `pool()`.
+        """
+        import torch
+
+        graph = torch.cuda.CUDAGraph(keep_graph=True)
+        with torch.cuda.graph(graph, pool=pool):
+            enqueue()
+        return graph, int(graph.raw_cuda_graph())
+
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         """A graph of what `enqueue` launches, torch's operators included; the result launches it."""
         import torch

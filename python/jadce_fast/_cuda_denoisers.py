@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import functools
+from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -77,7 +79,7 @@ class Beams:
 class Script:
     """A torch network by TorchScript, ``forward(z (A, 2 P, M), v (A, M)) -> (mean (A, 2 P, M), var (A, M))``.
 
-    It runs for all places of the candidates, used or not: torch cannot know how many are used.
+    It runs for places of candidates, used or not, `chunk` at a time: torch cannot know how many are used.
     """
 
     on_torch = True
@@ -85,24 +87,30 @@ class Script:
 
     def __init__(self, machine: Machine, network: torch.nn.Module) -> None:
         self._compiled = compile_network(copy.deepcopy(network).eval().requires_grad_(False).to(machine.device))
+        self.chunk = _CHUNK
         self._warm = False
 
     def enqueue(self, detector: Any, count: int, go: int, stream: int) -> None:
         """See `Denoiser`; runs on torch's current stream, which must be `stream`."""
         for _ in range(1 if self._warm else _TRIALS):
-            self._run(detector)
+            for part in self.parts(detector):
+                part()
         self._warm = True
 
-    def _run(self, detector: Any) -> None:
+    def parts(self, detector: Any) -> list[Callable[[], None]]:
+        """What enqueues the network for `chunk` places each."""
+        places = detector.noise.shape[0] * detector.noise.shape[1]
+        return [functools.partial(self._run, detector, first) for first in range(0, places, self.chunk)]
+
+    def _run(self, detector: Any, first: int) -> None:
         m, p = detector.sizes[3:]
-        z, mean = (torch.view_as_real(x).view(-1, p, m, 2) for x in (detector.z, detector.mean))
-        noise, var = detector.noise.view(-1, m), detector.var.view(-1, m)
+        some = slice(first, first + self.chunk)
+        z, mean = (torch.view_as_real(x).view(-1, p, m, 2)[some] for x in (detector.z, detector.mean))
+        noise, var = detector.noise.view(-1, m)[some], detector.var.view(-1, m)[some]
         with torch.inference_mode(), single_precision():
-            for i in range(0, len(z), _CHUNK):
-                some = slice(i, i + _CHUNK)
-                found, error = self._compiled(z[some].permute(0, 3, 1, 2).reshape(-1, 2 * p, m), noise[some])
-                mean[some].copy_(found.view(-1, 2, p, m).permute(0, 2, 3, 1))
-                var[some].copy_(error)
+            found, error = self._compiled(z.permute(0, 3, 1, 2).reshape(-1, 2 * p, m), noise)
+            mean.copy_(found.view(-1, 2, p, m).permute(0, 2, 3, 1))
+            var.copy_(error)
 
 
 def denoiser(machine: Machine, prior: Any, antennas: int, network: Network) -> Denoiser:

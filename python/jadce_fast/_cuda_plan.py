@@ -7,6 +7,7 @@ What the host does in a CPU detection (receiver.py) is done by the kernels here,
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -161,34 +162,56 @@ class Detector:
         self._end(machine.stream())
         machine.synchronize()
 
-        if self._denoiser.on_torch:  # its kernels are launched by torch, which loops only on the host
+        for overlapping in (True, False):  # a driver may not overlap kernels inside a loop
+            try:
+                graph = self._graph(overlapping)
+            except RuntimeError:
+                if not overlapping and not self._denoiser.on_torch:
+                    raise
+            else:
+                return functools.partial(_launch, machine, graph)
 
-            def unrolled() -> None:
-                self._begin(machine.stream())
-                for _ in range(rules.max_iterations):
-                    self._iterate(machine.stream(), machine.native.no_loop)
-                self._end(machine.stream())
+        def unrolled() -> None:  # where what torch records cannot be part of another graph
+            self._begin(machine.stream())
+            for _ in range(rules.max_iterations):
+                self._iterate(machine.stream(), machine.native.no_loop)
+            self._end(machine.stream())
 
-            return machine.capture(unrolled)
-
-        try:
-            graph = self._graph(True)
-        except RuntimeError:  # a driver that does not overlap kernels inside a loop
-            graph = self._graph(False)
-        return lambda: graph.launch(machine.stream())
+        return machine.capture(unrolled)
 
     def _graph(self, overlapping: bool) -> Any:
+        parts = self._recorded_parts() if self._denoiser.on_torch else []
+        conditions = self._held["conditions"] = torch.empty(
+            self.rounds * len(parts), dtype=torch.int64, device=self.machine.device
+        )
+        handles: list[int] = []
         graph = self.machine.native.Graph(overlapping)
         stream = graph.begin()
         self._begin(stream)
-        stream_of_loop, loop = graph.open_loop()
+        loop_stream, loop = graph.open_loop()
+
+        def denoise() -> None:
+            self.machine.native.cuda_choose(
+                *(self.address("control"), conditions.data_ptr() + 8 * len(handles), len(parts)),
+                *(self._denoiser.chunk, self.capacity, self.batch, loop_stream),
+            )
+            handles.extend(graph.add_if(address) for _, address in parts)
+
         for _ in range(self.rounds):
-            self._iterate(stream_of_loop, loop)
+            self._iterate(loop_stream, loop, denoise if parts else None)
         graph.close_loop()
         self._end(stream)
         graph.end()
-        self.overlapping = overlapping
+        conditions.copy_(torch.from_numpy(np.array(handles, np.uint64).view(np.int64)))
+        self.overlapping, self._parts = overlapping, parts
         return graph
+
+    def _recorded_parts(self) -> list[tuple[Any, int]]:
+        """The network's graphs, which run one after another."""
+        parts: list[tuple[Any, int]] = []
+        for part in self._denoiser.parts(self):
+            parts.append(self.machine.child(part, parts[0][0].pool() if parts else None))
+        return parts
 
     # Kernels in order
 
@@ -222,7 +245,7 @@ class Detector:
             stream,
         )
 
-    def _iterate(self, stream: int, loop: int) -> None:
+    def _iterate(self, stream: int, loop: int, denoise: Callable[[], None] | None = None) -> None:
         native, at, word, rules, b = self.machine.native, self.address, self._word, self.rules, self.batch
         k, n, t, m, p = self.sizes
         rows, together = -(-p // self._written), self._merge // self._written
@@ -266,7 +289,10 @@ class Detector:
             *(at("mean", "var") if self._denoiser.closed_form else (0, 0)),
             stream,
         )
-        self._denoiser.enqueue(self, word("candidates"), run, stream)
+        if denoise:
+            denoise()
+        else:
+            self._denoiser.enqueue(self, word("candidates"), run, stream)
         native.cuda_update(
             *at("control", "chosen", "device_power", "mean", "var", "v_b", "device", "posterior", "seen", "place"),
             *(rules.caution, int(rules.predicted), int(rules.screening), self.capacity, self.slots, k, n * t, m, p),
@@ -290,3 +316,7 @@ class Detector:
             *at("active", "channels", "channel_var", "activity"),
             stream,
         )
+
+
+def _launch(machine: Machine, graph: Any) -> None:
+    graph.launch(machine.stream())
