@@ -30,9 +30,11 @@ DETECTIONS = (
     ),
     *((3000, 40, "cdl", 10, 4, 4.7, 1, 165), (3000, 40, "cdl-tiny", 10, 4, 3.4, 2, 165)),
     (3000, 40, "gaussian", 4, 2, 0, 1, 165),
+    *((800, 20, "cdl", 5, 3, 4.7, 1, 45), (800, 20, "gaussian", 3, 2, 0, 1, 45)),  # by max_iterations
 )
 ONCE = 6  # kernels before and after the loop
-SCREENING = ("spectral", "activity_table", "activity")  # do nothing in the other iterations
+# Kernels that do nothing in the other iterations, and the last one, which does less.
+SCREENING = ("spectral", "activity_table", "activity", "select_candidates")
 TENSOR_KERNEL = "beam_network_tensor"
 OTHER_CHOICES = ("beam_network",)  # than the kernel of an iteration
 PRODUCTS, POWERS, GAINS = 21, 10, 12  # of the mixture of `cdl` with unknown power
@@ -88,7 +90,8 @@ def bodies(k: int, t: int, a: int, identity: bool) -> dict[str, tuple[float, flo
         "spectral": (5, 5 + 2 * passes, beams * (32 * n_t(t) + 5 * k), beams * (20 * n_t(t) + point * k) / 32),
         "activity_table": (4, 2, 8 * p, 8 * ceil(groups * 4 * ceil(products / 4) / 256) * 60),
         "activity": (3, 2, tested * M * 4 * (8 * p + products * groups), tested * 8 * test),
-        "select_candidates": (6, 14, 9 * k, 16 * (60 * ceil(k / 512) + 200)),
+        "select_candidates": (6, 14, 9 * k, 16 * (60 * ceil(k / 512) + 200)),  # where all are screened, else:
+        "assignment": (4, 6, 0, 16 * 100),
         "gather": (6, 3, gathered * 128 * n_t(t), gathered * 8 * (n_t(t) / 16 * 8 + n_t(t) / 256 * 35 + klt)),
         "update": (3, 4, 4 * a * M + 16384, 8 * 400),
     }
@@ -101,8 +104,8 @@ def body_us(loads: float, barriers: float, moved: float, instructions: float) ->
 def detection_us(k: int, t: int, prior: str, iterations: int, screens: int, net_us: float, net: int, a: int) -> float:
     """A detection by the sum of its kernels' estimates."""
     times = {name: START_US + body_us(*body) for name, body in bodies(k, t, a, prior == "gaussian").items()}
-    each = sum(us for name, us in times.items() if name not in SCREENING) + len(SCREENING) * START_US
-    screening = sum(times[name] - START_US for name in SCREENING)
+    each = sum(us for name, us in times.items() if name not in SCREENING) + len(SCREENING[:-1]) * START_US
+    screening = sum(times[name] - START_US for name in SCREENING[:-1]) + times[SCREENING[-1]] - times["assignment"]
     network = START_US + ceil(a / (net * PROCESSORS)) * net_us if net_us else 0.0
     return iterations * (each + network) + screens * screening + ONCE * FIRST_US
 
@@ -123,7 +126,7 @@ def main() -> None:
         print(f"| `{name}` | " + " | ".join(cells) + " | not yet |")
     totals = [sum(floor_us(*v) for name, v in at.items() if name not in OTHER_CHOICES) for at in (small, large)]
     print(f"| an iteration with `cdl` | | | {totals[0]:.3g} | | | {totals[1]:.3g} | not yet |")
-    print("\n| kernel, K=800 | " + " | ".join(bodies(800, 20, 45, False)) + " |\n|" + "---|" * 9)
+    print("\n| kernel, K=800 | " + " | ".join(bodies(800, 20, 45, False)) + " |\n|" + "---|" * 10)
     for prior in ("cdl", "gaussian"):
         us = [START_US + body_us(*body) for body in bodies(800, 20, 45, prior == "gaussian").values()]
         print(f"| `{prior}`, µs | " + " | ".join(f"{x:.1f}" for x in us) + " |")
