@@ -8,6 +8,7 @@ from problems import SIZES, WienerPrior, problem
 
 import jadce_fast as jf
 from jadce_fast import _cuda, _cuda_denoisers, _cuda_plan, _cuda_transform
+from jadce_fast.simulation.drop import Scenario, draw_drop
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -101,6 +102,21 @@ def test_other_ways_to_the_statistics(gpu_device, monkeypatch, devices):
     rx = jf.Receiver(p.pilots, 16, device="cuda", **arguments)
     assert rx._gpu.detector.transform.method == ("large" if devices == 105 else "direct")
     same(rx.detect(p.y, p.noise_var), expected)
+
+
+@pytest.mark.parametrize(
+    ("devices", "symbols", "prior", "network", "tolerance"),
+    [(800, 20, "cdl", "bf16", 5e-3), (797, 80, "gaussian", "auto", 1e-4)],
+)
+def test_full_size(gpu_device, devices, symbols, prior, network, tolerance):
+    """Sizes of a real cell: thousands of blocks, a chirp transform, more measurements than devices."""
+    drop = draw_drop(Scenario(devices=devices, symbols=symbols))
+    arguments = dict(prior=prior, activity_rate=0.05, power=1.0)
+    expected = jf.Receiver(drop.pilots, 32, **arguments).detect(drop.y, drop.noise_var)
+    found = jf.Receiver(drop.pilots, 32, device="cuda", network=network, **arguments).detect(drop.y, drop.noise_var)
+    assert np.array_equal(found.active, expected.active)
+    assert found.iterations == expected.iterations
+    assert error(found.channels, expected.channels) <= tolerance
 
 
 def blocks_of(count, **arguments):
