@@ -86,6 +86,7 @@ void bind_kernels(pybind11::module_& m) {
   m.attr("control_words") = kControlWords;
   m.attr("no_loop") = kNoLoop;
   const auto address = [](void* stream) { return reinterpret_cast<std::uintptr_t>(stream); };
+  m.def("check_child", [](std::uintptr_t child) { check_child(reinterpret_cast<void*>(child)); });
   pybind11::class_<Graph>(m, "Graph", pybind11::module_local())
       .def(pybind11::init<bool>())
       .def("begin", [address](Graph& g) { return address(g.begin()); })

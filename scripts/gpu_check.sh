@@ -16,20 +16,21 @@ rm -f "$JADCE_BENCH_JSON"
 failed=()
 
 part() { # name, seconds, command
-  local name=$1 limit=$2 start=$SECONDS status=0
+  local name=$1 limit=$2 start=$SECONDS status=0 left=$((510 - SECONDS))
   shift 2
+  [ "$limit" -le "$left" ] || limit=$((left > 1 ? left : 1))
   echo "== $name"
-  timeout -s INT -k 10 "$limit" "$@" || status=$?  # pytest, interrupted, still tells what failed
+  timeout -s INT -k 3 "$limit" "$@" || status=$?  # pytest, interrupted, still tells what failed
   [ "$status" -eq 0 ] || failed+=("$name ($status)")
   echo "== $name: status $status, $((SECONDS - start)) s"
 }
 
-summary() { "$PYTHON" scripts/gpu_summary.py "$JADCE_BENCH_JSON" "${failed[@]}"; }
+summary() { timeout 20 "$PYTHON" scripts/gpu_summary.py "$JADCE_BENCH_JSON" "${failed[@]}"; }
 
 checkers() { # selection, suffix of logs, seconds; at the same time: memory, races and barriers, of our kernels only
   local tool pids=() status=0
   for tool in memcheck racecheck synccheck; do
-    timeout -s INT -k 5 "$3" compute-sanitizer --tool "$tool" --error-exitcode 1 --report-api-errors no \
+    timeout -s INT -k 3 "$3" compute-sanitizer --tool "$tool" --error-exitcode 1 --report-api-errors no \
       --kernel-name kernel_substring=jadce "$PYTHON" -m pytest -q --tb=short -p no:cacheprovider tests/test_cuda*.py \
       -k "$1" > "$OUT/$tool$2.log" 2>&1 &
     pids+=($!)

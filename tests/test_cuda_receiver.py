@@ -158,6 +158,20 @@ def test_graphs_recorded_in_other_ways(gpu_device, overlapping, rounds):
         assert np.array_equal(a.activity, b.activity)
 
 
+@pytest.mark.parametrize("opened", ["begin", "open_loop"])
+def test_a_recording_that_is_given_up(gpu_device, backend, opened):
+    """Leaves nothing behind that the next one would meet."""
+    graph = backend.native.Graph(True)
+    graph.begin()
+    if opened == "open_loop":
+        graph.open_loop()
+    del graph
+    p = problem(**SIZES["odd"], seed=1)
+    arguments = dict(prior="gaussian", activity_rate=p.activity_rate, power=1.0)
+    rx = jf.Receiver(p.pilots, 16, device="cuda", **arguments)
+    same(rx.detect(p.y, p.noise_var), jf.Receiver(p.pilots, 16, **arguments).detect(p.y, p.noise_var))
+
+
 def test_a_driver_that_refuses_overlapping_kernels(gpu_device, monkeypatch):
     refused = []
 

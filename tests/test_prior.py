@@ -369,3 +369,12 @@ def test_shipped(name):
         # Between draws of 96 and 256 channels the mean error differs by some 0.1 dB (1 sigma).
         assert nmse == pytest.approx(promised["nmse"][i], abs=0.5)
     assert evaluate.SNR_DB[1:] == (0, 10, 20, 30)
+
+
+def test_single_precision_leaves_torch_as_it_was():
+    from jadce_fast.torchscript import single_precision
+
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
+    with single_precision():
+        assert torch.backends.cudnn.deterministic
+    assert (torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic) == before

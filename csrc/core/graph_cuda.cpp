@@ -15,6 +15,15 @@ void check(cudaError_t error, const char* what) {
 
 }  // namespace
 
+void check_child(void* child) {
+  cudaGraph_t graph = nullptr;
+  check(cudaGraphCreate(&graph, 0), "cudaGraphCreate");
+  cudaGraphNode_t node = nullptr;
+  const cudaError_t error = cudaGraphAddChildGraphNode(&node, graph, nullptr, 0, static_cast<cudaGraph_t>(child));
+  cudaGraphDestroy(graph);
+  check(error, "cudaGraphAddChildGraphNode");
+}
+
 Graph::Graph(bool overlapping) {
   int device = 0, major = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
@@ -25,7 +34,11 @@ Graph::Graph(bool overlapping) {
 }
 
 Graph::~Graph() {
-  overlap = Overlap::kNever;  // also where recording was given up
+  overlap = Overlap::kNever;
+  // Where recording was given up its streams still record: first the inner one, whose graph the outer one owns.
+  cudaGraph_t body = nullptr;
+  if (inside_) cudaStreamEndCapture(body_, &body);
+  if (recording_) cudaStreamEndCapture(stream_, &graph_);
   if (exec_) cudaGraphExecDestroy(exec_);
   if (graph_) cudaGraphDestroy(graph_);
   if (body_) cudaStreamDestroy(body_);
@@ -37,6 +50,7 @@ void Graph::overlap_from_next() const { overlap = overlapping_ ? Overlap::kFromN
 void* Graph::begin() {
   // Other threads may go on using the device meanwhile.
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  recording_ = true;
   overlap_from_next();
   return stream_;
 }
@@ -68,6 +82,7 @@ std::pair<void*, std::uint64_t> Graph::open_loop() {
   const auto [handle, body] = add_conditional(stream_, cudaGraphCondTypeWhile, 1);
   check(cudaStreamBeginCaptureToGraph(body_, body, nullptr, nullptr, 0, cudaStreamCaptureModeThreadLocal),
         "cudaStreamBeginCaptureToGraph");
+  inside_ = true;
   overlap_from_next();
   return {body_, handle};
 }
@@ -82,12 +97,14 @@ std::uint64_t Graph::add_if(void* child) {
 }
 
 void Graph::close_loop() {
+  inside_ = false;
   cudaGraph_t body = nullptr;
   check(cudaStreamEndCapture(body_, &body), "cudaStreamEndCapture");
   overlap_from_next();
 }
 
 void Graph::end() {
+  recording_ = false;
   overlap = Overlap::kNever;
   check(cudaStreamEndCapture(stream_, &graph_), "cudaStreamEndCapture");
   check(cudaGraphInstantiate(&exec_, graph_, 0), "cudaGraphInstantiate");

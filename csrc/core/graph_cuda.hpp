@@ -8,6 +8,9 @@
 
 namespace jadce::cuda {
 
+// Throws std::runtime_error if a graph, a cudaGraph_t, cannot be part of another.
+void check_child(void* child);
+
 // Stands for the handle of a loop where there is none.
 inline constexpr std::uint64_t kNoLoop = ~std::uint64_t{0};
 
@@ -43,7 +46,7 @@ class Graph {
   static Added add_conditional(cudaStream_t stream, cudaGraphConditionalNodeType type, unsigned initial);
   void overlap_from_next() const;
 
-  bool overlapping_ = false;
+  bool overlapping_ = false, recording_ = false, inside_ = false;  // inside_: the loop
   cudaStream_t stream_ = nullptr, body_ = nullptr;
   cudaGraph_t graph_ = nullptr;
   cudaGraphExec_t exec_ = nullptr;

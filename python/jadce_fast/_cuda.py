@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,19 +60,33 @@ class Machine:
         import torch
 
         graph = torch.cuda.CUDAGraph(keep_graph=True)
-        with torch.cuda.graph(graph, pool=pool):
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
             enqueue()
-        return graph, int(graph.raw_cuda_graph())
+        address = int(graph.raw_cuda_graph())
+        self.native.check_child(address)
+        return graph, address
 
     def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
         """A graph of what `enqueue` launches, torch's operators included; the result launches it."""
         import torch
 
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             enqueue()
         replay: Callable[[], None] = graph.replay
         return replay
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Where a graph is recorded: what the garbage collector finalises may call what is not allowed meanwhile."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def machine(device: Any) -> Machine:

@@ -84,7 +84,7 @@ def activity_llr(plan: _core.ActivityPlan, energy: Any, null: Any) -> Any:
         raise ValueError(f"null: expected positive variances, found {float(level.min()):g}")
     k, _, m = e.shape
     if k == 0:
-        return _cuda_arrays.like(torch.empty(0, device=e.device), energy)
+        return _cuda_arrays.like(torch.empty(0, dtype=torch.float32, device=e.device), energy)
     e = e.permute(1, 2, 0).contiguous()
     if e.device not in plan.on_device:
         plan.on_device[e.device] = {name: torch.from_numpy(a).to(e.device) for name, a in plan.tables.items()}
@@ -92,7 +92,9 @@ def activity_llr(plan: _core.ActivityPlan, energy: Any, null: Any) -> Any:
     products, (powers, gains) = len(plan.tables["product"]), plan.tables["index_of"].shape
     quads = -(-products // 4)
     kinds = ((groups, m), (m, quads, groups, 4), (m, quads, 4), (k,), (k,))
-    ignored, slope, offset, llr, posterior = (torch.empty(shape, device=e.device) for shape in kinds)
+    ignored, slope, offset, llr, posterior = (
+        torch.empty(shape, dtype=torch.float32, device=e.device) for shape in kinds
+    )
     quiet = torch.empty(k, dtype=torch.uint8, device=e.device)
     machine = _cuda.machine(e.device)
     with machine.here():

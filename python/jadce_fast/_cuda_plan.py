@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from . import ops
-from ._cuda import Machine
+from ._cuda import Machine, no_collection
 from ._cuda_transform import CudaTransform
 
 _REAL_WORDS = ("noise", "received", "power", "scale", "error", "previous", "best", "gamma", "residual")
@@ -164,7 +164,10 @@ class Detector:
 
         for overlapping in (True, False):  # a driver may not overlap kernels inside a loop
             try:
-                graph = self._graph(overlapping)
+                with no_collection():
+                    graph = self._graph(overlapping)
+                graph.launch(machine.stream())
+                machine.synchronize()
             except RuntimeError:
                 if not overlapping and not self._denoiser.on_torch:
                     raise
@@ -177,7 +180,8 @@ class Detector:
                 self._iterate(machine.stream(), machine.native.no_loop)
             self._end(machine.stream())
 
-        return machine.capture(unrolled)
+        with no_collection():
+            return machine.capture(unrolled)
 
     def _graph(self, overlapping: bool) -> Any:
         parts = self._recorded_parts() if self._denoiser.on_torch else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from typing import Any
 
@@ -97,7 +98,8 @@ class CellScorePrior:
         matrices = (x / self.unit).reshape(-1, *x.shape[-2:]).transpose(1, 2)
         parts = torch.view_as_real(matrices).permute(0, 3, 1, 2).float().contiguous()
         level = (v / self.unit**2).clamp(_LEAST, _MOST).float().reshape(-1, x.shape[-2])
-        with torch.inference_mode(), single_precision():
+        exact = single_precision() if columns.is_cuda else contextlib.nullcontext()
+        with torch.inference_mode(), exact:
             mean = compiled(parts, level).double()
         found = torch.complex(mean[:, 0], mean[:, 1]).transpose(1, 2).reshape(x.shape)
         return self.unit * found, variance, probability

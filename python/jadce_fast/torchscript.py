@@ -26,9 +26,24 @@ def _torchscript() -> Iterator[None]:
         yield
 
 
-def single_precision() -> Any:
-    """Context in which cuDNN computes in true single precision, not in TF32, and the same bits on every run."""
-    return torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+@contextlib.contextmanager
+def single_precision() -> Iterator[None]:
+    """Where cuDNN computes convolutions in true single precision, not in TF32, and the same bits on every run."""
+    cudnn: Any = torch.backends.cudnn
+    # torch names it anew, and refuses the old name where the new one is used.
+    holder, name, exact = (
+        (cudnn.conv, "fp32_precision", "ieee") if hasattr(cudnn, "conv") else (cudnn, "allow_tf32", False)
+    )
+    deterministic, precision = cudnn.deterministic, getattr(holder, name)
+    try:
+        cudnn.deterministic = True
+        if precision != exact:
+            setattr(holder, name, exact)
+        yield
+    finally:
+        cudnn.deterministic = deterministic
+        if precision != exact:
+            setattr(holder, name, precision)
 
 
 def compile_network(network: torch.nn.Module) -> Any:
