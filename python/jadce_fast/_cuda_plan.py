@@ -116,6 +116,7 @@ class Detector:
         self._held["input"] = torch.zeros(2, dtype=torch.int64, device=machine.device)
         for name in ("z", "noise"):  # what a torch network reads, used or not
             self._held[name].fill_(1.0)
+        self._recorded: list[Any] = []  # what graphs use
         self._done: Any = machine.event()
         self._enqueue = self._record()
 
@@ -185,9 +186,7 @@ class Detector:
 
     def _graph(self, overlapping: bool) -> Any:
         parts = self._recorded_parts() if self._denoiser.on_torch else []
-        conditions = self._held["conditions"] = torch.empty(
-            self.rounds * len(parts), dtype=torch.int64, device=self.machine.device
-        )
+        conditions = torch.empty(self.rounds * len(parts), dtype=torch.int64, device=self.machine.device)
         handles: list[int] = []
         graph = self.machine.native.Graph(overlapping)
         stream = graph.begin()
@@ -207,7 +206,8 @@ class Detector:
         self._end(stream)
         graph.end()
         conditions.copy_(torch.from_numpy(np.array(handles, np.uint64).view(np.int64)))
-        self.overlapping, self._parts = overlapping, parts
+        self.overlapping = overlapping
+        self._recorded.append((parts, conditions))
         return graph
 
     def _recorded_parts(self) -> list[tuple[Any, int]]:
