@@ -110,6 +110,23 @@ def detection_us(k: int, t: int, prior: str, iterations: int, screens: int, net_
     return iterations * (each + network) + screens * screening + ONCE * FIRST_US
 
 
+def batched_us(k: int, t: int, prior: str, iterations: int, screens: int, net_us: float, net: int, a: int) -> float:
+    """The same a received block of many: all multiprocessors share the work, and starts no longer count."""
+    identity = prior == "gaussian"
+    p, elements = (N if identity else P), ceil(n_t(t) * M / 1024)
+    busy = {  # thread blocks of a received block, over those that `bodies` counts
+        **{"residual": 2 * N, "observe": elements, "spectral": p * M / ceil(p * M / PROCESSORS), "activity_table": M},
+        **{"activity": k / 8 / ceil(k / 8 / PROCESSORS), "select_candidates": 1, "assignment": 1},
+        **{"gather": 2 * a / ceil(2 * a / PROCESSORS), "update": a + elements},
+    }
+    times = {
+        name: busy[name] / PROCESSORS * body_us(0, 0, moved, instructions)
+        for name, (_, _, moved, instructions) in bodies(k, t, a, identity).items()
+    }
+    screening = sum(times[name] for name in SCREENING)
+    return iterations * (sum(times.values()) - screening + a * net_us / (net * PROCESSORS)) + screens * screening
+
+
 def n_t(t: int) -> int:
     return N * t
 
@@ -130,11 +147,13 @@ def main() -> None:
     for prior in ("cdl", "gaussian"):
         us = [START_US + body_us(*body) for body in bodies(800, 20, 45, prior == "gaussian").values()]
         print(f"| `{prior}`, µs | " + " | ".join(f"{x:.1f}" for x in us) + " |")
-    print("\n| K | T | prior | iterations | of these screen | estimate, ms | measured |\n|" + "---|" * 7)
+    header = "| K | T | prior | iterations | of these screen | estimate, ms | a block of many, ms | times | measured |"
+    print(f"\n{header}\n|" + "---|" * 9)
     for detection in DETECTIONS:
         k, t, prior, iterations, screens, *_ = detection
-        us = detection_us(*detection)
-        print(f"| {k} | {t} | `{prior}` | {iterations} | {screens} | {us / 1e3:.2f} | not yet |")
+        us, many = detection_us(*detection), batched_us(*detection)
+        cells = f"{us / 1e3:.2f} | {many / 1e3:.3f} | {us / many:.1f}"
+        print(f"| {k} | {t} | `{prior}` | {iterations} | {screens} | {cells} | not yet |")
 
 
 if __name__ == "__main__":
