@@ -154,6 +154,18 @@ def main() -> None:
         us, many = detection_us(*detection), batched_us(*detection)
         cells = f"{us / 1e3:.2f} | {many / 1e3:.3f} | {us / many:.1f}"
         print(f"| {k} | {t} | `{prior}` | {iterations} | {screens} | {cells} | not yet |")
+    k, t, _, iterations, screens, *_, a = next(d for d in DETECTIONS if d[2] == "gaussian")
+    transforms = screens * body_us(*bodies(k, t, a, True)["spectral"])
+    print(f"\nGaussian prior: {iterations * 8 * START_US:.0f} us starts of kernels, {transforms:.0f} us transforms")
+    for k, t, a in ((800, 20, 45), (3000, 40, 165)):
+        # Zeros, the FFT's input and output, the KLT's, squares of its output: the dense way, in six kernels.
+        moved = 8 * k * N * M * 4 + 8 * k * P * M * 2 + 4 * k * P * M
+        dense, ours = 1e6 * moved / BANDWIDTH + 6 * FIRST_US, body_us(*bodies(k, t, a, False)["spectral"])
+        share = floor_us(*kernels(k, t, a)["spectral"]) / ours
+        print(
+            f"Statistics, K={k}: the dense way {moved / 1e6:.0f} MB, {dense:.0f} us; "
+            f"spectral {ours + START_US:.1f} us, {dense / (ours + START_US):.1f} times, {share:.2f} of its limit"
+        )
 
 
 if __name__ == "__main__":

@@ -14,11 +14,17 @@ _FLUSH = 1 << 28  # bytes, more than any second-level cache
 
 
 def events(
-    call: Callable[[], Any], runs: int = 1000, *, cold: bool = False, seconds: float = 1.5, least: int = 50
+    call: Callable[[], Any],
+    runs: int = 1000,
+    *,
+    cold: bool = False,
+    before: Callable[[], Any] | None = None,
+    seconds: float = 1.5,
+    least: int = 50,
 ) -> dict[str, float]:
     """Device milliseconds of `call` from an event before to one after it; `cold`: with nothing in the caches.
 
-    After `seconds` no more than `least` runs are made.
+    `before` is called before every run. After `seconds` only what is missing to `least` runs is made.
     """
     junk = torch.empty(_FLUSH, dtype=torch.uint8, device="cuda") if cold else None
     end_by = time.perf_counter() + seconds
@@ -29,6 +35,8 @@ def events(
             break
     times: list[float] = []
     while len(times) < runs and (len(times) < least or time.perf_counter() < end_by):
+        if before is not None:
+            before()
         if junk is not None:
             junk.zero_()
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -106,10 +106,14 @@ def test_other_ways_to_the_statistics(gpu_device, monkeypatch, devices):
 
 @pytest.mark.parametrize(
     ("devices", "symbols", "prior", "network", "tolerance"),
-    [(800, 20, "cdl", "bf16", 5e-3), (797, 80, "gaussian", "auto", 1e-4)],
+    [(800, 20, "cdl", "bf16", 2**-9), (797, 80, "gaussian", "auto", 1e-4)],
 )
 def test_full_size(gpu_device, devices, symbols, prior, network, tolerance):
-    """Sizes of a real cell: thousands of blocks, a chirp transform, more measurements than devices."""
+    """Sizes of a real cell: thousands of blocks, a chirp transform, more measurements than devices.
+
+    Rounding of single precision grows with the iterations, some 1e-6 each and more where the messages subtract; of
+    bfloat16, 2^-9 an operand, the products' mean remains, so that one rounding bounds it.
+    """
     drop = draw_drop(Scenario(devices=devices, symbols=symbols))
     arguments = dict(prior=prior, activity_rate=0.05, power=1.0)
     expected = jf.Receiver(drop.pilots, 32, **arguments).detect(drop.y, drop.noise_var)

@@ -3,8 +3,7 @@
 // A fiber runs until it waits, and a warp until it waits for others. Errors, told by last_error(): threads that wait at
 // different barriers or after others have left the kernel, warp operations whose lanes do not come, writes just beyond
 // the dynamic shared memory, threads that end without having called after_previous() (core/launch.hpp), and sizes that
-// no device takes. Dynamic shared memory is filled with NaN before every
-// block.
+// no device takes. Dynamic shared memory is filled with NaN before every block.
 #pragma once
 
 #include <array>

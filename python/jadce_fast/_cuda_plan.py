@@ -69,7 +69,7 @@ class Detector:
         rounds: int = 1,
     ) -> None:
         self.machine, self.rules, self.batch, self.capacity = machine, rules, batch, capacity
-        self._denoiser, self.rounds = denoiser, rounds
+        self._denoiser, self.rounds, self.overlapping = denoiser, rounds, False
         self._power, self._expected, self._log_odds = power, expected, mixture.log_odds
         self._mean_gram = float(plan.gram.mean(dtype=np.float64))
         self._uniform = bool(np.ptp(plan.gram) == 0)
@@ -163,6 +163,7 @@ class Detector:
         self._end(machine.stream())
         machine.synchronize()
 
+        trial.fill_(torch.nan)  # which ends the loop of a graph in its first turn
         for overlapping in (True, False):  # a driver may not overlap kernels inside a loop
             try:
                 with no_collection():
