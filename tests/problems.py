@@ -104,6 +104,7 @@ def problem(
     pilots: str | Pilots = "dft",
     channels: str = "paths",
     power_spread_db: float = 0.0,
+    delay_spread: float = 0.15,
     seed: int = 0,
 ) -> Problem:
     """A random problem.
@@ -119,7 +120,7 @@ def problem(
     if channels == "iid":
         h = complex_normal(rng, active, subcarriers, antennas)
     else:
-        h = path_channels(active, subcarriers, antennas, rng)
+        h = path_channels(active, subcarriers, antennas, rng, delay_spread)
     h = h * 10 ** (power_spread_db * rng.uniform(-0.5, 0.5, (active, 1, 1)) / 20)
     noise_var = pilots.power * 10 ** (-snr_db / 10)
     clean = np.einsum("tnk,knm->tnm", pilots.select(index), h)
