@@ -14,8 +14,8 @@ from gpu_timing import graph_ms
 from timing import report
 
 from jadce_fast import _core
-from jadce_fast.network import BeamNetwork
-from jadce_fast.prior import load_prior
+from jadce_fast.priors.beam_network import BeamNetwork
+from jadce_fast.priors.files import load_prior
 
 M = 32
 SIZES = ((1, 47, 64), (1, 164, 256), (100, 47, 64))  # received blocks, candidates, places

@@ -16,7 +16,7 @@ from timing import measure, report
 
 from jadce_fast import LangevinReceiver, _core, reference
 from jadce_fast.anneal import Level, coefficients
-from jadce_fast.simulation import CellScenario, draw_cell
+from jadce_fast.campaigns import CellScenario, draw_cell
 
 SIZES = ((16, 64, 48, 1), (16, 64, 48, 8), (64, 64, 48, 8), (16, 256, 128, 8))
 

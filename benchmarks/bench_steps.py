@@ -8,7 +8,7 @@ import numpy as np
 from timing import report
 
 import jadce_fast as jf
-from jadce_fast.simulation.drop import Scenario, draw_drop
+from jadce_fast.campaigns.drop import Scenario, draw_drop
 
 STEPS = ("start", "observe", "screen", "gather", "network", "gaussian", "update", "decide", "channels")
 

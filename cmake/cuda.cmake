@@ -19,7 +19,7 @@ if(CMAKE_CUDA_COMPILER AND CUDAToolkit_FOUND)
   target_compile_options(kernels_cuda PRIVATE
     $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${JADCE_WERROR}>>:-Werror=all-warnings -Xptxas=-warn-spills,-warn-lmem-usage>)
   set_target_properties(kernels_cuda PROPERTIES POSITION_INDEPENDENT_CODE ON CUDA_VISIBILITY_PRESET hidden)
-  target_sources(_core PRIVATE csrc/core/graph_cuda.cpp csrc/cuda_bindings.cpp $<TARGET_OBJECTS:kernels_cuda>)
+  target_sources(_core PRIVATE csrc/core/graph_cuda.cpp csrc/bindings/cuda.cpp $<TARGET_OBJECTS:kernels_cuda>)
   target_link_libraries(_core PRIVATE CUDA::cudart_static)
   target_compile_definitions(_core PRIVATE JADCE_CUDA)
 elseif(JADCE_CUDA STREQUAL "ON")

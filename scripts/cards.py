@@ -8,11 +8,11 @@ import csv
 from pathlib import Path
 
 import jadce_fast as jf
-from jadce_fast.cell_network import LEAST_ANTENNAS, LEAST_NOISE, MOST_ANTENNAS, MOST_NOISE
-from jadce_fast.prior import ScorePrior
+from jadce_fast.priors.cell_network import LEAST_ANTENNAS, LEAST_NOISE, MOST_ANTENNAS, MOST_NOISE
+from jadce_fast.priors.files import ScorePrior
 
 ROOT = Path(__file__).parent.parent
-WEIGHTS, DATA = ROOT / "python/jadce_fast/weights", ROOT / "docs/data/denoising"
+WEIGHTS, DATA = ROOT / "python/jadce_fast/priors/weights", ROOT / "docs/data/denoising"
 CASES = ("C-arrival", "C-departure", "A-departure", "B-departure", "D-departure", "E-departure")
 
 FAMILIES = {

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from jadce_fast.simulation.cell_campaign import CellRecord, bootstrap, simulate_cell
-from jadce_fast.simulation.tang import TRAINING, curves
+from jadce_fast.campaigns.cell_campaign import CellRecord, bootstrap, simulate_cell
+from jadce_fast.figures.tang import TRAINING, curves
 
 
 def records(name: str, curve: int, snr: float, receiver: str, folder: Path, draws: int) -> list[CellRecord]:

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from jadce_fast import CellPrior, LangevinReceiver, reference
-from jadce_fast.prior import load_cell_prior
-from jadce_fast.simulation import CellDrop, CellScenario, draw_cell
+from jadce_fast.campaigns import CellDrop, CellScenario, draw_cell
+from jadce_fast.priors.files import load_cell_prior
 
 
 def matrix(drop: CellDrop, devices: int) -> np.ndarray:

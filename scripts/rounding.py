@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 import jadce_fast as jf
-from jadce_fast.prior import Prior, load_prior
-from jadce_fast.simulation.drop import Drop, Scenario, draw_drop
+from jadce_fast.campaigns.drop import Drop, Scenario, draw_drop
+from jadce_fast.priors.files import Prior, load_prior
 
 KINDS = {"single precision": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SNR_DB, DROPS = (0.0, 10.0, 20.0, 30.0, 40.0), 12
@@ -43,7 +43,7 @@ class TorchPrior:
                 block.expand, block.mix = Rounded(block.expand, kind), Rounded(block.mix, kind)
 
     def denoise(self, z: np.ndarray, v: np.ndarray, devices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `jadce_fast.prior.Prior.denoise`."""
+        """See `jadce_fast.priors.files.Prior.denoise`."""
         with torch.inference_mode():
             mean, var = self.network(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(v))
         real, imag = np.split(mean.numpy(), 2, axis=1)

@@ -3,7 +3,7 @@
 import pytest
 from kernels import Emulated, Gpu, emulator, gpu, machine
 
-from jadce_fast import _cuda
+from jadce_fast.cuda import device as _cuda
 
 
 @pytest.fixture(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from jadce_fast import _core, _cuda
+from jadce_fast import _core
+from jadce_fast.cuda import device as _cuda
 
 EPS = np.finfo(np.float32).eps
 GUARD = 64  # elements before and after every output that no kernel may touch

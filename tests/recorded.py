@@ -68,7 +68,5 @@ def fields(found: jf.Detection) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    everything = {
-        f"{name}/{key}": value for name in CASES for key, value in fields(detect(name)).items()
-    }
+    everything = {f"{name}/{key}": value for name in CASES for key, value in fields(detect(name)).items()}
     np.savez_compressed(sys.argv[1] if len(sys.argv) > 1 else FILE, **everything)

@@ -6,13 +6,13 @@ import sys
 import numpy as np
 import pytest
 
-from jadce_fast.simulation import CellScenario, draw_cell
-from jadce_fast.simulation.cell_campaign import bootstrap, median_interval, simulate_cell, summarize_cell
-from jadce_fast.simulation.cell_link import equalise, simulate_link
-from jadce_fast.simulation.cell_receivers import Estimate, best_threshold, load_receiver, true_matrix
-from jadce_fast.simulation.grid_search import Setting, grid, grid_search
-from jadce_fast.simulation.impairments import complex_normal, interference, quantise
-from jadce_fast.simulation.tang import TRAINING, curves
+from jadce_fast.campaigns import CellScenario, draw_cell
+from jadce_fast.campaigns.cell_campaign import bootstrap, median_interval, simulate_cell, summarize_cell
+from jadce_fast.campaigns.cell_link import equalise, simulate_link
+from jadce_fast.campaigns.cell_receivers import Estimate, best_threshold, load_receiver, true_matrix
+from jadce_fast.campaigns.grid_search import Setting, grid, grid_search
+from jadce_fast.campaigns.impairments import complex_normal, interference, quantise
+from jadce_fast.figures.tang import TRAINING, curves
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = CellScenario(antennas=4, devices=12, symbols=9, snr_db=20.0)

@@ -15,10 +15,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import jadce_fast as jf
-from jadce_fast.cell_network import CellNetwork
-from jadce_fast.cell_score import CellScorePrior
-from jadce_fast.prior import load_cell_prior, load_prior, save_prior, shipped_cell_priors, shipped_priors
-from jadce_fast.torchscript import export_torchscript
+from jadce_fast.priors.cell_network import CellNetwork
+from jadce_fast.priors.cell_score import CellScorePrior
+from jadce_fast.priors.files import load_cell_prior, load_prior, save_prior, shipped_cell_priors, shipped_priors
+from jadce_fast.priors.torchscript import export_torchscript
 from jadce_fast.training import cell
 from jadce_fast.training.cell import Cell, ExactScore, HeldOutCell, matching
 
@@ -244,7 +244,7 @@ def test_unusable_files(tmp_path):
 def test_receiver_with_the_network_is_as_good_as_with_the_exact_score():
     """The goals of docs/langevin.md: 2 dB of message passing and 1 % of 4 x 48 decisions, also at another M and N."""
     from jadce_fast import reference
-    from jadce_fast.simulation import CellScenario, draw_cell
+    from jadce_fast.campaigns import CellScenario, draw_cell
 
     for antennas, snr in ((8, 10), (16, 45)):
         errors, wrong = [], np.zeros(2)
@@ -267,7 +267,7 @@ def test_receiver_with_the_network_is_as_good_as_with_the_exact_score():
 
 def test_estimate_comes_from_the_network():
     """Another network, another estimate; the probability, closed form, follows only from what the chains found."""
-    from jadce_fast.simulation import CellScenario, draw_cell
+    from jadce_fast.campaigns import CellScenario, draw_cell
 
     drop = draw_cell(CellScenario(antennas=6, devices=20, symbols=15, snr_db=20), 0, 4)
     good = jf.LangevinReceiver(drop.pilots, 6, "cell-refinenet", threads=1).sample(drop.y, drop.noise_var)

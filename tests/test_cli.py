@@ -116,7 +116,7 @@ def test_detect_receivers_and_powers(jadce):
 
 @pytest.mark.parametrize(("power", "prior"), [("10", "cell"), ("unknown", "cell"), ("10", "cell-refinenet")])
 def test_detect_langevin(jadce, tmp_path, power, prior):
-    from jadce_fast.simulation import CellScenario, draw_cell
+    from jadce_fast.campaigns import CellScenario, draw_cell
 
     drop = draw_cell(CellScenario(snr_db=30, active=5), 0, 1)
     pilots = jf.Pilots(drop.pilots.T[:, None])
@@ -354,7 +354,7 @@ def test_figure_of_a_cell(jadce, tmp_path):
 
 def test_an_interrupted_campaign_ends_with_130(jadce, tmp_path, monkeypatch):
     """Control-C: what is done is kept."""
-    from jadce_fast.simulation import cell_campaign
+    from jadce_fast.campaigns import cell_campaign
 
     calls = []
 

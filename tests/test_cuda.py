@@ -5,7 +5,8 @@ import pytest
 from kernels import EPS, Out, by_row, control, error, run, word
 from problems import SIZES, complex_normal, qpsk_pilots
 
-from jadce_fast import _core, _cuda_transform, dft_pilots, ops, reference
+from jadce_fast import _core, dft_pilots, ops, reference
+from jadce_fast.cuda import transform as _cuda_transform
 
 
 def test_says_why_there_is_no_gpu():

@@ -12,10 +12,10 @@ from test_langevin_kernels import SIZES, Chains, mixture, schedules
 
 import jadce_fast as jf
 from jadce_fast import _core, reference
-from jadce_fast._langevin_cuda import DeviceSampler
 from jadce_fast.anneal import leave_one_out, leave_one_out_tensors, preconditioned_level
-from jadce_fast.simulation import CellScenario, draw_cell
-from jadce_fast.simulation.cell import qpsk_pilots
+from jadce_fast.campaigns import CellScenario, draw_cell
+from jadce_fast.campaigns.cell import qpsk_pilots
+from jadce_fast.cuda.langevin import DeviceSampler
 
 
 def test_noise(backend):

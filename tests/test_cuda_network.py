@@ -10,9 +10,9 @@ from problems import complex_normal
 from rounded import disturbed, rounded
 
 import jadce_fast as jf
-from jadce_fast.network import BeamNetwork
-from jadce_fast.prior import load_prior
-from jadce_fast.simulation.drop import Scenario, draw_drop
+from jadce_fast.campaigns.drop import Scenario, draw_drop
+from jadce_fast.priors.beam_network import BeamNetwork
+from jadce_fast.priors.files import load_prior
 
 SHAPES = [(3, 8, 12, 3, 5, (1, 2)), (1, 4, 1, 1, 1, (1,)), (6, 12, 40, 2, 7, (1, 3)), (2, 4, 9, 1, 3, (4,))]
 

@@ -6,7 +6,9 @@ import torch
 from kernels import EPS, error, gpu
 from problems import SIZES, complex_normal, qpsk_pilots
 
-from jadce_fast import _cuda_ops, _cuda_transform, dft_pilots, ops
+from jadce_fast import dft_pilots, ops
+from jadce_fast.cuda import ops as _cuda_ops
+from jadce_fast.cuda import transform as _cuda_transform
 
 
 class Case:

@@ -7,8 +7,11 @@ from kernels import EmulatedMachine, error
 from problems import SIZES, WienerPrior, problem
 
 import jadce_fast as jf
-from jadce_fast import _cuda, _cuda_denoisers, _cuda_plan, _cuda_transform
-from jadce_fast.simulation.drop import Scenario, draw_drop
+from jadce_fast.campaigns.drop import Scenario, draw_drop
+from jadce_fast.cuda import denoisers as _cuda_denoisers
+from jadce_fast.cuda import detector as _cuda_plan
+from jadce_fast.cuda import device as _cuda
+from jadce_fast.cuda import transform as _cuda_transform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -198,7 +201,7 @@ def test_a_driver_that_refuses_overlapping_kernels(gpu_device, monkeypatch):
 
 def test_torch_networks_run_where_there_are_candidates(gpu_device, monkeypatch):
     """And in iterations that have work to do; where torch's graphs cannot be parts of another, always."""
-    monkeypatch.setattr("jadce_fast._cuda_denoisers._CHUNK", 4)
+    monkeypatch.setattr("jadce_fast.cuda.denoisers._CHUNK", 4)
     p, runs = problem(**SIZES["odd"], seed=6), []
     arguments = dict(activity_rate=p.activity_rate, power=1.0, max_iterations=6, capacity=18)
     expected = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), **arguments).detect(p.y, p.noise_var)
@@ -391,7 +394,7 @@ def test_memory_of_a_hundred_thousand_devices(backend, monkeypatch):
     pilots = jf.dft_pilots(devices=100_000, symbols=64, subcarriers=48)
     for prior in ("cdl", "gaussian"):
         if prior == "cdl":  # its network stays on the CPU here
-            monkeypatch.setattr("jadce_fast._cuda_denoisers.denoiser", lambda *arguments: Silent())
+            monkeypatch.setattr("jadce_fast.cuda.denoisers.denoiser", lambda *arguments: Silent())
         rx = jf.Receiver(pilots, 32, prior, 0.05, device="cuda")
         assert 1e8 < rx._gpu.detector.memory < 2e9
 

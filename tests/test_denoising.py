@@ -10,10 +10,10 @@ from matplotlib.image import imread
 from problems import WienerPrior, complex_normal
 
 from jadce_fast import channels
-from jadce_fast.prior import gaussian_prior, load_prior, save_prior
-from jadce_fast.simulation.denoising import benchmark
-from jadce_fast.simulation.estimators import BASELINES, Baseline, Denoiser, Genie, divergence
-from jadce_fast.simulation.held_out import HeldOut, noise_profiles, to_beams
+from jadce_fast.campaigns.estimators import BASELINES, Baseline, Denoiser, Genie, divergence
+from jadce_fast.campaigns.held_out import HeldOut, noise_profiles, to_beams
+from jadce_fast.figures.denoising import benchmark
+from jadce_fast.priors.files import gaussian_prior, load_prior, save_prior
 
 SMALL = HeldOut(antennas=8, seed=3)
 LEVELS = (0, 20)

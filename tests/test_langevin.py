@@ -10,8 +10,8 @@ from problems import complex_normal
 
 import jadce_fast as jf
 from jadce_fast import metrics, reference
-from jadce_fast.simulation import CellScenario, draw_cell
-from jadce_fast.simulation.cell import qpsk_pilots
+from jadce_fast.campaigns import CellScenario, draw_cell
+from jadce_fast.campaigns.cell import qpsk_pilots
 
 
 def matrix(drop, devices: int) -> np.ndarray:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from jadce_fast.plots import delay_angle, demo_figure, save_figure, trials_figure
-from jadce_fast.simulation import Scenario, simulate
-from jadce_fast.simulation.demo import demonstrate
+from jadce_fast.campaigns import Scenario, simulate
+from jadce_fast.campaigns.demo import demonstrate
+from jadce_fast.figures.plots import delay_angle, demo_figure, save_figure, trials_figure
 
 SMALL = Scenario(devices=100, symbols=12, antennas=16, activity_rate=0.08)
 

@@ -11,17 +11,10 @@ import safetensors.torch
 import torch
 
 import jadce_fast as jf
-from jadce_fast.network import BeamNetwork
-from jadce_fast.prior import (
-    Prior,
-    ScorePrior,
-    gaussian_prior,
-    load_prior,
-    save_prior,
-    shipped_priors,
-)
-from jadce_fast.score_network import ScoreNetwork
-from jadce_fast.torchscript import export_torchscript
+from jadce_fast.priors.beam_network import BeamNetwork
+from jadce_fast.priors.files import Prior, ScorePrior, gaussian_prior, load_prior, save_prior, shipped_priors
+from jadce_fast.priors.ncsn_network import ScoreNetwork
+from jadce_fast.priors.torchscript import export_torchscript
 
 P, N, M = 5, 12, 16
 
@@ -372,7 +365,7 @@ def test_shipped(name):
 
 
 def test_single_precision_leaves_torch_as_it_was():
-    from jadce_fast.torchscript import single_precision
+    from jadce_fast.priors.torchscript import single_precision
 
     before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.deterministic
     with single_precision():

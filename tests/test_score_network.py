@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from jadce_fast.score_network import LEVELS, InstanceNorm, RefineNet, ScoreNetwork, level_weights
+from jadce_fast.priors.ncsn_network import LEVELS, InstanceNorm, RefineNet, ScoreNetwork, level_weights
 from jadce_fast.training import score_matching
 
 torch.set_num_threads(1)

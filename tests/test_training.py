@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from jadce_fast.cell import CellPrior
-from jadce_fast.prior import ScorePrior, load_cell_prior, load_prior
+from jadce_fast.priors.cell import CellPrior
+from jadce_fast.priors.files import ScorePrior, load_cell_prior, load_prior
 from jadce_fast.training import cell, data, evaluate, family, load_channels, loop, mixture, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -176,7 +176,7 @@ def test_tensorboard_has_the_validation_curve(tmp_path, quick):
 
 AVERAGED = """
 import torch
-from jadce_fast.network import BeamNetwork
+from jadce_fast.priors.beam_network import BeamNetwork
 from jadce_fast.training import data
 from jadce_fast.training.trainer import Trainer
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from jadce_fast.network import BeamNetwork
+from jadce_fast.priors.beam_network import BeamNetwork
 from jadce_fast.training import beam_loss, data, evaluate, family, loop, mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")

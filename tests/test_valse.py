@@ -8,8 +8,9 @@ from problems import complex_normal
 from scipy.special import ive
 from waves import coloured, nmse, wave
 
-from jadce_fast.baselines import _von_mises, bernoulli_gaussian, omp, valse, valse_lines
-from jadce_fast.baselines._lines import Lines
+from jadce_fast.baselines import bernoulli_gaussian, omp, valse, valse_lines
+from jadce_fast.baselines.denoisers import _von_mises
+from jadce_fast.baselines.denoisers._lines import Lines
 from jadce_fast.channels import cdl
 
 

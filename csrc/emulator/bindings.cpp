@@ -1,5 +1,5 @@
-// The CUDA kernels on the CPU, for tests: the functions of csrc/cuda_bindings.cpp on addresses of host memory.
-#include "cuda_bindings.hpp"
+// The CUDA kernels on the CPU, for tests: the functions of csrc/bindings/cuda.cpp on addresses of host memory.
+#include "bindings/cuda.hpp"
 #include "emulator/checks.hpp"
 #include "emulator/fibers.hpp"
 #include "emulator/graph.hpp"

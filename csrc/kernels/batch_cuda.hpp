@@ -3,7 +3,7 @@
 #pragma once
 
 #include "core/launch.hpp"
-#include "kernels/control.hpp"
+#include "loop/control.hpp"
 
 namespace jadce::cuda {
 

@@ -1,7 +1,7 @@
 // Between plain complex arrays and the split, padded ones of the kernels (kernels/shapes.hpp).
 #pragma once
 
-#include "kernels/shapes.hpp"
+#include "core/shapes.hpp"
 
 namespace jadce {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "receiver/rules.hpp"
+#include "loop/rules.hpp"
 
 namespace jadce {
 

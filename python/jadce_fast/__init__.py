@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import channels, ops, reference
     from .capture import Capture, load_capture, save_capture, save_result
-    from .cell import CellPrior
     from .detection import Detection
     from .langevin import LangevinReceiver
     from .pilots import Pilots, dft_pilots
-    from .prior import Prior, load_cell_prior, load_prior
+    from .priors.cell import CellPrior
+    from .priors.files import Prior, load_cell_prior, load_prior
     from .receiver import Receiver
 
 __version__ = "0.1.0"
@@ -37,16 +37,16 @@ __all__ = [
 
 _HOME = {
     "Capture": "capture",
-    "CellPrior": "cell",
+    "CellPrior": "priors.cell",
     "Detection": "detection",
     "LangevinReceiver": "langevin",
     "Pilots": "pilots",
-    "Prior": "prior",
+    "Prior": "priors.files",
     "Receiver": "receiver",
     "dft_pilots": "pilots",
     "load_capture": "capture",
-    "load_cell_prior": "prior",
-    "load_prior": "prior",
+    "load_cell_prior": "priors.files",
+    "load_prior": "priors.files",
     "save_capture": "capture",
     "save_result": "capture",
 }

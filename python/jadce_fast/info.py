@@ -20,7 +20,7 @@ def collect() -> dict[str, Any]:
 
     Imports no torch: its version is that of the installed package.
     """
-    weights = resources.files(__package__) / "weights"
+    weights = resources.files(__package__) / "priors" / "weights"
     names = [entry.name for entry in weights.iterdir()] if weights.is_dir() else []
     return {
         "jadce_fast": __version__,

@@ -16,10 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import _check, _core, _cuda, ops
+from . import _check, _core, ops
 from .anneal import Level, coefficients, leave_one_out, noise_levels, paper_level, preconditioned_level
-from .cell import CellPrior
+from .cuda import device as _cuda
 from .detection import Detection
+from .priors.cell import CellPrior
 
 _FIRST_LEVEL = 5.0  # in units of the root mean square of X that the block shows
 _DIVERGED = 1e3  # mean power of a state, in units of the first level's
@@ -68,7 +69,7 @@ def _resolve(prior: Any) -> Any:
     if isinstance(prior, str) and prior == "cell":
         return CellPrior()
     if isinstance(prior, (str, os.PathLike)):
-        from .prior import load_cell_prior  # torch takes seconds to import
+        from .priors.files import load_cell_prior
 
         return load_cell_prior(prior)
     if isinstance(prior, type) or not hasattr(prior, "denoise"):
@@ -89,7 +90,7 @@ class LangevinReceiver:
         Exact score of the paper's cell ("cell": its defaults); a trained score network, by the name of a shipped one
         ("cell-refinenet"), from a file, or loaded; or any object whose
         ``denoise(columns (..., N, M), noise_var (..., N))`` returns posterior mean, variance (..., N) and
-        probability of activity (..., N), as :meth:`jadce_fast.cell.CellPrior.denoise` does.
+        probability of activity (..., N), as :meth:`jadce_fast.priors.cell.CellPrior.denoise` does.
     sampler : {"preconditioned", "paper"}
         Steps along the singular vectors of P in proportion to the inverse curvature, or Algorithm 1 as printed, with
         the sign of the likelihood gradient corrected.
@@ -193,7 +194,7 @@ class LangevinReceiver:
         self._rotation, self._right = u, vh[: len(s)].conj().T
         self._device: Any = None
         if str(device) != "cpu":
-            from ._langevin_cuda import DeviceSampler
+            from .cuda.langevin import DeviceSampler
 
             self._device = DeviceSampler(self, _cuda.machine(device))
         self._lock = threading.Lock()
@@ -240,7 +241,7 @@ class LangevinReceiver:
         with self._lock:
             found: list[Detection]
             if self._device is not None:
-                from . import _cuda_arrays
+                from .cuda import arrays as _cuda_arrays
 
                 found = [_cuda_arrays.all_like(d, y) for d in self._device.detect(blocks, noise, progress)]
             else:
@@ -298,7 +299,7 @@ class LangevinReceiver:
             for p in found
         ]
         if self._device is not None:
-            from . import _cuda_arrays
+            from .cuda import arrays as _cuda_arrays
 
             scaled = [_cuda_arrays.all_like(p, y) for p in scaled]
         return scaled if several else scaled[0]

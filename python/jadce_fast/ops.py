@@ -141,7 +141,7 @@ def _gpu(array: Any, out: Any = None) -> Any:
         return None
     if out is not None:
         raise ValueError("out: expected None with arrays on a GPU")
-    from . import _cuda_ops
+    from .cuda import ops as _cuda_ops
 
     return _cuda_ops
 
@@ -264,7 +264,7 @@ def activity_tables(
     power_weight: npt.ArrayLike,
     multiplicity: npt.ArrayLike | None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """What kernels read of a mixture (csrc/kernels/activity.hpp); arguments as for :func:`activity_plan`."""
+    """What kernels read of a mixture (csrc/kernels/activity/activity.hpp); arguments as for :func:`activity_plan`."""
     gain = _check.array("beam_gain", beam_gain, ("G",), np.float32)
     weight = _check.array("beam_weight", beam_weight, (len(gain),), np.float32)
     power = _check.array("powers", powers, ("J",), np.float32)

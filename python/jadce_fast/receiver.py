@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from . import _check, _core, _cuda, ops
+from . import _check, _core, ops
+from .cuda import device as _cuda
 from .detection import Detection, Enqueued
 from .pilots import Pilots
 
@@ -39,7 +40,7 @@ class Receiver:
     prior : str, path or object
         Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-wide", "cdl-c", "ncsn-c"), "gaussian" for the
         i.i.d. Gaussian one (BG-TMP), a prior's ``.safetensors`` file, or any object with the attributes and the
-        ``denoise`` method of :class:`jadce_fast.prior.Prior`.
+        ``denoise`` method of :class:`jadce_fast.priors.files.Prior`.
     activity_rate : float
         lambda, prior probability that a device is active, in (0, 1).
     power : "unknown" or float
@@ -169,9 +170,9 @@ class Receiver:
         )
 
     def _plan_gpu(self, machine: _cuda.Machine, activity: Any, network: Any) -> Any:
-        from ._cuda_denoisers import denoiser
-        from ._cuda_plan import Detector, Mixture, Rules
-        from ._cuda_receiver import CudaReceiver
+        from .cuda.denoisers import denoiser
+        from .cuda.detector import Detector, Mixture, Rules
+        from .cuda.receiver import CudaReceiver
 
         rules = Rules(
             max_iterations=self.max_iterations,
@@ -351,7 +352,7 @@ def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
 
 def _native_network(prior: Any) -> Any:
     """The prior's network for the native kernel, if it is a beam network; others run where the prior wants."""
-    if type(prior).__name__ != "Prior" or type(prior).__module__ != f"{__package__}.prior":
+    if type(prior).__name__ != "Prior" or type(prior).__module__ != f"{__package__}.priors.files":
         return None
     network = prior.network
     layers = [network.inp]
@@ -373,7 +374,7 @@ def _resolve(prior: Any, subcarriers: int) -> Any:
     import os
 
     if isinstance(prior, (str, os.PathLike)):
-        from .prior import gaussian_prior, load_prior
+        from .priors.files import gaussian_prior, load_prior
 
         prior = gaussian_prior(subcarriers) if prior == "gaussian" else load_prior(prior)
     if isinstance(prior, type) or not hasattr(prior, "denoise"):

@@ -14,7 +14,7 @@ from .app import Json, Seed, Threads, app, check_target, write_csv
 from .figures import _levels, figures
 
 if TYPE_CHECKING:
-    from ..simulation.cell_campaign import CellOutcome, CellRecord
+    from ..campaigns.cell_campaign import CellOutcome, CellRecord
 
 _SNRS = "-10,0,10,20,30,40,45,50"
 _TITLES = {
@@ -50,10 +50,10 @@ def simulate_cell(
     as_json: bool,
 ) -> None:
     """Run ``jadce simulate --system langevin``: one operating point, several receivers on the same draws."""
-    from ..cell import CellPrior
-    from ..simulation.cell import CellScenario
-    from ..simulation.cell_campaign import simulate_cell as run
-    from ..simulation.cell_campaign import summarize_cell
+    from ..campaigns.cell import CellScenario
+    from ..campaigns.cell_campaign import simulate_cell as run
+    from ..campaigns.cell_campaign import summarize_cell
+    from ..priors.cell import CellPrior
 
     scenario = CellScenario(
         antennas, devices, symbols, snr, CellPrior(rate), active, rician, bits=bits, interference_db=interference
@@ -73,8 +73,8 @@ def simulate_cell(
     if csv is not None:
         write_csv(csv, [record.row() for record in records])
     if plot is not None:
-        from ..plots import save_figure
-        from ..plots_cell import cell_figure
+        from ..figures.plots import save_figure
+        from ..figures.plots_cell import cell_figure
 
         rows = [asdict(o) | {"panel": "", "curve": "", "snr_db": snr} for o in outcomes]
         save_figure(cell_figure(rows, f"M={antennas}, N={devices}, L={symbols}, {snr:g} dB"), plot)
@@ -102,9 +102,9 @@ def measure_figure(
     name: str, snr: Sequence[float], receivers: Sequence[str], draws: int, seed: int, threads: int | None, output: Path
 ) -> list[dict[str, Any]]:
     """Rows of a figure: a curve, a receiver and an SNR each. ``OUTPUT/NAME.json`` keeps what is done."""
-    from ..simulation.cell_campaign import simulate_cell as run
-    from ..simulation.cell_campaign import summarize_cell
-    from ..simulation.tang import TRAINING, curves
+    from ..campaigns.cell_campaign import simulate_cell as run
+    from ..campaigns.cell_campaign import summarize_cell
+    from ..figures.tang import TRAINING, curves
 
     places = [(curve, replace(curve.scenario, snr_db=float(level))) for curve in curves(name) for level in snr]
     output.mkdir(parents=True, exist_ok=True)
@@ -139,15 +139,15 @@ def _add_figure(name: str, draws: int, text: str) -> None:
         threads: Threads = None,
         as_json: Json = False,
     ) -> None:
-        from ..simulation.tang import receivers
+        from ..figures.tang import receivers
 
         names = receivers(name, prior or ["cell"])
         rows = measure_figure(name, _levels(snr), names, draws, seed, threads, output)
         files = [output / f"{name}.csv", output / f"{name}.png"]
         write_csv(files[0], rows)
 
-        from ..plots import save_figure
-        from ..plots_cell import cell_figure
+        from ..figures.plots import save_figure
+        from ..figures.plots_cell import cell_figure
 
         save_figure(cell_figure(rows, _TITLES[name]), files[1])
         if as_json:
@@ -182,8 +182,8 @@ def tang_link(
     """
     import torch
 
-    from ..simulation.cell import CellScenario
-    from ..simulation.cell_link import simulate_link
+    from ..campaigns.cell import CellScenario
+    from ..campaigns.cell_link import simulate_link
 
     torch.set_num_threads(threads or 1)  # decoders of a few words are small: more threads wait for each other
     points = [CellScenario(snr_db=level) for level in _levels(snr)]
@@ -201,8 +201,8 @@ def tang_link(
     files = [output / "tang-link.csv", output / "tang-link.png"]
     write_csv(files[0], [row.row() for row in found])
 
-    from ..plots import save_figure
-    from ..plots_cell import link_figure
+    from ..figures.plots import save_figure
+    from ..figures.plots_cell import link_figure
 
     save_figure(link_figure(found), files[1])
     if as_json:
@@ -241,7 +241,7 @@ def tune(
     as_json: Json = False,
 ) -> None:
     """Search the paper's Langevin sampler (Tang, Algorithm 1) over a grid of step, decay and noise."""
-    from ..simulation.grid_search import grid, grid_search
+    from ..campaigns.grid_search import grid, grid_search
 
     check_target("--resume", resume)
     chosen = grid(

@@ -99,9 +99,9 @@ def _langevin(
 
     import numpy as np
 
-    from ..cell import CellPrior
     from ..langevin import LangevinReceiver
-    from ..prior import load_cell_prior
+    from ..priors.cell import CellPrior
+    from ..priors.files import load_cell_prior
 
     trained = None if name == "cell" else load_cell_prior(name)
     pilots = block.pilots

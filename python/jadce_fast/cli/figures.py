@@ -13,7 +13,7 @@ from . import console
 from .app import Json, Seed, app, write_csv
 
 if TYPE_CHECKING:
-    from ..simulation.denoising import Row
+    from ..figures.denoising import Row
 
 figures = typer.Typer(help="Measure a published figure anew: pictures and a table.")
 app.add_typer(figures, name="figures")
@@ -50,10 +50,10 @@ def cai_4(
     """
     from dataclasses import asdict
 
-    from ..prior import shipped_priors
-    from ..simulation.denoising import benchmark
-    from ..simulation.estimators import BASELINES
-    from ..simulation.held_out import NOISES, HeldOut
+    from ..campaigns.estimators import BASELINES
+    from ..campaigns.held_out import NOISES, HeldOut
+    from ..figures.denoising import benchmark
+    from ..priors.files import shipped_priors
 
     if noise not in (*NOISES, "both"):
         raise ValueError(f"--noise: expected white, coloured or both, found {noise!r}")
@@ -80,7 +80,7 @@ def cai_4(
     files = [output / "cai-4.csv"]
     write_csv(files[0], [asdict(row) for row in rows])
 
-    from ..plots import denoising_figure, save_figure
+    from ..figures.plots import denoising_figure, save_figure
 
     for kind in kinds:
         files.append(output / ("cai-4.png" if kind == "white" else "cai-4-coloured.png"))
@@ -106,7 +106,7 @@ def tang_4(
 
     The curve is the one in the prior's file; the other loss is measured anew, and the network's on the same draws.
     """
-    from ..prior import load_cell_prior
+    from ..priors.files import load_cell_prior
     from ..training.cell import final_losses
 
     loaded = load_cell_prior(prior)
@@ -119,7 +119,7 @@ def tang_4(
     files = [output / "tang-4.csv", output / "tang-4.png"]
     write_csv(files[0], rows)
 
-    from ..plots import save_figure, training_figure
+    from ..figures.plots import save_figure, training_figure
 
     save_figure(training_figure(rows, exact), files[1])
     if as_json:

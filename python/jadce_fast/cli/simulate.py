@@ -14,8 +14,8 @@ from .app import DEFAULT_RATE, Json, Seed, Threads, app, check_target, write_csv
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..simulation.demo import Contender
-    from ..simulation.run import Outcome, Record
+    from ..campaigns.demo import Contender
+    from ..campaigns.run import Outcome, Record
 
 
 _OFDM_ONLY = {
@@ -110,8 +110,8 @@ def simulate(
         return
     from dataclasses import asdict
 
-    from ..simulation.drop import Scenario
-    from ..simulation.run import GENIE, simulate, summarize
+    from ..campaigns.drop import Scenario
+    from ..campaigns.run import GENIE, simulate, summarize
 
     low, high = delay_spread
     scenario = Scenario(
@@ -152,7 +152,7 @@ def simulate(
     if csv is not None:
         write_csv(csv, [record.row() for record in records])
     if plot is not None:
-        from ..plots import save_figure, trials_figure
+        from ..figures.plots import save_figure, trials_figure
 
         save_figure(trials_figure(records, scenario), plot)
     if as_json:
@@ -175,13 +175,13 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Detect one realistic CDL-C drop three ways; ends with a table and a picture."""
-    from ..simulation.drop import Scenario
+    from ..campaigns.drop import Scenario
 
     scenario = Scenario(devices, symbols, antennas=antennas, snr_db=snr)
     output.mkdir(parents=True, exist_ok=True)
 
-    from ..plots import demo_figure, save_figure
-    from ..simulation.demo import demonstrate
+    from ..campaigns.demo import demonstrate
+    from ..figures.plots import demo_figure, save_figure
 
     with console.Progress("detecting", 4) as bar:
         stages = iter(range(4))

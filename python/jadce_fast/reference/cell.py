@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..cell import CellPrior
+from ..priors.cell import CellPrior
 from .linear import Array, Complex, Real, damp, extrinsic, extrinsic_ratio, module_a, residual, residual_variance
 
 Denoiser = Callable[[Array, Array], tuple[Array, Array, Array]]

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from ..network import BeamNetwork
+from ..priors.beam_network import BeamNetwork
 
 
 def noise_maps(count: int, antennas: int, generator: torch.Generator) -> Tensor:

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from ..cell import CellPrior
-from ..cell_network import LEAST_ANTENNAS, LEAST_NOISE, MOST_ANTENNAS, MOST_NOISE
-from ..cell_score import CellScorePrior
+from ..priors.cell import CellPrior
+from ..priors.cell_network import LEAST_ANTENNAS, LEAST_NOISE, MOST_ANTENNAS, MOST_NOISE
+from ..priors.cell_score import CellScorePrior
 
 DEVICES = 64
 SNR_DB = (-30, -20, -10, 0, 10, 20, 40, 60)  # of entries of mean power one, per entry

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import _check
-from ..cell import CellPrior
-from ..cell_network import CellNetwork
-from ..network import BeamNetwork
-from ..prior import save_prior
-from ..score_network import ScoreNetwork
+from ..priors.beam_network import BeamNetwork
+from ..priors.cell import CellPrior
+from ..priors.cell_network import CellNetwork
+from ..priors.files import save_prior
+from ..priors.ncsn_network import ScoreNetwork
 from . import cell, evaluate, mixture
 from .data import KINDS, Family, Recording, Source
 from .trainer import Trainer
@@ -68,8 +68,8 @@ def train(
     network : {"tiny", "base", "large", "ncsn", "refinenet"}
         A beam network, see `SIZES`, the pair of score networks of Cai IV, or the score network of Tang 3, a cell's.
     width : int, optional
-        Of "ncsn", see :class:`jadce_fast.score_network.RefineNet`: the paper's is 128, the default 32; of "refinenet",
-        see :class:`jadce_fast.cell_network.CellNetwork`: 16.
+        Of "ncsn", see :class:`jadce_fast.priors.ncsn_network.RefineNet`: the paper's is 128, the default 32; of
+        "refinenet", see :class:`jadce_fast.priors.cell_network.CellNetwork`: 16.
     reach : int
         Of "refinenet": devices that a convolution spans.
     weighting : float

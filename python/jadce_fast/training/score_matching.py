@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..score_network import LEVELS, LOWEST_SNR, ScoreNetwork
+from ..priors.ncsn_network import LEVELS, LOWEST_SNR, ScoreNetwork
 
 
 def losses(

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cell_network import CellNetwork
-from ..network import BeamNetwork
-from ..score_network import ScoreNetwork
+from ..priors.beam_network import BeamNetwork
+from ..priors.cell_network import CellNetwork
+from ..priors.ncsn_network import ScoreNetwork
 from . import beam_loss, score_matching
 from .cell import Cell
 from .data import Pool, Source

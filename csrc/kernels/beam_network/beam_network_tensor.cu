@@ -1,0 +1,345 @@
+#include <algorithm>
+
+#include "core/tensor_cuda.hpp"
+#include "kernels/beam_network/beam_network_cuda.hpp"
+#include "kernels/beam_network/beam_network_element_cuda.hpp"
+
+namespace jadce::cuda {
+
+namespace {
+
+constexpr int kThreads = 256, kWarps = kThreads / 32;
+constexpr int kTile = 16;                // rows and columns of a matrix instruction
+constexpr int kRun = 8;                  // beams of a thread in a depthwise layer
+constexpr int kMostBlocks = 2;           // of a multiprocessor, what the registers allow
+constexpr std::size_t kReserved = 1024;  // bytes of shared memory that the system takes of each
+
+JADCE_INLINE int up(int count) { return (count + kTile - 1) / kTile * kTile; }
+
+// Sizes in words of four bytes, if not said otherwise. Channels are padded with zeros to whole tiles, beams with rows
+// that nobody reads: rows of a product depend on their own row only.
+struct Sizes {
+  int subcarriers, antennas, coefficients, width, hidden, blocks, taps;  // width and hidden padded
+
+  JADCE_INLINE int rows() const { return up(antennas); }
+  JADCE_INLINE int features() const { return up(3 * coefficients + 1); }
+  JADCE_INLINE int outputs() const { return up(2 * coefficients + 1); }
+  JADCE_INLINE static int larger(int a, int b) { return a > b ? a : b; }
+
+  // Strides of a row, in shared memory. Padded so that eight lanes with 16 bytes of eight rows, and sixteen lanes with
+  // 8 bytes of four rows, hit all banks.
+  JADCE_INLINE int narrow() const { return larger(features(), width) / 2 + 4; }  // pairs: features, depthwise, trunk
+  JADCE_INLINE int inner() const { return hidden / 2 + 4; }                      // pairs
+  JADCE_INLINE int wide() const { return larger(width, outputs()) + 8; }         // floats: trunk or outputs
+  JADCE_INLINE int activations() const { return rows() * (narrow() + inner() + wide()); }
+
+  // Packed weights come in pieces: the first layer, then of every block its depthwise and first dense layer, its second
+  // dense layer, at last the last layer.
+  JADCE_INLINE static int dense(int outputs, int inputs) { return outputs + outputs * inputs / 2; }
+  JADCE_INLINE int first() const { return dense(width, features()); }
+  JADCE_INLINE int expand() const { return width * (1 + taps) + dense(hidden, width); }
+  JADCE_INLINE int mix() const { return dense(width, hidden); }
+  JADCE_INLINE int last() const { return dense(outputs(), width); }
+  JADCE_INLINE int pieces() const { return 2 * blocks + 2; }
+  JADCE_INLINE int piece(int i) const {
+    return i == 0 ? first() : i + 1 == pieces() ? last() : i % 2 == 1 ? expand() : mix();
+  }
+  JADCE_INLINE int offset(int i) const {
+    return i == 0 ? 0 : first() + (i - 1) / 2 * (expand() + mix()) + (i - 1) % 2 * expand();
+  }
+  JADCE_INLINE int all() const { return offset(pieces() - 1) + last(); }
+  JADCE_INLINE int largest() const { return larger(larger(first(), last()), larger(expand(), mix())); }
+};
+
+__device__ int lane_index() { return static_cast<int>(threadIdx.x) % 32; }
+__device__ int warp_index() { return static_cast<int>(threadIdx.x) / 32; }
+
+// The packed weights on their way to shared memory, piece by piece ahead of their use. All of them stay there, or two
+// pieces have room and they come once a pass.
+template <bool kResident>
+class Stream {
+ public:
+  __device__ Stream(const Sizes& sizes, const unsigned* __restrict__ weights, unsigned* shared)
+      : sizes_(sizes), weights_(weights), shared_(shared), left_(sizes.pieces()) {
+    for (int i = 0; i < kAhead; ++i) issue();
+  }
+
+  __device__ void set_passes(int passes) {
+    if (!kResident) left_ += sizes_.pieces() * (passes - 1);
+  }
+
+  // A barrier, after which the first piece is there.
+  __device__ void begin() {
+    wait_copies<kAhead - 1>();
+    __syncthreads();
+  }
+
+  __device__ const float* current() const { return reinterpret_cast<const float*>(shared_ + place(current_)); }
+
+  // Ends a piece: a barrier, after which the next one is there and the room of this one is free.
+  __device__ void advance() {
+    current_ = after(current_);
+    wait_copies<kAhead - 2>();
+    __syncthreads();
+    issue();
+  }
+
+ private:
+  static constexpr int kAhead = kResident ? 4 : 2;  // pieces that are issued before they are needed
+
+  __device__ int after(int i) const { return i + 1 < sizes_.pieces() ? i + 1 : 0; }
+  // The number of pieces is even: they alternate, also from the last one to the first.
+  __device__ int place(int i) const { return kResident ? sizes_.offset(i) : i % 2 * sizes_.largest(); }
+  __device__ void issue() {
+    if (left_-- > 0) {
+      const int count = sizes_.piece(next_) / 4;
+      const uint4* const from = reinterpret_cast<const uint4*>(weights_ + sizes_.offset(next_));
+      uint4* const to = reinterpret_cast<uint4*>(shared_ + place(next_));
+#pragma unroll 1
+      for (int j = static_cast<int>(threadIdx.x); j < count; j += kThreads) copy_async(to + j, from + j);
+      next_ = after(next_);
+    }
+    commit_copies();  // of nothing, too: waiting counts groups
+  }
+
+  const Sizes& sizes_;
+  const unsigned* weights_;
+  unsigned* shared_;
+  int left_, next_ = 0, current_ = 0;
+};
+
+// Products of kTiles x kTile beams by kTile output channels a warp. x: pairs of inputs, [rows, stride]. layer: bias
+// [outputs], then weights per tile of outputs and of inputs as each lane wants them (pack_dense_tensor).
+// store(beam, channel, value, value of channel + 1).
+template <int kTiles, class Store>
+__device__ void dense_tiles(const unsigned* x, int stride, int rows, int inputs, int outputs, const float* layer,
+                            const Store& store) {
+  const int lane = lane_index(), steps = inputs / kTile;
+  const uint4* const weights = reinterpret_cast<const uint4*>(layer + outputs) + lane;
+  x += lane % 16 * stride + lane / 16 * 4;
+  for (int beam = 0, channel_tile = warp_index();; channel_tile += kWarps) {
+    for (; channel_tile >= outputs / kTile; beam += kTiles * kTile) channel_tile -= outputs / kTile;
+    if (beam >= rows) return;
+    float acc[kTiles][2][4] = {};
+#pragma unroll 4
+    for (int k = 0; k < steps; ++k) {
+      const uint4 w = weights[(channel_tile * steps + k) * 32];
+#pragma unroll
+      for (int i = 0; i < kTiles; ++i) {
+        unsigned a[4];
+        load_matrix(a, x + (beam + i * kTile) * stride + k * kTile / 2);
+        multiply_add(acc[i][0], a, w.x, w.y);
+        multiply_add(acc[i][1], a, w.z, w.w);
+      }
+    }
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const int channel = channel_tile * kTile + 8 * j + 2 * (lane % 4);
+      const float2 bias = *reinterpret_cast<const float2*>(layer + channel);
+#pragma unroll
+      for (int i = 0; i < 2 * kTiles; ++i)
+        store(beam + 8 * i + lane / 4, channel, acc[i / 2][j][i % 2 * 2] + bias.x,
+              acc[i / 2][j][i % 2 * 2 + 1] + bias.y);
+    }
+  }
+}
+
+// Thirty-two beams a warp, which halves the reads of weights, where that keeps a warp of every scheduler busy: reads of
+// shared memory take longer than the products.
+template <class Store>
+__device__ void dense(const unsigned* x, int stride, int rows, int inputs, int outputs, const float* layer,
+                      const Store& store) {
+  if (rows % (2 * kTile) == 0 && outputs / kTile * (rows / (2 * kTile)) >= kWarps / 2)
+    dense_tiles<2>(x, stride, rows, inputs, outputs, layer, store);
+  else
+    dense_tiles<1>(x, stride, rows, inputs, outputs, layer, store);
+}
+
+// One short convolution over beams per channel; beams are periodic. A thread has two channels of kRun beams that are
+// d = `dilation` apart, whose inputs overlap. layer: bias [width], weights [taps, width].
+__device__ void depthwise(const Sizes& s, const float* trunk, int d, const float* layer, unsigned* out) {
+  const int pairs = s.width / 2, m = s.antennas;
+  int hop = d;
+  while (hop >= m) hop -= m;
+  // Warps take turns with the first beams of runs, channels are lanes; loops instead of the slow integer division.
+  for (int base = 0, offset = warp_index();; offset += kWarps) {
+    for (; offset >= d; base += kRun * d) offset -= d;
+    if (base >= m) return;
+    const int first = base + offset;
+    if (first >= m) continue;
+    for (int c = lane_index(); c < pairs; c += 32) {
+      int beam = first - s.taps / 2 * d;
+      while (beam < 0) beam += m;
+      const auto next = [&] {
+        const float2 value = *reinterpret_cast<const float2*>(trunk + beam * s.wide() + 2 * c);
+        beam += hop;
+        if (beam >= m) beam -= m;
+        return value;
+      };
+      const float2* weight = reinterpret_cast<const float2*>(layer) + c;
+      float2 window[kRun], total[kRun];
+#pragma unroll
+      for (int r = 0; r < kRun; ++r) {
+        total[r] = *weight;
+        if (r > 0) window[r] = next();
+      }
+      for (int t = 0; t < s.taps; ++t) {
+        weight += pairs;
+        const float2 w = *weight;
+#pragma unroll
+        for (int r = 0; r < kRun; ++r) {
+          window[r] = r + 1 < kRun ? window[r + 1] : next();
+          total[r].x += w.x * window[r].x;
+          total[r].y += w.y * window[r].y;
+        }
+      }
+#pragma unroll
+      for (int r = 0; r < kRun; ++r)
+        if (first + r * d < m) out[(first + r * d) * s.narrow() + c] = round_pair(total[r].x, total[r].y);
+    }
+  }
+}
+
+// f(p, beam) of all p < count, warps taking turns with p, beams being lanes.
+template <class F>
+__device__ void for_beams(int count, int antennas, const F& f) {
+  for (int p = warp_index(); p < count; p += kWarps)
+    for (int beam = lane_index(); beam < antennas; beam += 32) f(p, beam);
+}
+
+// Rounded features of one candidate, channels beyond them zero.
+__device__ void write_features(const Sizes& s, const Complex* z, const float* noise,
+                               const float* __restrict__ eigenvalue, unsigned short* out) {
+  const int m = s.antennas, p_all = s.coefficients, stride = 2 * s.narrow();
+  for_beams(s.features() - 2 * p_all, m, [=](int p, int beam) {
+    const auto put = [=](int channel, float value) {
+      out[beam * stride + channel] = static_cast<unsigned short>(round_pair(value, 0.0f));
+    };
+    const float level = noise_level(noise[beam]);
+    if (p < p_all) {
+      const Features f = features(z[p * m + beam], eigenvalue[p], level);
+      put(p, f.re);
+      put(p_all + p, f.im);
+      put(2 * p_all + p, f.energy);
+    } else {
+      put(2 * p_all + p, p == p_all ? level_feature(level) : 0.0f);
+    }
+  });
+}
+
+// The i-th block has the i-th candidate of all, and every gridDim.x-th one after it.
+template <bool kResident>
+__global__ void __launch_bounds__(kThreads, kMostBlocks)
+    tensor_kernel(const Complex* z_all, const float* noise_all, const float* __restrict__ eigenvalue,
+                  const unsigned* __restrict__ weights, const std::int32_t* __restrict__ dilation,
+                  const __grid_constant__ Candidates candidates, const __grid_constant__ Sizes s,
+                  Complex* __restrict__ mean, float* __restrict__ var) {
+  float* const trunk = dynamic_shared<float>();
+  unsigned* const narrow = reinterpret_cast<unsigned*>(trunk + s.rows() * s.wide());
+  unsigned* const inner = narrow + s.rows() * s.narrow();
+  Stream<kResident> stream(s, weights, inner + s.rows() * s.inner());
+  after_previous();
+  int total = 0;
+  for (int b = 0; b < candidates.batch; ++b) total += candidates.of(b);
+  const int mine = static_cast<int>(blockIdx.x), every = static_cast<int>(gridDim.x);
+  if (mine >= total) {  // known only now: weights do not wait for the counts
+    wait_copies<0>();
+    return;
+  }
+  const int passes = (total - mine + every - 1) / every;
+  stream.set_passes(passes);
+  const int m = s.antennas, p_all = s.coefficients, rows = s.rows(), wide = s.wide();
+  const auto write = [=](int beam, int channel, float first, float second) {
+    *reinterpret_cast<float2*>(trunk + beam * wide + channel) = make_float2(first, second);
+  };
+  int b = 0, a = mine;
+  for (int pass = 0; pass < passes; ++pass, a += every) {
+    for (; a >= candidates.of(b); ++b) a -= candidates.of(b);
+    const std::int64_t candidate = static_cast<std::int64_t>(b) * candidates.capacity + a;
+    const Complex* const z = z_all + candidate * p_all * m;
+    const float* const noise = noise_all + candidate * m;
+    write_features(s, z, noise, eigenvalue, reinterpret_cast<unsigned short*>(narrow));
+    stream.begin();
+    dense(narrow, s.narrow(), rows, s.features(), s.width, stream.current(), write);
+    stream.advance();
+    for (int i = 0; i < s.blocks; ++i) {
+      depthwise(s, trunk, dilation[i], stream.current(), narrow);
+      __syncthreads();
+      dense(narrow, s.narrow(), rows, s.width, s.hidden, stream.current() + s.width * (1 + s.taps),
+            [=](int beam, int channel, float first, float second) {
+              const auto silu = [](float x) { return __fdividef(x, 1.0f + __expf(-x)); };
+              inner[beam * s.inner() + channel / 2] = round_pair(silu(first), silu(second));
+            });
+      stream.advance();
+      dense(inner, s.inner(), rows, s.hidden, s.width, stream.current(),
+            [=](int beam, int channel, float first, float second) {
+              float2* const at = reinterpret_cast<float2*>(trunk + beam * wide + channel);
+              const float2 before = *at, now = make_float2(before.x + first, before.y + second);
+              *at = now;
+              if (i + 1 == s.blocks) narrow[beam * s.narrow() + channel / 2] = round_pair(now.x, now.y);
+            });
+      stream.advance();
+    }
+    dense(narrow, s.narrow(), rows, s.width, s.outputs(), stream.current(), write);
+    stream.advance();
+    for_beams(p_all + 1, m, [=](int p, int beam) {
+      const float level = noise_level(noise[beam]);
+      const float* const f = trunk + beam * wide;
+      if (p < p_all) {
+        const std::int64_t i = candidate * p_all * m + p * m + beam;
+        mean[i] = posterior_mean(z[p * m + beam], eigenvalue[p], level, {f[p], f[p_all + p]});
+      } else {
+        var[candidate * m + beam] = posterior_var(eigenvalue, p_all, level, f[2 * p_all], s.subcarriers);
+      }
+    });
+  }
+}
+
+struct Device {
+  std::size_t shared;
+  int multiprocessors;
+};
+
+Device current_device() {
+  int device = 0, shared = 0, multiprocessors = 0;
+  cudaError_t error = cudaGetDevice(&device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  if (error == cudaSuccess) error = cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device);
+  if (error != cudaSuccess) throw std::runtime_error(std::string("beam_network_tensor: ") + cudaGetErrorString(error));
+  return {static_cast<std::size_t>(shared), multiprocessors};
+}
+
+std::size_t bytes(int words) { return 4 * static_cast<std::size_t>(words); }
+
+Sizes sizes_of(int subcarriers, int antennas, int coefficients, int width, int hidden, int blocks, int taps) {
+  return {subcarriers, antennas, coefficients, up(width), up(hidden), blocks, taps};
+}
+
+}  // namespace
+
+bool beam_network_tensor_fits(int antennas, int coefficients, int width, int hidden, int blocks, int taps) {
+  const Sizes s = sizes_of(1, antennas, coefficients, width, hidden, blocks, taps);
+  return bytes(s.activations() + 2 * s.largest()) <= current_device().shared;
+}
+
+void beam_network_tensor(const float* z, const float* noise, const float* eigenvalue, const std::uint32_t* weights,
+                         const std::int32_t* dilation, const std::int32_t* count, const std::int32_t* go, int step,
+                         int capacity, int subcarriers, int antennas, int coefficients, int width, int hidden,
+                         int blocks, int taps, int batch, float* mean, float* var, void* stream) {
+  const Sizes s = sizes_of(subcarriers, antennas, coefficients, width, hidden, blocks, taps);
+  const Device device = current_device();
+  const std::size_t all = bytes(s.activations() + s.all()), least = bytes(s.activations() + 2 * s.largest());
+  if (least > device.shared)
+    throw std::runtime_error("beam_network_tensor: activations of " + std::to_string(antennas) +
+                             " antennas and two layers need " + std::to_string(least) +
+                             " bytes of shared memory, a block has " + std::to_string(device.shared));
+  const bool resident = all <= device.shared;
+  const std::size_t shared = resident ? all : least;
+  const std::size_t together = (device.shared + kReserved) / (shared + kReserved);
+  const int at_once = device.multiprocessors * std::min(kMostBlocks, static_cast<int>(together));
+  launch("beam_network_tensor", resident ? tensor_kernel<true> : tensor_kernel<false>,
+         static_cast<unsigned>(std::min(at_once, batch * capacity)), kThreads, shared, stream, complex(z), noise,
+         eigenvalue, weights, dilation, Candidates{count, go, step, batch, capacity}, s, complex(mean), var);
+}
+
+}  // namespace jadce::cuda

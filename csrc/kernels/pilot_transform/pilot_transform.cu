@@ -1,0 +1,350 @@
+#include <algorithm>
+
+#include "core/block_cuda.hpp"
+#include "kernels/batch_cuda.hpp"
+#include "kernels/pilot_transform/pilot_transform_cuda.hpp"
+#include "kernels/pilot_transform/pilots_cuda.hpp"
+#include "kernels/posterior/posterior.hpp"
+#include "kernels/pilot_transform/spectral_cuda.hpp"
+#include "loop/rules.hpp"
+
+namespace jadce::cuda {
+
+namespace {
+
+constexpr int kThreads = 256;          // of gather and of a transform
+constexpr int kWarps = kThreads / 32;  // of a transform
+constexpr int kSide = 16;              // beams of a row of threads in gather and residual
+constexpr int kGatherRows = kThreads / kSide;
+constexpr int kPilots = 2048;      // that gather holds at a time, if not one subcarrier's are more,
+constexpr int kSubcarriers = 128;  // of so many subcarriers at most
+constexpr int kRows = 32;          // of residual, which take a symbol each
+constexpr int kTogether = 64;      // devices that it projects together
+constexpr int kProcessors = 132;   // multiprocessors of the GPU that launches are sized for
+// Bytes of shared memory for a transform of one beam; sums need the rest.
+constexpr std::size_t kMostTransform = kMostShared - sizeof(float) * 4 * kWarps;
+constexpr std::size_t kFewBytes = 48 * 1024;  // of a table that is worth a copy in shared memory
+
+// What gather makes of a candidate's statistics.
+struct Gathered {
+  const float* v_b;     // [M], null: nothing but z
+  const float* mean_v;  // word of the Control
+  int known;
+  Complex* z;     // null with `mean`
+  float* power;   // [capacity]
+  float* noise;   // [capacity, M]
+  Complex* mean;  // with var [capacity, M]: posterior of the Gaussian prior; null: none
+  float* var;
+};
+
+struct GatherSizes {
+  int capacity, subcarriers, antennas, coefficients, slots;
+  int together;      // subcarriers at a time
+  int basis_copied;  // complex numbers of the basis in shared memory, all or none
+};
+
+// One block: one device, kSide beams at a time, all of them if its power is measured. Shared memory holds its pilots
+// [together, T] and the correlations over symbols [together, kSide] of some subcarriers at a time, and the basis if
+// that is small.
+__global__ void __launch_bounds__(kThreads, 4)
+    gather_kernel(const std::int32_t* go, const Complex* r, Pilots q, const Complex* __restrict__ basis,
+                  const std::int32_t* slot, const Complex* s, const std::int32_t* device, const std::int32_t* count,
+                  const __grid_constant__ GatherSizes size, const __grid_constant__ Gathered to) {
+  const int a = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
+  const int lane = thread % kSide, row = thread / kSide;
+  const int start = static_cast<int>(blockIdx.y) * kSide, step = static_cast<int>(gridDim.y) * kSide;
+  const int subcarriers = size.subcarriers, antennas = size.antennas, coefficients = size.coefficients;
+  double* const part = dynamic_shared<double>();  // [kThreads]
+  Complex* const correlation = reinterpret_cast<Complex*>(part + kThreads);
+  Complex* const pilot = correlation + size.together * kSide;
+  Complex* const copy = pilot + size.together * q.symbols;
+  for (int i = thread; i < size.basis_copied; i += kThreads) copy[i] = basis[i];
+  if (size.basis_copied) basis = copy;
+  after_previous();
+  if (!goes(go) || a >= limited(count, size.capacity)) return;
+  const std::int64_t place = batch() * size.capacity + a;
+  const int k = device[place], channel = coefficients * antennas;
+  const int at = slot ? slot[batch() * q.devices + k] : -1;
+  r += batch() * subcarriers * q.symbols * antennas;
+  if (at >= 0) s += (batch() * size.slots + at) * channel;
+  Complex* const out = (to.mean ? to.mean : to.z) + place * channel;
+  const float* const v_b = to.v_b ? to.v_b + batch() * antennas : nullptr;
+  const auto gain = [&](int beam, float power) {  // of the output, for a device of that power
+    return to.mean ? gaussian_gain(v_b[beam] / power) / sqrtf(power) : 1.0f / sqrtf(power);
+  };
+  double energy = 0;
+  for (int first = start; first < antennas; first += step) {
+    const int beam = first + lane;
+    const bool inside = beam < antennas;
+    const float scale = v_b && to.known && inside ? gain(beam, 1.0f) : 1.0f;
+    const auto finish = [&](int p, Complex total) {
+      if (at >= 0) total = total + s[p * antennas + beam];
+      out[p * antennas + beam] = total * scale;
+      energy += static_cast<double>(norm(total));
+    };
+    for (int from = 0; from < subcarriers; from += size.together) {
+      const int now = min(size.together, subcarriers - from);
+      __syncthreads();
+      for (int i = thread; i < now * q.symbols; i += kThreads) {
+        const int n = i / q.symbols;
+        pilot[i] = q.conjugate_of(from + n, i - n * q.symbols, static_cast<unsigned>(k));
+      }
+      __syncthreads();
+      for (int n = row; n < now; n += kGatherRows) {
+        const Complex* const x = r + static_cast<std::int64_t>(from + n) * antennas + beam;
+        const std::int64_t symbol = static_cast<std::int64_t>(subcarriers) * antennas;
+        Complex total{0.0f, 0.0f};
+        if (inside) {
+#pragma unroll 8
+          for (int t = 0; t < q.symbols; ++t) total = total + pilot[n * q.symbols + t] * x[t * symbol];
+        }
+        correlation[n * kSide + lane] = total;
+      }
+      __syncthreads();
+      if (!inside) continue;
+      for (int p = row; p < coefficients; p += kGatherRows) {
+        if (basis == nullptr) {
+          if (p >= from && p < from + now) finish(p, correlation[(p - from) * kSide + lane]);
+          continue;
+        }
+        Complex total = from > 0 ? out[p * antennas + beam] : Complex{0.0f, 0.0f};
+#pragma unroll 4
+        for (int n = 0; n < now; ++n)
+          total = total + conjugate(basis[(from + n) * coefficients + p]) * correlation[n * kSide + lane];
+        if (from + now < subcarriers)
+          out[p * antennas + beam] = total;
+        else
+          finish(p, total);
+      }
+    }
+  }
+  if (v_b == nullptr) return;
+  float power = 1.0f;
+  if (!to.known) {
+    energy = block_sum(energy, part);
+    const float mean = to.mean_v[batch() * kControlWords];
+    power = device_power(energy, static_cast<float>(subcarriers * antennas),
+                         mean * static_cast<float>(coefficients) / static_cast<float>(subcarriers), mean);
+    for (int beam = start + lane; beam < antennas; beam += step) {  // each thread what it wrote itself
+      const float scale = gain(beam, power);
+      for (int p = row; p < coefficients; p += kGatherRows) out[p * antennas + beam] = out[p * antennas + beam] * scale;
+    }
+  }
+  if (thread == 0 && start == 0) to.power[place] = power;
+  const float share = static_cast<float>(coefficients) / static_cast<float>(subcarriers);
+  for (int beam = start + lane; row == 0 && beam < antennas; beam += step) {
+    const float noise = v_b[beam] / power;
+    to.noise[place * antennas + beam] = noise;
+    if (to.mean) to.var[place * antennas + beam] = share * noise * gaussian_gain(noise);
+  }
+}
+
+// The spectrum of coefficient p, x [K, beams]. Measurements come to `stage` in the order of their rows, `room` at a
+// time, so that no load waits for another.
+__device__ void accumulate(const SpectralInput& input, const std::int32_t* row_start, int p, int first_beam, int shift,
+                           float amplitude, int points, int room, Complex* x, Complex* stage) {
+  const int start = static_cast<int>(threadIdx.x), mask = (1 << shift) - 1, beam = first_beam + (start & mask);
+  for (int first = 0; first == 0 || first < input.measurements; first += room) {
+    const int now = min(room, input.measurements - first);
+    __syncthreads();
+    if (beam < input.antennas) {
+#pragma unroll 4
+      for (int i = start; i < now << shift; i += kThreads)
+        stage[i] = input.term(first + (i >> shift), p, beam) * amplitude;
+    }
+    __syncthreads();
+    for (int i = start; i < points << shift; i += kThreads) {
+      const int f = i >> shift, to = min(row_start[f + 1], first + now);
+      Complex total = first == 0 ? Complex{0.0f, 0.0f} : x[i];
+      if (beam < input.antennas)
+        for (int j = max(row_start[f], first); j < to; ++j) total = total + stage[((j - first) << shift) + (i & mask)];
+      x[i] = total;
+    }
+  }
+}
+
+// One block: one group of coefficients, 1 << shift beams, a thread always the same one. With `copied`, twiddles and
+// starts of rows are held in shared memory.
+__global__ void __launch_bounds__(kThreads, 2)
+    spectral_kernel(const std::int32_t* go, const __grid_constant__ SpectralInput all, float amplitude,
+                    const __grid_constant__ BlockFft plan, int shift, int copied,
+                    const __grid_constant__ SpectralOutput all_out) {
+  const int start = static_cast<int>(threadIdx.x), points = plan.length, beams = 1 << shift;
+  float* const part = dynamic_shared<float>();  // [kWarps, 4]
+  Complex* const x = reinterpret_cast<Complex*>(part + 4 * kWarps);
+  Complex* const y = x + (plan.padded << shift);
+  Complex* const copy = y + (plan.padded << shift);
+  std::int32_t* const row_copy = reinterpret_cast<std::int32_t*>(copy + plan.padded);
+  const Complex* twiddle = plan.twiddle;
+  const std::int32_t* row_start = all.row_start;
+  if (copied) {
+    for (int i = start; i < plan.padded - 1; i += kThreads) copy[i] = twiddle[i];
+    for (int i = start; i <= points; i += kThreads) row_copy[i] = row_start[i];
+    twiddle = copy;
+    row_start = row_copy;
+  }
+  after_previous();
+  if (!goes(go)) return;
+  const SpectralInput input = all.of_batch();
+  const SpectralOutput output = all_out.of_batch();
+  const int group = static_cast<int>(blockIdx.x), first_beam = static_cast<int>(blockIdx.y) << shift;
+  const int antennas = output.antennas, merge = output.merge, last = min((group + 1) * merge, output.coefficients);
+  const int beam = first_beam + (start & (beams - 1));
+  for (int p = group * merge; p < last; ++p) {
+    accumulate(input, row_start, p, first_beam, shift, amplitude, points, plan.padded, x, y);
+    const Complex* const out = transform(plan, twiddle, x, y, shift);
+    float sum = 0.0f;
+    if (beam < antennas) {
+      const SpectralOutput::Row row = output.row(p, beam);
+      for (int i = start; i < points << shift; i += kThreads) {
+        const Complex value = row.put(i >> shift, out[i]);
+        if (output.quiet && output.quiet[i >> shift]) sum += norm(value);
+      }
+    }
+    if (output.quiet) {
+      for (int other = 16; other >= beams; other /= 2) sum += __shfl_xor_sync(~0u, sum, other);
+      if (start % 32 < beams) part[start / 32 * 4 + start % 32] = sum;
+    }
+    __syncthreads();
+    if (output.quiet == nullptr || start >= beams || beam >= antennas) continue;
+    for (int w = 1; w < kWarps; ++w) sum += part[w * 4 + start];
+    output.quiet_energy[p * antennas + beam] = sum;
+  }
+}
+
+// One block: one subcarrier, kSide beams; rows of threads take devices, then symbols.
+__global__ void __launch_bounds__(kSide* kRows, 2)
+    residual_kernel(const std::int32_t* go, const Complex* y, const float* scale, const float* __restrict__ gram,
+                    const Complex* big, Pilots q, const Complex* __restrict__ basis, const Complex* s,
+                    const std::int32_t* device, const std::int32_t* count, int capacity, int subcarriers, int antennas,
+                    int coefficients, Complex* __restrict__ r, float* __restrict__ power) {
+  after_previous();
+  if (!goes(go)) return;
+  const int lane = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
+  Complex* const x = dynamic_shared<Complex>();                     // [kTogether, kSide]
+  Complex* const symbol = x + kTogether * kSide + row * kTogether;  // pilots of one symbol, a row's own
+  float* const partial = reinterpret_cast<float*>(x + kTogether * (kSide + kRows));
+  const int n = static_cast<int>(blockIdx.x), beam = static_cast<int>(blockIdx.y) * kSide + lane;
+  const bool inside = beam < antennas;
+  const unsigned half = row % 2 ? 0xffff0000u : 0xffffu;  // of the warp, which has two rows
+  const int total_count = limited(count, capacity);
+  const float unit = scale ? scale[batch() * kControlWords] : 1.0f;
+  const std::int64_t block = batch() * subcarriers * q.symbols * antennas;
+  s += batch() * capacity * coefficients * antennas;
+  device += batch() * capacity;
+  float mine = 0.0f;
+  for (int first = 0; first == 0 || first < total_count; first += kTogether) {
+    const int now = min(kTogether, total_count - first);
+    __syncthreads();
+    for (int a = row; a < now; a += kRows) {
+      Complex total{0.0f, 0.0f};
+      const Complex* const c = s + static_cast<std::int64_t>(first + a) * coefficients * antennas + beam;
+      if (inside && basis == nullptr) total = c[n * antennas];
+      if (inside && basis) {
+#pragma unroll 4
+        for (int p = 0; p < coefficients; ++p) total = total + basis[n * coefficients + p] * c[p * antennas];
+      }
+      x[a * kSide + lane] = total;
+    }
+    __syncthreads();
+    for (int t = row; t < q.symbols; t += kRows) {
+      const std::int64_t at = block + (static_cast<std::int64_t>(t) * subcarriers + n) * antennas + beam;
+      Complex total{0.0f, 0.0f};
+      if (inside && first > 0) total = r[at];
+      if (inside && first == 0 && y) total = y[at] * unit;
+      if (inside && first == 0 && big) total = total - big[at] * gram[n * q.symbols + t];
+      for (int a = lane; a < now; a += kSide) {
+        const int k = device[first + a];
+        symbol[a] = k < 0 ? Complex{0.0f, 0.0f} : conjugate(q.conjugate_of(n, t, static_cast<unsigned>(k)));
+      }
+      __syncwarp(half);
+      for (int a = 0; a < now; ++a) total = total - symbol[a] * x[a * kSide + lane];
+      if (inside) r[at] = total;
+      __syncwarp(half);
+      if (first + kTogether >= total_count) mine += norm(total);
+    }
+  }
+  partial[row * kSide + lane] = mine;
+  __syncthreads();
+  if (row > 0 || !inside) return;
+  for (int w = 1; w < kRows; ++w) mine += partial[w * kSide + lane];
+  power[(batch() * subcarriers + n) * antennas + beam] = mine;
+}
+
+}  // namespace
+
+int device_count(const char** message) {
+  int count = 0;
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  *message = error == cudaSuccess ? (count > 0 ? "" : "no CUDA device") : cudaGetErrorString(error);
+  return error == cudaSuccess ? count : 0;
+}
+
+void gather(const float* r, const std::int32_t* rows, const float* twiddle, const float* array, const float* basis,
+            const std::int32_t* slot, const float* s, const std::int32_t* device, const std::int32_t* count,
+            const std::int32_t* go, const float* v_b, const float* mean_v, int known, int capacity, int devices,
+            int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z, float* power,
+            float* noise, float* mean, float* var, void* stream) {
+  if (capacity == 0) return;
+  const int together = std::clamp(kPilots / symbols, 1, std::min(subcarriers, kSubcarriers));
+  const int numbers = basis ? subcarriers * coefficients : 0;
+  const int copied = sizeof(Complex) * static_cast<std::size_t>(numbers) <= kFewBytes ? numbers : 0;
+  const unsigned split = v_b && !known ? 1 : blocks(antennas, kSide);
+  launch("gather", gather_kernel, dim3(static_cast<unsigned>(capacity), split, static_cast<unsigned>(batch)), kThreads,
+         sizeof(double) * kThreads +
+             sizeof(Complex) * (static_cast<std::size_t>(together) * static_cast<std::size_t>(kSide + symbols) +
+                                static_cast<std::size_t>(copied)),
+         stream, go, complex(r), pilots(rows, twiddle, array, devices, symbols), complex(basis), slot, complex(s),
+         device, count, GatherSizes{capacity, subcarriers, antennas, coefficients, slots, together, copied},
+         Gathered{v_b, mean_v, known, complex(z), power, noise, complex(mean), var});
+}
+
+void spectral(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, float amplitude,
+              const float* basis, const std::int32_t* slot, const float* s, const float* fft_twiddle,
+              const float* fft_root, const float* chirp, const float* chirp_dft, const std::int32_t* go, int devices,
+              int subcarriers, int symbols, int antennas, int coefficients, int merge, int slots, int batch,
+              const unsigned char* quiet, float* z, float* energy, float* quiet_energy, void* stream) {
+  index_t padded = 0;
+  fft_radices(devices, padded);
+  const std::size_t each = 2 * sizeof(Complex) * static_cast<std::size_t>(padded);  // bytes of shared memory of a beam
+  if (each > kMostTransform)
+    throw std::runtime_error("spectral: expected a transform of at most " +
+                             std::to_string(kMostTransform / (2 * sizeof(Complex))) +
+                             " points in a block's shared memory, found " + std::to_string(padded) + " for " +
+                             std::to_string(devices) + " devices");
+  const BlockFft plan = block_fft(devices, fft_twiddle, fft_root, chirp, chirp_dft);
+  // Four beams share each 32-byte sector of r; fewer where that spreads the work more evenly over the multiprocessors,
+  // or where two blocks would not fit one.
+  const unsigned groups = blocks(coefficients, merge);
+  const auto most = [&](int log2) {  // beams of the busiest multiprocessor
+    const unsigned all = groups * blocks(antennas, 1 << log2) * static_cast<unsigned>(batch);
+    return blocks(all, kProcessors) << log2;
+  };
+  int shift = 2;
+  while (shift > 0 && 2 * (each << shift) > kMostShared) --shift;
+  for (int less = shift - 1; less >= 0; --less)
+    if (most(less) < most(shift)) shift = less;
+  const std::size_t tables = sizeof(Complex) * static_cast<std::size_t>(padded) +
+                             sizeof(std::int32_t) * (static_cast<std::size_t>(devices) + 1);
+  const bool copied = tables <= kFewBytes;
+  launch("spectral", spectral_kernel, dim3(groups, blocks(antennas, 1 << shift), static_cast<unsigned>(batch)),
+         kThreads, sizeof(float) * 4 * kWarps + (each << shift) + (copied ? tables : 0), stream, go,
+         SpectralInput{complex(r), row_start, by_row, complex(basis), subcarriers * symbols, subcarriers, antennas,
+                       coefficients},
+         amplitude, plan, shift, copied,
+         SpectralOutput{slot, complex(s), complex(z), energy, quiet, quiet_energy, devices, antennas, coefficients,
+                        merge, slots});
+}
+
+void residual(const float* y, const float* scale, const float* gram, const float* big, const std::int32_t* rows,
+              const float* twiddle, const float* array, const float* basis, const float* s, const std::int32_t* device,
+              const std::int32_t* count, const std::int32_t* go, int capacity, int devices, int subcarriers,
+              int symbols, int antennas, int coefficients, int batch, float* r, float* power, void* stream) {
+  launch("residual", residual_kernel,
+         dim3(static_cast<unsigned>(subcarriers), blocks(antennas, kSide), static_cast<unsigned>(batch)),
+         dim3(kSide, kRows), sizeof(Complex) * kTogether * (kSide + kRows) + sizeof(float) * kSide * kRows, stream, go,
+         complex(y), scale, gram, complex(big), pilots(rows, twiddle, array, devices, symbols), complex(basis),
+         complex(s), device, count, capacity, subcarriers, antennas, coefficients, complex(r), power);
+}
+
+}  // namespace jadce::cuda

@@ -1,0 +1,50 @@
+// Module B: posterior of one device's channel and the extrinsic updates (docs/design.md, "state").
+#include "kernels/posterior/posterior.hpp"
+
+#include "kernels/families.hpp"
+
+namespace jadce::JADCE_ISA {
+
+namespace {
+
+void gaussian(const Shape& s, const float* z, const float* v, float* h, float* var) {
+  const float share = static_cast<float>(s.coefficients) / static_cast<float>(s.subcarriers);
+  for (index_t b = 0; b < s.lanes; b += W) {
+    const vec noise = load(v + b), gain = gaussian_gain(noise);
+    for (index_t p = 0; p < 2 * s.coefficients; ++p) store(h + p * s.lanes + b, gain * load(z + p * s.lanes + b));
+    store(var + b, share * noise * gain);
+  }
+}
+
+void combine(const Shape& s, float gamma, const float* a, const float* b, float weight, const float* h, float* out) {
+  for (index_t i = 0; i < s.lanes; i += W) {
+    const vec keep = kept(gamma, load(b + i)), take = taken(gamma, weight, load(a + i));
+    for (index_t p = 0; p < 2 * s.coefficients; ++p) {
+      const index_t at = p * s.lanes + i;
+      vec value = keep * load(out + at);
+      if (h) value += take * load(h + at);
+      store(out + at, value);
+    }
+  }
+}
+
+void damp(const Shape& s, index_t n, float gamma, const float* b, const float* seen, const float* old, float* big) {
+  for (index_t t = 0; t < s.symbols; ++t) {
+    for (index_t half = 0; half < 2; ++half) {
+      const index_t at = (n * s.symbols + t) * s.point() + half * s.lanes;
+      for (index_t i = 0; i < s.lanes; i += W) {
+        store(big + at + i, damped(gamma, load(b + i), load(seen + at + i), load(old + at + i)));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+void fill_posterior(KernelTable& table) {
+  table.gaussian = gaussian;
+  table.combine = combine;
+  table.damp = damp;
+}
+
+}  // namespace jadce::JADCE_ISA

@@ -1,0 +1,1 @@
+"""Channel denoisers, a file each."""

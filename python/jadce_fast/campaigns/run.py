@@ -1,0 +1,244 @@
+"""Campaigns: many trials at one operating point, several priors on the same drops."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from .. import _check
+from ..metrics import Score, score
+from ..pilots import Pilots
+from ..receiver import Receiver
+from .drop import Drop, Scenario, draw_drop, draw_pilots
+from .genie import GeniePrior
+
+GENIE = "genie"
+_SAVE_EVERY = 5.0  # seconds between writes of the file to resume from
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one receiver made of one drop; `prior` names the receiver, `seconds` is the time of ``detect``."""
+
+    trial: int
+    prior: str
+    score: Score
+    iterations: int
+    converged: bool
+    seconds: float
+
+    def row(self) -> dict[str, Any]:
+        """Flat form, one line of a table."""
+        flat = {"trial": self.trial, "prior": self.prior, **asdict(self.score)}
+        del flat["trials"]
+        flat["nmse_db"] = self.score.nmse_db if self.score.channel_energy > 0 else None
+        return flat | {"iterations": self.iterations, "converged": self.converged, "seconds": self.seconds}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Sums over the trials of one receiver.
+
+    Attributes
+    ----------
+    prior : str
+        Name or file of the prior, or "genie".
+    trials, active, missed, false_alarms : int
+        Totals.
+    error_rate : float
+        (misses + false alarms) / K over all trials.
+    nmse_db : float or None
+        Ratio of summed errors; a missed device counts with its whole energy. None if nobody was ever active.
+    false_alarm_db : float or None
+        Energy of false alarms relative to that of the true channels; None without false alarms.
+    iterations, converged : float
+        Mean number, share of trials.
+    seconds_p50, seconds_p99 : float
+        Percentiles of the time of one detection.
+    """
+
+    prior: str
+    trials: int
+    active: int
+    missed: int
+    false_alarms: int
+    error_rate: float
+    nmse_db: float | None
+    false_alarm_db: float | None
+    iterations: float
+    converged: float
+    seconds_p50: float
+    seconds_p99: float
+
+
+def simulate(
+    scenario: Scenario,
+    priors: Sequence[str] = ("cdl",),
+    trials: int = 50,
+    seed: int = 0,
+    *,
+    power: Literal["unknown", "known"] = "unknown",
+    threads: int | None = None,
+    resume: str | os.PathLike[str] | None = None,
+    progress: Callable[[int, list[Record]], None] | None = None,
+) -> list[Record]:
+    """Detect the same drops with several priors.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    priors : sequence of str
+        Names or files of priors; "genie" is the genie-denoiser loop on top of the first one.
+    trials : int
+        Trial i is the same whatever the number of trials and the priors.
+    seed : int
+    power : "unknown" or "known"
+        Whether receivers are told the mean received power of an active device, which is one. They are never
+        told the spread of powers.
+    threads : int, optional
+        Native threads of each receiver.
+    resume : path-like, optional
+        JSON file that keeps what is done; an interrupted campaign goes on from it.
+    progress : callable, optional
+        Called with the number of trials done and all records, after every trial.
+
+    Returns
+    -------
+    list of Record
+        In the order of trials, then priors.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range or unknown, or the file to resume from is of another campaign.
+    """
+    trials = _check.integer("trials", trials, 1)
+    names = list(dict.fromkeys(priors))
+    if not names:
+        raise ValueError("priors: expected at least one, found none")
+    if power not in ("unknown", "known"):
+        raise ValueError(f'power: expected "unknown" or "known", found {power!r}')
+    bench = _Bench(scenario, names, 1.0 if power == "known" else "unknown", threads)
+    setup: dict[str, Any] = {"scenario": asdict(scenario) | {"delay_spread": list(scenario.delay_spread)}}
+    setup |= {"priors": names, "seed": seed, "power": power}
+    records = [] if resume is None else _load(Path(resume), setup)
+    done = len(records) // len(names)
+    del records[trials * len(names) :]
+    saved = time.monotonic()
+    for trial in range(min(done, trials), trials):
+        drop = draw_drop(scenario, seed, trial, bench.pilots(seed, trial))
+        records += [bench.detect(name, trial, drop) for name in names]
+        if resume is not None and (trial + 1 == trials or time.monotonic() - saved > _SAVE_EVERY):
+            _save(Path(resume), setup, records)
+            saved = time.monotonic()
+        if progress is not None:
+            progress(trial + 1, records)
+    return records
+
+
+def summarize(records: Sequence[Record], prior: str) -> Outcome:
+    """Outcome of one prior's records, at least one."""
+    own = [r for r in records if r.prior == prior]
+    total = sum((r.score for r in own), Score())
+    seconds = [r.seconds for r in own]
+    energy = total.channel_energy
+    relative = total.false_alarm_energy / energy if energy > 0 else 0.0
+    return Outcome(
+        prior=prior,
+        trials=len(own),
+        active=total.active,
+        missed=total.missed,
+        false_alarms=total.false_alarms,
+        error_rate=total.error_rate,
+        nmse_db=total.nmse_db if energy > 0 else None,
+        false_alarm_db=10 * float(np.log10(relative)) if relative > 0 else None,
+        iterations=float(np.mean([r.iterations for r in own])),
+        converged=float(np.mean([r.converged for r in own])),
+        seconds_p50=float(np.percentile(seconds, 50)),
+        seconds_p99=float(np.percentile(seconds, 99)),
+    )
+
+
+class _Bench:
+    """The receivers of a campaign, planned once for pilots that stay, and anew for fresh ones."""
+
+    def __init__(
+        self, scenario: Scenario, names: list[str], power: float | Literal["unknown"], threads: int | None
+    ) -> None:
+        from ..priors.files import gaussian_prior, load_prior
+
+        def load(name: str) -> Any:
+            return gaussian_prior(scenario.subcarriers) if name == "gaussian" else load_prior(name)
+
+        self._scenario, self._power, self._threads = scenario, power, threads
+        self._priors: dict[str, Any] = {name: load(name) for name in names if name != GENIE}
+        self.genie: GeniePrior | None = None
+        if GENIE in names:
+            self.genie = GeniePrior(next(iter(self._priors.values())) if self._priors else load("cdl"))
+            self._priors[GENIE] = self.genie
+        self._pilots: Pilots | None = None
+        self._receivers: dict[str, Receiver] = {}
+
+    def pilots(self, seed: int, trial: int) -> Pilots:
+        """Pilots of a trial."""
+        if self._pilots is None or self._scenario.fresh_pilots:
+            self._pilots = draw_pilots(self._scenario, seed, trial)
+            self._receivers.clear()
+        return self._pilots
+
+    def detect(self, name: str, trial: int, drop: Drop) -> Record:
+        """Detect and score one drop."""
+        if name == GENIE and self.genie is not None:
+            self.genie.reveal(drop.active, drop.paths, self._scenario.antennas)
+        if name not in self._receivers:
+            self._receivers[name] = self._plan(name, drop.pilots)
+            if name != GENIE:
+                self._receivers[name].detect(drop.y, drop.noise_var)  # the first call is not timed
+        receiver = self._receivers[name]
+        start = time.perf_counter()
+        found = receiver.detect(drop.y, drop.noise_var)
+        seconds = time.perf_counter() - start
+        assert not isinstance(found, list)
+        errors = score(found, drop.active, drop.channels)
+        return Record(trial, name, errors, found.iterations, bool(found.converged), seconds)
+
+    def _plan(self, name: str, pilots: Pilots) -> Receiver:
+        s = self._scenario
+        prior = self._priors[name]
+        return Receiver(pilots, s.antennas, prior, s.activity_rate, self._power, threads=self._threads)
+
+
+def _load(path: Path, setup: dict[str, Any]) -> list[Record]:
+    """Records of an interrupted campaign; none if there is no file yet."""
+    if not path.exists():
+        return []
+    try:
+        found = json.loads(path.read_text())
+        records = [Record(**{**r, "score": Score(**r["score"])}) for r in found.pop("records")]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: expected a campaign to resume, found another file ({error})") from None
+    for key, value in setup.items():
+        if found.get(key) != value:
+            raise ValueError(f"{path}: expected a campaign with {key}={value}, found {found.get(key)}")
+    return records
+
+
+def _save(path: Path, setup: dict[str, Any], records: list[Record]) -> None:
+    write_text(path, json.dumps(setup | {"records": [asdict(r) for r in records]}, allow_nan=False))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write beside the target and rename, so that no reader ever sees half a file."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(text)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""All that needs a GPU, and nothing else does: imported on first use."""

@@ -1,0 +1,116 @@
+"""The GPU that kernels run on."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .. import _core
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where kernels run: a native module that launches them, and torch's device. Streams are torch's current ones."""
+
+    native: Any
+    device: Any
+
+    def here(self) -> Any:
+        """Context in which the device is torch's current one."""
+        import torch
+
+        return torch.cuda.device(self.device)
+
+    def stream(self) -> int:
+        """Handle of torch's current stream."""
+        import torch
+
+        return int(torch.cuda.current_stream(self.device).cuda_stream)
+
+    def event(self) -> Any:
+        """What was enqueued up to now."""
+        import torch
+
+        return torch.cuda.current_stream(self.device).record_event()
+
+    def wait(self, event: Any) -> None:
+        """Let what is enqueued from now on wait for `event`."""
+        import torch
+
+        torch.cuda.current_stream(self.device).wait_event(event)
+
+    def finish(self, event: Any) -> None:
+        """Wait for `event` on the host."""
+        event.synchronize()
+
+    def synchronize(self) -> None:
+        """Wait for all that was enqueued."""
+        import torch
+
+        torch.cuda.synchronize(self.device)
+
+    def child(self, enqueue: Callable[[], None], pool: Any = None) -> tuple[Any, int]:
+        """What `enqueue` launches as a graph that is part of another: what keeps it alive, and its address.
+
+        Graphs that never run at the same time may share the memory of `pool`, another one's `pool()`.
+        """
+        import torch
+
+        graph = torch.cuda.CUDAGraph(keep_graph=True)
+        with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            enqueue()
+        address = int(graph.raw_cuda_graph())
+        self.native.check_child(address)
+        return graph, address
+
+    def capture(self, enqueue: Callable[[], None]) -> Callable[[], None]:
+        """A graph of what `enqueue` launches, torch's operators included; the result launches it."""
+        import torch
+
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            enqueue()
+        replay: Callable[[], None] = graph.replay
+        return replay
+
+
+@contextlib.contextmanager
+def no_collection() -> Iterator[None]:
+    """Where a graph is recorded: what the garbage collector finalises may call what is not allowed meanwhile."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def machine(device: Any) -> Machine:
+    """The GPU named by a torch device or its name ("cuda", "cuda:1").
+
+    Raises
+    ------
+    ValueError
+        If there is no such GPU, this build has no kernels for it, or torch cannot use it; the message says why.
+    """
+    import torch
+
+    try:
+        wanted = torch.device(device)
+    except (RuntimeError, TypeError):
+        wanted = None
+    if wanted is None or wanted.type != "cuda":
+        raise ValueError(f"device: expected 'cpu', 'cuda' or 'cuda:N', found {str(device)!r}")
+    count, reason = _core.cuda_devices()
+    if count == 0:
+        raise ValueError(f"device: expected 'cpu', found {str(device)!r}, but CUDA is off: {reason}")
+    if not torch.cuda.is_available():
+        raise ValueError(f"device: expected 'cpu', found {str(device)!r}, but torch {torch.__version__} has no CUDA")
+    index = torch.cuda.current_device() if wanted.index is None else wanted.index
+    if index >= count:
+        raise ValueError(f"device: expected cuda:0 to cuda:{count - 1}, found {str(device)!r}")
+    return Machine(_core, torch.device("cuda", index))

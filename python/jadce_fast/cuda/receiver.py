@@ -1,0 +1,91 @@
+"""What `jf.Receiver` does on a GPU: arrays in, one graph launch, arrays out."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..detection import Detection, Enqueued
+from . import arrays as _cuda_arrays
+from .detector import Detector
+
+
+class CudaReceiver:
+    """Feeds a `Detector` and reads its results; calls take turns."""
+
+    def __init__(self, detector: Detector, shape: tuple[int, int, int]) -> None:
+        self.detector, self._shape = detector, shape
+        self._lock = threading.Lock()
+
+    def enqueue(self, y: Any, noise_var: float) -> Enqueued:
+        """Enqueue one batch on torch's current stream."""
+        blocks = _cuda_arrays.received(y, self._shape, self.detector.machine.device)
+        if not 1 <= len(blocks) <= self.detector.batch:
+            raise ValueError(f"y: expected 1 to batch={self.detector.batch} blocks, found {len(blocks)}")
+        d = self.detector
+        with self._lock, d.machine.here():
+            d.run(blocks, noise_var)
+
+        def of(tensor: torch.Tensor) -> Any:
+            part = tensor[0] if _cuda_arrays.is_one(y, self._shape) else tensor[: len(blocks)]
+            return part if isinstance(y, np.ndarray) else _cuda_arrays.like(part, y)
+
+        return Enqueued(
+            activity=of(d.activity),
+            active=of(d.active),
+            channels=of(d.channels),
+            channel_var=of(d.channel_var),
+            found=of(d.word("found")),
+            iterations=of(d.word("iteration")),
+            converged=of(d.word("converged")),
+            overflow=of(d.word("kept_left_out")),
+            keeps=(blocks, d),
+        )
+
+    def detect(self, y: Any, noise_var: float) -> Detection | list[Detection]:
+        """Detect block by block of at most `batch`, and wait for the results."""
+        blocks = _cuda_arrays.received(y, self._shape, self.detector.machine.device)
+        found: list[Detection] = []
+        with self._lock, self.detector.machine.here():
+            for first in range(0, len(blocks), self.detector.batch):
+                some = blocks[first : first + self.detector.batch]
+                self.detector.run(some, noise_var)
+                found += self._results(len(some), y)
+        return found[0] if _cuda_arrays.is_one(y, self._shape) else found
+
+    def _results(self, count: int, y: Any) -> list[Detection]:
+        d = self.detector
+        control, history = d.control[:count].cpu(), d.history[:count].cpu().numpy()  # waits
+
+        def word(name: str) -> Any:
+            return d.word(name, control).numpy()
+
+        power, found = word("power").astype(np.float64), word("found")
+        if not np.isfinite(word("received")).all():
+            raise ValueError("y: expected finite numbers, found NaN or infinite ones")
+        remains = np.where(found > 0, word("residual"), word("received")) * power
+        results = []
+        for i, (a, rounds) in enumerate(zip(found.tolist(), word("iteration").tolist(), strict=True)):
+            tensors = (d.activity[i], d.active[i, :a], d.channels[i, :a], d.channel_var[i, :a])
+            # Copies: the next detection overwrites the tensors.
+            activity, active, channels, var = (_cuda_arrays.like(x.clone(), y) for x in tensors)
+            results.append(
+                Detection(
+                    activity=activity,
+                    active=active,
+                    channels=channels,
+                    channel_var=var,
+                    iterations=rounds,
+                    converged=bool(word("converged")[i]),
+                    noise_var=float(remains[i]),
+                    overflow=int(word("kept_left_out")[i]),
+                    history=tuple(
+                        {"error_var": float(error * power[i]), "candidates": int(candidates)}
+                        for error, candidates in history[i, :rounds]
+                    ),
+                )
+            )
+        return results

@@ -1,0 +1,1 @@
+"""Priors: what a receiver knows about an active device's channel."""
