@@ -1,0 +1,80 @@
+// Structs and launchers of CUDA kernels as Python sees them: by the names of their fields, never by position. Pointers
+// are addresses, integers. Serves two modules: _core, and the emulator's _emulated, where addresses are the host's.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include <cstdint>
+#include <type_traits>
+
+namespace jadce::bindings {
+
+template <class T>
+using AsPython = std::conditional_t<std::is_pointer_v<T>, std::uintptr_t, T>;
+
+template <class T>
+T from_python(const AsPython<T>& value) {
+  if constexpr (std::is_pointer_v<T>) {
+    return reinterpret_cast<T>(value);
+  } else {
+    return value;
+  }
+}
+
+// A member of a struct that Python must name.
+template <class Args, class T>
+struct Field {
+  const char* name;
+  T Args::* member;
+
+  auto argument() const { return pybind11::arg(name); }
+};
+
+// A pointer that is null where Python does not name it.
+template <class Args, class T>
+struct Nullable : Field<Args, T> {
+  static_assert(std::is_pointer_v<T>);
+
+  auto argument() const { return pybind11::arg(this->name) = std::uintptr_t{0}; }
+};
+
+template <class Args, class T>
+Field<Args, T> field(const char* name, T Args::* member) {
+  return {name, member};
+}
+
+template <class Args, class T>
+Nullable<Args, T> nullable(const char* name, T Args::* member) {
+  return {{name, member}};
+}
+
+#define JADCE_FIELD(Args, name) ::jadce::bindings::field(#name, &Args::name)
+#define JADCE_NULLABLE(Args, name) ::jadce::bindings::nullable(#name, &Args::name)
+
+// launcher(args, stream) as name(*, field=..., ..., stream).
+template <class Args, template <class, class> class... F, class... T>
+void def_launcher(pybind11::module_& m, const char* name, void (*launcher)(const Args&, void*),
+                  F<Args, T>... fields) {
+  m.def(
+      name,
+      [launcher, fields...](const AsPython<T>&... values, std::uintptr_t stream) {
+        Args args{};
+        ((args.*(fields.member) = from_python<T>(values)), ...);
+        launcher(args, reinterpret_cast<void*>(stream));
+      },
+      pybind11::kw_only(), fields.argument()..., pybind11::arg("stream"));
+}
+
+// A struct that launchers take as one field, made by name.
+template <class Args, template <class, class> class... F, class... T>
+void def_struct(pybind11::module_& m, const char* name, const char* doc, F<Args, T>... fields) {
+  pybind11::class_<Args>(m, name, doc, pybind11::module_local())
+      .def(pybind11::init([fields...](const AsPython<T>&... values) {
+             Args args{};
+             ((args.*(fields.member) = from_python<T>(values)), ...);
+             return args;
+           }),
+           pybind11::kw_only(), fields.argument()...);
+}
+
+}  // namespace jadce::bindings
