@@ -183,7 +183,9 @@ def test_captures_of_another_simulator(name):
 def test_result(tmp_path, suffix):
     channels = complex_normal(2, N, M)
     activity = np.array([0, 1, 0, 1], np.float32)
-    detection = Detection(activity, np.array([1, 3]), channels, np.ones(2, np.float32), 3, True, 0.1)
+    detection = Detection(
+        activity, np.array([1, 3]), channels, np.ones(2, np.float32), 3, True, 0.1, 1.0, "fixed point"
+    )
     path = tmp_path / f"result{suffix}"
     save_result(path, detection)
     found = np.load(path) if suffix == ".npz" else scipy.io.loadmat(path, squeeze_me=True)

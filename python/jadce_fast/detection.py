@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+
+Reason = Literal["fixed point", "iterations", "diverged", "silence"]
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,16 @@ class Detection:
     noise_var : float
         Variance per received entry that remains when the detected devices are subtracted. About the noise variance
         given to ``detect``, less what was fitted to noise; far above it says that devices were missed.
+    residual_ratio : float
+        `noise_var` over the noise variance given to ``detect``: about one, or somewhat less, where the model holds.
+    stopped_because : str
+        Reason for the end: "fixed point" (nothing improved any more), "iterations" (all that were planned are done),
+        "diverged", or "silence" (what was found explained the block worse than that nobody is active).
     overflow : int
         Plausible devices for which the receiver had no place (`capacity`) in the iteration whose state is returned.
         Above zero, active devices may be missing.
+    restarts : int
+        Chains of a Langevin receiver that diverged and began anew.
     history : tuple of dict
         Per iteration: ``error_var`` (tracked error variance per channel entry) and ``candidates``.
     """
@@ -47,7 +56,10 @@ class Detection:
     iterations: int
     converged: bool
     noise_var: float
+    residual_ratio: float
+    stopped_because: Reason
     overflow: int = 0
+    restarts: int = 0
     history: tuple[dict[str, float], ...] = field(default=(), repr=False)
 
 

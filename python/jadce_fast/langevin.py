@@ -228,9 +228,8 @@ class LangevinReceiver:
         -------
         Detection, or a list of B of them
             With channels of shape (A, 1, M). ``iterations`` counts the steps of a chain; ``history`` has ``sigma`` and
-            ``spread`` of every level and ends with the number of ``restarts``; ``converged`` is False if a chain
-            diverged to the end or the result explained the block worse than silence. On a GPU, arrays of the
-            kind of `y`.
+            ``spread`` of every level; ``converged`` is False if a chain diverged to the end or the result explained the
+            block worse than silence. On a GPU, arrays of the kind of `y`.
 
         Raises
         ------
@@ -270,7 +269,10 @@ class LangevinReceiver:
             iterations=self.levels * self.steps + self.average,
             converged=not silent and p.diverged == 0,
             noise_var=residual * self._scale**2,
-            history=(*p.history, {"restarts": p.restarts}),
+            residual_ratio=residual / noise,
+            stopped_because="silence" if silent else "diverged" if p.diverged else "iterations",
+            restarts=p.restarts,
+            history=p.history,
         )
 
     def sample(

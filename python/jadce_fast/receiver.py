@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from . import _check, _core, ops
 from .cuda import device as _cuda
-from .detection import Detection, Enqueued
+from .detection import Detection, Enqueued, Reason
 from .pilots import Pilots
 
 _THRESHOLD = 2e-2  # posterior probability from which a device goes through the denoiser
@@ -272,9 +272,11 @@ class Receiver:
         native.start(y, 1 / math.sqrt(power), ratio, self.variance == "paper")
         history: list[dict[str, float]] = []
         best, previous, converged = math.inf, math.inf, False
+        reason: Reason = "iterations"
         for iteration in range(self.max_iterations):
             error = native.observe()
             if not math.isfinite(error):
+                reason = "diverged"
                 break
             if native.settled and error > _SETTLED * previous and self.screening:
                 candidates = native.hold()
@@ -290,11 +292,14 @@ class Receiver:
                 native.keep()
             if error > _STALLED * previous:
                 converged = error < 1.5 * best
+                reason = "fixed point" if converged else "diverged"
                 break
             previous = error
         someone = bool((native.kept_posterior >= 0.5).any())
         count = native.decide()
-        converged &= bool(count) == someone  # else what was found explained the block worse than silence
+        if bool(count) != someone:
+            converged, reason = False, "silence"
+        remains = native.residual_var * power if count else received
         n, m = self.pilots.subcarriers, self.antennas
         channels = np.empty((count, n, m), np.complex64)
         var = np.empty(count, np.float32)
@@ -310,7 +315,9 @@ class Receiver:
             channel_var=channel_var.astype(np.float32),
             iterations=len(history),
             converged=converged,
-            noise_var=native.residual_var * power if count else received,
+            noise_var=remains,
+            residual_ratio=remains / noise,
+            stopped_because=reason,
             overflow=native.overflow,
             history=tuple(history),
         )

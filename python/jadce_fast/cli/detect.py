@@ -72,7 +72,7 @@ def detect(
     setup |= {"activity_rate": rate, "activity_rate_assumed": assumed}
     result = setup | _result(found, seconds) | _truth(found, block)
     if receiver == "langevin":  # chains that diverged and began anew with half the step
-        result["restarts"] = int(found.history[-1]["restarts"])
+        result["restarts"] = found.restarts
     if as_json:
         console.show_json(result)
     else:

@@ -110,7 +110,10 @@ class DeviceSampler:
                     iterations=rx.levels * rx.steps + rx.average,
                     converged=not quiet and p.diverged[b] == 0,
                     noise_var=residual[b] * rx._scale**2,
-                    history=(*p.history[b], {"restarts": p.restarts[b]}),
+                    residual_ratio=residual[b] / noise_var,
+                    stopped_because="silence" if quiet else "diverged" if p.diverged[b] else "iterations",
+                    restarts=p.restarts[b],
+                    history=p.history[b],
                 )
             )
         return found

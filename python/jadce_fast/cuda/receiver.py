@@ -81,6 +81,8 @@ class CudaReceiver:
                     iterations=rounds,
                     converged=bool(word("converged")[i]),
                     noise_var=float(remains[i]),
+                    residual_ratio=float(remains[i] / (power[i] * word("noise")[i])),
+                    stopped_because="fixed point" if word("converged")[i] else "iterations",
                     overflow=int(word("kept_left_out")[i]),
                     history=tuple(
                         {"error_var": float(error * power[i]), "candidates": int(candidates)}
