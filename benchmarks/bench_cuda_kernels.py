@@ -48,7 +48,9 @@ def planned(k: int, t: int, prior: str, network: str) -> tuple[Any, Any, Any, An
     drop = draw_drop(Scenario(k, t, N, M))
     endless = mock.patch.multiple(receiver, _STALLED=math.inf, _SETTLED=math.inf)
     with endless:
-        rx = jf.Receiver(drop.pilots, M, prior, 0.05, device="cuda", network=network, max_iterations=ROUNDS)
+        rx = jf.Receiver(
+            drop.pilots, M, prior, 0.05, device="cuda", network=network, rules=jf.Rules(max_iterations=ROUNDS)
+        )
     detector = rx._gpu.detector
     recorder = Recorder(detector.machine.native)
     y = torch.from_numpy(drop.y).to(detector.machine.device)

@@ -22,9 +22,8 @@ def main() -> None:
         for limit in LIMITS:
             errors, mistakes = [], 0
             for drop in drops:
-                rx = jf.Receiver(drop.pilots, drop.y.shape[2], prior, 0.05, 1.0, max_iterations=limit)
+                rx = jf.Receiver(drop.pilots, drop.y.shape[2], prior, 0.05, 1.0, rules=jf.Rules(max_iterations=limit))
                 out = rx.detect(drop.y, drop.noise_var)
-                assert not isinstance(out, list)
                 found = dict(zip(out.active.tolist(), out.channels, strict=True))
                 pairs = zip(drop.active.tolist(), drop.channels, strict=True)
                 errors.append(sum(np.linalg.norm(h - found.get(k, 0)) ** 2 for k, h in pairs))

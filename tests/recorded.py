@@ -33,10 +33,10 @@ CASES = {
     "gaussian-unknown": (dict(devices=200, symbols=30, active=8, pilots="qpsk", seed=14), "gaussian", "unknown", {}),
     "python-prior": (dict(**SIZES["odd"], seed=15), "wiener", 1.0, {}),
     "python-prior-unknown": (dict(**SIZES["prime"], pilots="qpsk", seed=16), "wiener", "unknown", {}),
-    "everyone-denoised": (dict(**SIZES["everybody"], seed=17), "wiener", 1.0, dict(screening=False)),
-    "predicted-variance": (dict(**SIZES["plain"], seed=18), "wiener", 1.0, dict(variance="paper")),
+    "everyone-denoised": (dict(**SIZES["everybody"], seed=17), "wiener", 1.0, dict(rules=jf.Rules(screening=False))),
+    "predicted-variance": (dict(**SIZES["plain"], seed=18), "wiener", 1.0, dict(rules=jf.Rules(variance="paper"))),
     "one-antenna": (dict(**SIZES["one-antenna"], seed=19), "wiener", "unknown", {}),
-    "one-symbol": (dict(**SIZES["one-symbol"], seed=20), "wiener", 1.0, dict(max_iterations=5)),
+    "one-symbol": (dict(**SIZES["one-symbol"], seed=20), "wiener", 1.0, dict(rules=jf.Rules(max_iterations=5))),
 }
 
 

@@ -59,7 +59,20 @@ def test_gather(backend, size, kind, identity):
     p = Problem(size, kind, identity=identity)
     shape = (len(p.devices), p.p, p.m)
     arguments = (p.r, *p.tables, p.given_basis)
-    some = (None, None, None, None, 0, len(p.devices), *p.sizes, len(p.s), 1, Out(shape, np.complex64), *[None] * 4)
+    some = (
+        None,
+        None,
+        None,
+        None,
+        0,
+        backend.native.Rules(),
+        len(p.devices),
+        *p.sizes,
+        len(p.s),
+        1,
+        Out(shape, np.complex64),
+        *[None] * 4,
+    )
     found = run(backend, "cuda_gather", *arguments, p.slot, p.s, p.devices, *some)
     # Both sum T N products in single precision, in another order.
     assert error(found, p.exact_statistics()[p.devices]) <= 16 * EPS
@@ -97,7 +110,7 @@ def test_gather_of_a_batch_scales_to_unit_power(backend, size, known, gaussian):
         backend,
         *("cuda_gather", r, *p.tables, p.given_basis, slot, s, devices),
         *(word(backend, words, name) for name in ("candidates", "run")),
-        *(v, word(backend, words, "error"), int(known), capacity, *p.sizes, capacity, 3),
+        *(v, word(backend, words, "error"), int(known), backend.native.Rules(), capacity, *p.sizes, capacity, 3),
         *(outputs.get(name) for name in order),
     )
     found = dict(zip([name for name in order if name in outputs], values, strict=True))
@@ -132,7 +145,7 @@ def test_gather_of_many_measurements(backend, identity):
     z = run(
         backend,
         *("cuda_gather", r, *_cuda_transform._pilot_tables(pilots), None, None if identity else basis, None, None),
-        *(np.array([5, 77], np.int32), None, None, None, None, 0, 2, 90, 90, 60, m, 90, 0, 1),
+        *(np.array([5, 77], np.int32), None, None, None, None, 0, backend.native.Rules(), 2, 90, 90, 60, m, 90, 0, 1),
         *(Out((2, 90, m), np.complex64), *[None] * 4),
     )
     exact = reference.klt_statistics(pilots.select().astype(complex), r, basis)[[5, 77]]

@@ -31,6 +31,7 @@ def table(backend, energy, quiet, v, multiplicity, eigenvalues, product, merge=1
             p,
             merge,
             len(product),
+            backend.native.Rules(),
             1,
         ),
         *(Out((groups, m)), Out((m, quads, groups, 4)), Out((m, quads, 4))),
@@ -54,7 +55,18 @@ def test_activity(backend, shape, powers, scale):
     assert np.array_equal(null, np.tile(v, (groups, 1)))  # nobody is quiet yet
     llr, posterior, quiet = run(
         backend,
-        *("cuda_activity", energy.transpose(1, 2, 0), slope, offset, WEIGHT, np.log(share), index, None, -2.5),
+        *(
+            "cuda_activity",
+            energy.transpose(1, 2, 0),
+            slope,
+            offset,
+            WEIGHT,
+            np.log(share),
+            index,
+            None,
+            -2.5,
+            backend.native.Rules(),
+        ),
         *(k, m, groups, 1, len(product), len(GAIN), len(powers), 1, Out(k), Out(k), Out(k, np.uint8)),
     )
     expected = reference.structured_llr(energy, null, eigenvalues, GAIN, WEIGHT, powers, share) - 2.5
@@ -96,6 +108,7 @@ def test_noise_reference(backend, merge):
                 index,
                 None,
                 0.0,
+                backend.native.Rules(),
             ),
             *(k, m, groups, 1, len(product), len(GAIN), 1, 1, Out(k), Out(k), Out(k, np.uint8)),
         )
@@ -125,7 +138,17 @@ def test_energies_merged_where_they_are_read(backend, merge):
     llr = [
         run(
             backend,
-            *("cuda_activity", e.transpose(1, 2, 0), *tables[1:], WEIGHT, np.zeros(1, np.float32), index, None, -1.0),
+            *(
+                "cuda_activity",
+                e.transpose(1, 2, 0),
+                *tables[1:],
+                WEIGHT,
+                np.zeros(1, np.float32),
+                index,
+                None,
+                -1.0,
+                backend.native.Rules(),
+            ),
             *(k, m, rows, together, len(product), len(GAIN), 1, 1, Out(k), Out(k), Out(k, np.uint8)),
         )[0]
         for e, rows, together in ((energy, p, merge), (merged, groups, 1))
@@ -149,12 +172,12 @@ def test_activity_of_a_batch(backend):
     null, slope, offset = run(
         backend,
         *("cuda_activity_table", energy, None, quiet.astype(np.uint8), word(backend, words, "quiet"), v, ones),
-        *(eigenvalues, product, go, k, m, groups, 1, len(product), 3),
+        *(eigenvalues, product, go, k, m, groups, 1, len(product), backend.native.Rules(), 3),
         *(Out((3, groups, m)), Out((3, m, quads, groups, 4)), Out((3, m, quads, 4))),
     )
     llr, posterior, _ = run(
         backend,
-        *("cuda_activity", energy, slope, offset, WEIGHT, share, index, go, -1.0),
+        *("cuda_activity", energy, slope, offset, WEIGHT, share, index, go, -1.0, backend.native.Rules()),
         *(k, m, groups, 1, len(product), len(GAIN), 2, 3, Out((3, k)), Out((3, k)), Out((3, k), np.uint8)),
     )
     assert np.isnan(null[1]).all()
@@ -164,7 +187,7 @@ def test_activity_of_a_batch(backend):
         assert np.array_equal(null[i], one)
         alone = run(
             backend,
-            *("cuda_activity", energy[i], *tables, WEIGHT, share, index, None, -1.0),
+            *("cuda_activity", energy[i], *tables, WEIGHT, share, index, None, -1.0, backend.native.Rules()),
             *(k, m, groups, 1, len(product), len(GAIN), 2, 1, Out(k), Out(k), Out(k, np.uint8)),
         )
         assert np.array_equal(llr[i], alone[0])
@@ -198,13 +221,14 @@ class Selection:
     def word(self, name):
         return read_word(self.backend, self.control, name)
 
-    def __call__(self, llr, threshold=0.02, certain=1):
+    def __call__(self, llr, **rules):
         llr = np.atleast_2d(llr)
         posterior = reference.sigmoid(llr.astype(float)).astype(np.float32)
         self.device, self.chosen, _, self.slot, self.support, self.place = run(
             self.backend,
-            *("cuda_select_candidates", self.control, llr, posterior, (llr < -7).astype(np.uint8), threshold, certain),
-            *(self.k, self.capacity, self.slots, len(llr), Out(self.device.shape, np.int32, self.device)),
+            *("cuda_select_candidates", self.control, llr, posterior, (llr < -7).astype(np.uint8)),
+            *(self.backend.native.Rules(**rules), self.k, self.capacity, self.slots, len(llr)),
+            Out(self.device.shape, np.int32, self.device),
             *(Out(self.chosen.shape, np.float32, self.chosen), Out(self.support.shape, np.int32)),
             *(Out(self.slot.shape, np.int32, self.slot), Out(self.support.shape, np.int32, self.support)),
             *(Out(self.place.shape, np.int32, self.place), self.remaining, self.backend.native.no_loop),
@@ -257,7 +281,16 @@ def test_activity_settles(backend):
     llr[[4, 9]] = 12
     select = Selection(backend, 1, 50, 8)
     expected = []
-    for change, certain in (({}, 1), ({}, 1), ({9: 5}, 1), ({9: 5}, 0), ({9: -20, 11: 12}, 1), ({}, 1), ({3: 12}, 1)):
+    steps = (
+        ({}, 0.999),
+        ({}, 0.999),
+        ({9: 5}, 0.999),
+        ({9: 5}, 0.0),
+        ({9: -20, 11: 12}, 0.999),
+        ({}, 0.999),
+        ({3: 12}, 0.999),
+    )
+    for change, certain in steps:
         for k, value in change.items():
             llr[k] = value
         select(llr, certain=certain)

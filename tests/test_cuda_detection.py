@@ -53,7 +53,22 @@ def begin(backend, y, noise_var, known, expected, batch, blocks):
     k, p, slots = 90, 3, 5
     found = run(
         backend,
-        *("cuda_begin", where, np.resize(power, (batch, n)), known, expected, k, n, t, m, p, slots, batch, words),
+        *(
+            "cuda_begin",
+            where,
+            np.resize(power, (batch, n)),
+            backend.native.Rules(),
+            known,
+            expected,
+            k,
+            n,
+            t,
+            m,
+            p,
+            slots,
+            batch,
+            words,
+        ),
         *(Out((batch, k), np.int32), Out((batch, slots), np.int32), Out((batch, slots, p, m), np.complex64)),
         *(Out((batch, t, n, m), np.complex64), Out((batch, k), np.uint8), Out((batch, k)), Out(1, np.int32)),
     )
@@ -103,7 +118,7 @@ def test_decide(backend, kept):
     words = backend.put(control(backend, kept=[kept, 0]))
     found, index = run(
         backend,
-        *("cuda_decide", words, device, posterior, capacity, 2),
+        *("cuda_decide", words, device, posterior, backend.native.Rules(), capacity, 2),
         *(Out((2, capacity), np.int32), Out((2, capacity), np.int32)),
     )
     active = np.flatnonzero(posterior[0, :kept] >= 0.5)
@@ -190,12 +205,13 @@ def test_graph_loops_until_all_blocks_have_ended(backend, overlapping):
     graph.begin()
     stream, loop = graph.open_loop()
     # The error never falls, so that the second iteration is the last.
+    rules = backend.native.Rules(max_iterations=9)
     backend.native.cuda_observe(
-        *(at, power, gram, big, r, 1.0, 1, 0, k, 1, 1, 1, 9, 1, 2, 0.7, 0.4, 0.97, 2, v_a, eta, v_b, seen, history),
+        *(at, power, gram, big, r, 1.0, 1, rules, k, 1, 1, 1, 2, v_a, eta, v_b, seen, history),
         stream,
     )
     backend.native.cuda_select_candidates(
-        *(at, llr, posterior, quiet, 0.02, 1, k, capacity, 4, 2, device, chosen, free, slot, support, place, remaining),
+        *(at, llr, posterior, quiet, rules, k, capacity, 4, 2, device, chosen, free, slot, support, place, remaining),
         *(loop, stream),
     )
     graph.close_loop()

@@ -6,7 +6,6 @@ from kernels import EPS, Out, control, error, read_word, run
 from problems import complex_normal
 
 SHAPES = [(8, 12, 8, 6, 7), (1, 13, 8, 1, 3), (9, 10, 1, 4, 1), (7, 3, 33, 5, 20)]  # N, T, M, P, candidates
-RULES = (24, 1, 2, 0.7, 0.4, 0.97)  # iterations, screening, damp from, damping, settled, stalled
 
 
 def controls(backend, run_of_ended=0, **words):
@@ -16,13 +15,14 @@ def controls(backend, run_of_ended=0, **words):
     return backend.put(control(backend, **(usual | real | words)))
 
 
-def observe(backend, words, power, gram, big, r, start, k, shape, *, uniform=False, predicted=False, rules=RULES):
+def observe(backend, words, power, gram, big, r, start, k, shape, *, uniform=False, predicted=False, **rules):
+    rules = backend.native.Rules(predicted=predicted, **rules)
     n, t, m, _, _ = shape
     return run(
         backend,
-        *("cuda_observe", words, power, gram, big, r, float(gram.mean(dtype=float)), int(uniform), int(predicted)),
-        *(k, n, t, m, *rules, len(power), Out((len(power), m), start=start), *(Out((len(power), m)) for _ in range(2))),
-        *(Out(r.shape, np.complex64), Out((len(power), rules[0], 2))),
+        *("cuda_observe", words, power, gram, big, r, float(gram.mean(dtype=float)), int(uniform), rules),
+        *(k, n, t, m, len(power), Out((len(power), m), start=start), *(Out((len(power), m)) for _ in range(2))),
+        *(Out(r.shape, np.complex64), Out((len(power), rules.max_iterations, 2))),
     )
 
 
@@ -67,7 +67,7 @@ def test_observe(backend, shape, uniform, iteration, predicted):
         assert read_word(backend, words, name).tolist() == [1, 0, 1]
 
 
-def plan(backend, errors, *, settled=0, rules=RULES):
+def plan(backend, errors, *, settled=0, **rules):
     """What observe() decides in a row of iterations whose error variances are (nearly) `errors`."""
     gram, r = np.ones((1, 1), np.float32), np.ones((1, 1, 1, 1), np.complex64)
     state = dict(best=[np.inf], previous=[np.inf], going=[1], settled=[settled], noise=[1e-9], received=[1.0])
@@ -76,7 +76,7 @@ def plan(backend, errors, *, settled=0, rules=RULES):
         words = backend.put(control(backend, iteration=[iteration], **state))
         # One measurement and hardly any noise: v is the power, and v_b is v (K - 1).
         power = np.full((1, 1, 1), value, np.float32)
-        observe(backend, words, power, gram, r, r, np.ones((1, 1), np.float32), 1001, (1, 1, 1, 1, 1), rules=rules)
+        observe(backend, words, power, gram, r, r, np.ones((1, 1), np.float32), 1001, (1, 1, 1, 1, 1), **rules)
         found.append({name: int(read_word(backend, words, name)[0]) for name in ("run", "screen", "keep", "last")})
         found[-1]["gamma"] = float(read_word(backend, words, "gamma", real=True)[0])
         found[-1]["converged"] = int(read_word(backend, words, "converged")[0])
@@ -97,12 +97,12 @@ def test_what_an_iteration_does(backend):
     assert [x["keep"] for x in rounds] == [1, 0, 1]
     assert [x["last"] for x in rounds] == [0, 1, 0]
     assert rounds[1]["converged"] == 0  # far above the best
-    rounds = plan(backend, [1, 0.9, 0.1], rules=(3, *RULES[1:]))
+    rounds = plan(backend, [1, 0.9, 0.1], max_iterations=3)
     assert [x["last"] for x in rounds] == [0, 0, 1]
     assert rounds[2]["converged"] == 0  # still falling
     # A settled activity is tested again while the error falls fast, or if there is no screening.
     assert [x["screen"] for x in plan(backend, [1, 0.3, 0.2], settled=1)] == [1, 1, 0]
-    assert [x["screen"] for x in plan(backend, [1, 0.3, 0.2], settled=1, rules=(24, 0, *RULES[2:]))] == [1, 1, 1]
+    assert [x["screen"] for x in plan(backend, [1, 0.3, 0.2], settled=1, screening=0)] == [1, 1, 1]
     assert plan(backend, [1, np.nan])[1]["run"] == 0
 
 
@@ -131,14 +131,14 @@ class Update:
         self.s[:, -1] = 0
         self.slot = np.tile(np.arange(self.k, dtype=np.int32), (3, 1))
 
-    def __call__(self, backend, words, *, caution=1.3, predicted=0, prune=1):
+    def __call__(self, backend, words, **rules):
         c, k, m, p = self.capacity, self.k, self.m, self.p
         names = ("v_a", "slot", "support", "s", "big", "kept_device", "kept_posterior", "kept_var", "kept_mean")
         found = run(
             backend,
             *("cuda_update", words, self.posterior, self.power, self.mean, self.var, self.v_b, self.device),
-            *(self.all_posterior, self.seen, self.place, caution, predicted, prune, c, self.slots, k, self.t, m, p),
-            *(24, 3, Out((3, m), start=self.v_a), Out((3, k), np.int32, self.slot)),
+            *(self.all_posterior, self.seen, self.place, backend.native.Rules(**rules), c, self.slots, k, self.t, m, p),
+            *(3, Out((3, m), start=self.v_a), Out((3, k), np.int32, self.slot)),
             *(Out((3, self.slots), np.int32, self.support), Out(self.s.shape, np.complex64, self.s)),
             *(Out(self.big.shape, np.complex64, self.big), Out((3, c), np.int32), Out((3, c)), Out((3, c))),
             *(Out((3, c, p, m), np.complex64), Out((3, k)), Out((3, 24, 2))),
@@ -156,7 +156,7 @@ def test_update(backend, shape, prune, gamma, predicted):
     words = controls(
         backend, candidates=[count, count, 0], iteration=[4, 4, 4], gamma=[gamma] * 3, error=[0.1] * 3, keep=[1, 1, 0]
     )
-    found = u(backend, words, predicted=int(predicted), prune=int(prune))
+    found = u(backend, words, predicted=int(predicted), screening=int(prune))
     for i, used in ((0, count), (2, 0)):
         total = np.einsum("a,a,ab->b", *(x[i, :used].astype(float) for x in (u.posterior, u.power, u.var)))
         alpha = np.clip(1.3 * total / (u.v_b[i].astype(float) * u.k), 1e-9, 0.95)

@@ -58,7 +58,7 @@ def same(found, expected, tolerance=1e-3):
 def test_equals_the_cpu(gpu_device, size, power, screening):
     p = problem(**SIZES[size], seed=5)
     n, m = p.y.shape[1:]
-    arguments = dict(power=power, threads=1, max_iterations=4, screening=screening)
+    arguments = dict(power=power, threads=1, rules=jf.Rules(max_iterations=4, screening=screening))
     prior = TorchWienerPrior(n)
     expected = jf.Receiver(p.pilots, m, prior, p.activity_rate, **arguments).detect(p.y, p.noise_var)
     rx = jf.Receiver(p.pilots, m, prior, p.activity_rate, device="cuda", **arguments)
@@ -70,7 +70,7 @@ def test_equals_the_cpu(gpu_device, size, power, screening):
 def test_gaussian_prior_to_the_end(gpu_device, variance, kind):
     """A loop on the device that ends by itself, on antennas, with pilots of either kind."""
     p = problem(**(SIZES["odd"] | dict(symbols=30, active=4)), pilots=kind, seed=2)
-    arguments = dict(prior="gaussian", activity_rate=p.activity_rate, variance=variance, threads=1)
+    arguments = dict(prior="gaussian", activity_rate=p.activity_rate, rules=jf.Rules(variance=variance), threads=1)
     expected = jf.Receiver(p.pilots, 16, **arguments).detect(p.y, p.noise_var)
     found = jf.Receiver(p.pilots, 16, device="cuda", **arguments).detect(p.y, p.noise_var)
     assert expected.iterations > 3
@@ -81,7 +81,9 @@ def test_gaussian_prior_to_the_end(gpu_device, variance, kind):
 def test_score_network(gpu_device, network, tolerance):
     """The same in single precision; on tensor cores, within what bfloat16's eight bits leave."""
     p = problem(devices=150, symbols=10, subcarriers=48, antennas=8, active=6, snr_db=12, seed=1)
-    arguments = dict(prior="cdl-tiny", activity_rate=p.activity_rate, threads=1, max_iterations=3, capacity=24)
+    arguments = dict(
+        prior="cdl-tiny", activity_rate=p.activity_rate, threads=1, rules=jf.Rules(max_iterations=3), capacity=24
+    )
     expected = jf.Receiver(p.pilots, 8, **arguments).detect(p.y, p.noise_var)
     rx = jf.Receiver(p.pilots, 8, device="cuda", network=network, **arguments)
     same(rx.detect(p.y, p.noise_var), expected, tolerance)
@@ -90,7 +92,9 @@ def test_score_network(gpu_device, network, tolerance):
 
 def test_the_papers_network(gpu_device):
     p = problem(devices=40, symbols=12, subcarriers=48, antennas=4, active=3, snr_db=15, seed=1)
-    arguments = dict(prior="ncsn-c", activity_rate=p.activity_rate, threads=1, max_iterations=2, capacity=6)
+    arguments = dict(
+        prior="ncsn-c", activity_rate=p.activity_rate, threads=1, rules=jf.Rules(max_iterations=2), capacity=6
+    )
     expected = jf.Receiver(p.pilots, 4, **arguments).detect(p.y, p.noise_var)
     same(jf.Receiver(p.pilots, 4, device="cuda", **arguments).detect(p.y, p.noise_var), expected)
 
@@ -100,7 +104,7 @@ def test_other_ways_to_the_statistics(gpu_device, monkeypatch, devices):
     """Two passes where one block's shared memory does not hold K points, and products where K has a large factor."""
     monkeypatch.setattr(_cuda_transform, "_MOST_POINTS", 64)
     p = problem(**(SIZES["odd"] | dict(devices=devices)), seed=3)
-    arguments = dict(prior="gaussian", activity_rate=p.activity_rate, threads=1, max_iterations=3)
+    arguments = dict(prior="gaussian", activity_rate=p.activity_rate, threads=1, rules=jf.Rules(max_iterations=3))
     expected = jf.Receiver(p.pilots, 16, **arguments).detect(p.y, p.noise_var)
     rx = jf.Receiver(p.pilots, 16, device="cuda", **arguments)
     assert rx._gpu.detector.transform.method == ("large" if devices == 105 else "direct")
@@ -140,7 +144,7 @@ def test_a_batch_equals_its_blocks(gpu_device):
     one = jf.Receiver(pilots, 16, **arguments)
     expected = [one.detect(block, 0.2) for block in y]
     assert len({out.iterations for out in expected}) > 1
-    found = jf.Receiver(pilots, 16, batch=3, **arguments).detect(y, 0.2)
+    found = jf.Receiver(pilots, 16, batch=3, **arguments).detect_many(y, 0.2)
     assert len(found) == 5
     for a, b in zip(found, expected, strict=True):
         assert a.history == b.history
@@ -154,12 +158,12 @@ def test_graphs_recorded_in_other_ways(gpu_device, overlapping, rounds):
     pilots, y = blocks_of(3)
     arguments = dict(prior="gaussian", activity_rate=0.05, power=1.0, device="cuda", batch=3)
     rx = jf.Receiver(pilots, 16, **arguments)
-    expected = rx.detect(y, 0.2)
+    expected = rx.detect_many(y, 0.2)
     assert rx._gpu.detector.overlapping
     rx._gpu.detector.rounds = rounds
     graph = rx._gpu.detector._graph(overlapping)
     rx._gpu.detector._enqueue = lambda: graph.launch(rx._gpu.detector.machine.stream())
-    for a, b in zip(rx.detect(y, 0.2), expected, strict=True):
+    for a, b in zip(rx.detect_many(y, 0.2), expected, strict=True):
         assert a.history == b.history
         assert np.array_equal(a.channels, b.channels)
         assert np.array_equal(a.activity, b.activity)
@@ -203,7 +207,7 @@ def test_torch_networks_run_where_there_are_candidates(gpu_device, monkeypatch):
     """And in iterations that have work to do; where torch's graphs cannot be parts of another, always."""
     monkeypatch.setattr("jadce_fast.cuda.denoisers._CHUNK", 4)
     p, runs = problem(**SIZES["odd"], seed=6), []
-    arguments = dict(activity_rate=p.activity_rate, power=1.0, max_iterations=6, capacity=18)
+    arguments = dict(activity_rate=p.activity_rate, power=1.0, rules=jf.Rules(max_iterations=6), capacity=18)
     expected = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), **arguments).detect(p.y, p.noise_var)
     real = _cuda_denoisers.Script._run
     monkeypatch.setattr(
@@ -218,7 +222,7 @@ def test_torch_networks_run_where_there_are_candidates(gpu_device, monkeypatch):
 
     # Places of several blocks share a run of the network.
     both = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), device="cuda", batch=2, **arguments)
-    for found in both.detect(np.stack([p.y, p.y]), p.noise_var):
+    for found in both.detect_many(np.stack([p.y, p.y]), p.noise_var):
         same(found, expected)
 
     def refuses(self, enqueue, pool=None):
@@ -232,7 +236,9 @@ def test_torch_networks_run_where_there_are_candidates(gpu_device, monkeypatch):
 def test_the_same_bits_on_every_run(backend, gpu_device):
     """Whatever the order of threads: no sum depends on it."""
     p = problem(**SIZES["odd"], seed=6)
-    rx = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), p.activity_rate, device="cuda", max_iterations=4)
+    rx = jf.Receiver(
+        p.pilots, 16, TorchWienerPrior(12), p.activity_rate, device="cuda", rules=jf.Rules(max_iterations=4)
+    )
     runs = []
     for falling in (False, True):
         if hasattr(backend.native, "set_reversed"):
@@ -246,7 +252,9 @@ def test_the_same_bits_on_every_run(backend, gpu_device):
 def test_a_block_without_place_for_all(gpu_device):
     """More plausible devices than there is capacity for are counted, on both machines."""
     p = problem(**SIZES["odd"], seed=1)
-    arguments = dict(prior="gaussian", activity_rate=p.activity_rate, power=1.0, capacity=3, max_iterations=3)
+    arguments = dict(
+        prior="gaussian", activity_rate=p.activity_rate, power=1.0, capacity=3, rules=jf.Rules(max_iterations=3)
+    )
     expected = jf.Receiver(p.pilots, 16, **arguments).detect(p.y, p.noise_var)
     assert expected.overflow > 0
     same(jf.Receiver(p.pilots, 16, device="cuda", **arguments).detect(p.y, p.noise_var), expected)
@@ -258,7 +266,7 @@ def test_enqueued_results(gpu_device):
     pilots, y = blocks_of(3)
     rx = jf.Receiver(pilots, 16, "gaussian", 0.05, 1.0, device="cuda", batch=3, capacity=10)
     blocks = torch.from_numpy(y).to(gpu_device)
-    expected = rx.detect(blocks, 0.2)
+    expected = rx.detect_many(blocks, 0.2)
     out = rx.enqueue(blocks, 0.2)
     assert out.channels.shape == (3, 10, *y.shape[2:])
     for i, one in enumerate(expected):
@@ -336,8 +344,8 @@ def test_bad_blocks(gpu_device):
         rx.enqueue(torch.stack([y] * 3), 0.1)
     with pytest.raises(ValueError, match="y: expected 1 to batch=2 blocks, found 0"):
         rx.enqueue(y[None][:0], 0.1)
-    assert rx.detect(y[None][:0], 0.1) == []
-    assert len(rx.detect(torch.stack([y] * 3), 0.1)) == 3
+    assert rx.detect_many(y[None][:0], 0.1) == []
+    assert len(rx.detect_many(torch.stack([y] * 3), 0.1)) == 3
 
 
 def test_what_a_gpu_receiver_refuses(gpu_device):
@@ -384,7 +392,7 @@ class Nothing:
         return 0, 0
 
     def __getattr__(self, name):
-        return lambda *arguments: 0
+        return lambda *arguments, **named: 0
 
 
 def test_memory_of_a_hundred_thousand_devices(backend, monkeypatch):

@@ -122,7 +122,7 @@ def test_receiver_takes_a_score_prior():
     x[[3, 17]] = noise((2, 12, 4), 1)
     y = np.einsum("tnk,knm->tnm", pilots.select(), x) + 0.1 * noise((8, 12, 4), 2)
     for power in (1.0, "unknown"):
-        receiver = jf.Receiver(pilots, antennas=4, prior=prior, power=power, max_iterations=4)
+        receiver = jf.Receiver(pilots, antennas=4, prior=prior, power=power, rules=jf.Rules(max_iterations=4))
         out = receiver.detect(y, noise_var=0.01)
         assert np.isfinite(out.activity).all()
         assert np.isfinite(out.channels).all()

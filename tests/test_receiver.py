@@ -35,10 +35,10 @@ def test_equals_the_dense_reference(size, pilots, variance):
     log odds of some hundreds are good to 1e-3, and a probability moves by a quarter of that at the most.
     """
     p = problem(**SIZES[size], pilots=pilots, seed=5)
-    rx = receiver(p, max_iterations=3, screening=False, variance=variance)
+    rx = receiver(p, rules=jf.Rules(max_iterations=3, screening=False, variance=variance))
     out = rx.detect(p.y, p.noise_var)
     history = reference.beamspace_stmp(
-        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, iterations=3, threshold=-1.0, variance=variance
+        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, iterations=3, rules=rx.rules
     )
     history = history[: out.iterations]  # it may have converged
     for found, expected in zip(out.history, history, strict=True):
@@ -64,10 +64,10 @@ def test_equals_the_dense_reference(size, pilots, variance):
 def test_gaussian_prior_equals_the_dense_reference(size, pilots):
     """BG-TMP, on antennas, energies merged over subcarriers: equal while nobody serves as noise reference."""
     p = problem(**SIZES[size], pilots=pilots, channels="iid", seed=8)
-    rx = receiver(p, "gaussian", max_iterations=3, screening=False)
+    rx = receiver(p, "gaussian", rules=jf.Rules(max_iterations=3, screening=False))
     out = rx.detect(p.y, p.noise_var)
     history = reference.beamspace_stmp(
-        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, iterations=3, threshold=-1.0
+        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, iterations=3, rules=rx.rules
     )[: out.iterations]
     for found, expected in zip(out.history, history, strict=True):
         assert found["error_var"] == pytest.approx(expected.v.mean(), rel=2e-4)
@@ -83,11 +83,11 @@ def error_norm(found, expected):
 @pytest.mark.parametrize("pilots", ["dft", "qpsk"])
 def test_unknown_power_equals_the_dense_reference(pilots):
     p = problem(**SIZES["odd"], pilots=pilots, power_spread_db=20, seed=6)
-    rx = receiver(p, power="unknown", max_iterations=4, screening=False)
+    rx = receiver(p, power="unknown", rules=jf.Rules(max_iterations=4, screening=False))
     out = rx.detect(p.y, p.noise_var)
     mean = (np.mean(abs(p.y) ** 2) - p.noise_var) / (p.activity_rate * p.pilots.devices * p.pilots.power)
     history = reference.beamspace_stmp(
-        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, powers=mean * LEVELS, iterations=4, threshold=-1.0
+        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, powers=mean * LEVELS, iterations=4, rules=rx.rules
     )
     history = history[: out.iterations]
     for found, expected in zip(out.history, history, strict=True):
@@ -185,7 +185,7 @@ def test_planned_once_detects_many_and_batches():
     problems = [problem(**SIZES["odd"], pilots=pilots, seed=s) for s in range(3)]
     rx = receiver(problems[0])
     single = [rx.detect(p.y, p.noise_var) for p in problems]
-    batch = rx.detect(np.stack([p.y for p in problems]), problems[0].noise_var)
+    batch = rx.detect_many(np.stack([p.y for p in problems]), problems[0].noise_var)
     again = receiver(problems[2]).detect(problems[2].y, problems[2].noise_var)
     for a, b in [*zip(single, batch, strict=True), (single[2], again)]:
         assert np.array_equal(a.activity, b.activity)

@@ -11,7 +11,7 @@ import jadce_fast as jf
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        (dict(pilots=np.ones((2, 2, 2))), TypeError, "pilots: expected jadce_fast.Pilots, found ndarray"),
+        (dict(pilots=np.ones((2, 2))), ValueError, r"pilots: expected shape \(T, N, K\), found \(2, 2\)"),
         (dict(antennas=0), ValueError, "antennas: expected 1 to 4096, found 0"),
         (dict(antennas=2.5), TypeError, "antennas: expected an integer, found float"),
         (dict(activity_rate=0), ValueError, r"activity_rate: expected a finite number in \(0, 1\), found 0"),
@@ -23,8 +23,7 @@ import jadce_fast as jf
         (dict(threads=0), ValueError, "threads: expected 1 to 1024, found 0"),
         (dict(prior=3), TypeError, "prior: expected a name, a file or a prior object, found int"),
         (dict(prior=WienerPrior(9)), ValueError, "prior: expected one for 8 subcarriers like the pilots, found 9"),
-        (dict(variance="guess"), ValueError, "variance: expected 'residual' or 'paper', found 'guess'"),
-        (dict(max_iterations=0), ValueError, "max_iterations: expected at least 1"),
+        (dict(rules=dict(damping=0.5)), TypeError, "rules: expected jadce_fast.Rules, found dict"),
     ],
 )
 def test_bad_plans(change, error, message):
@@ -34,12 +33,27 @@ def test_bad_plans(change, error, message):
 
 
 @pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (dict(variance="guess"), ValueError, "variance: expected 'residual' or 'paper', found 'guess'"),
+        (dict(max_iterations=0), ValueError, "max_iterations: expected 1 to 2147483647, found 0"),
+        (dict(screening="no"), TypeError, "screening: expected True or False, found 'no'"),
+        (dict(threshold=1.5), ValueError, r"threshold: expected a finite number in \[0, 1\], found 1.5"),
+        (dict(caution=0.0), ValueError, r"caution: expected a finite number in \(0, 1e\+06\), found 0"),
+    ],
+)
+def test_bad_rules(change, error, message):
+    with pytest.raises(error, match=message):
+        jf.Rules(**change)
+
+
+@pytest.mark.parametrize(
     ("y", "noise", "error", "message"),
     [
         (np.ones((4, 8, 5)), 0.1, ValueError, r"y: expected shape \(4, 8, 4\), found \(4, 8, 5\)"),
         (np.ones((4, 8)), 0.1, ValueError, r"y: expected shape \(4, 8, 4\), found \(4, 8\)"),
         (np.ones((1, 2, 4, 8, 4)), 0.1, ValueError, r"y: expected shape \(4, 8, 4\)"),
-        (np.ones((2, 4, 8, 5)), 0.1, ValueError, r"y: expected shape \(B, 4, 8, 4\), found \(2, 4, 8, 5\)"),
+        (np.ones((2, 4, 8, 4)), 0.1, ValueError, r"y: expected shape \(4, 8, 4\), found \(2, 4, 8, 4\)"),
         (np.full((4, 8, 4), np.nan), 0.1, ValueError, "y: expected finite numbers, found 128 NaN or infinite of 128"),
         (np.full((4, 8, 4), np.inf), 0.1, ValueError, "y: expected finite numbers"),
         (np.full((4, 8, 4), 1e200), 0.1, ValueError, "y: expected numbers that fit complex64"),

@@ -7,6 +7,7 @@ import pytest
 from problems import SIZES, WienerPrior, assert_close, complex_normal, problem
 
 from jadce_fast import reference as ref
+from jadce_fast.rules import Rules
 
 PILOTS = pytest.mark.parametrize("kind", ["dft", "qpsk"])
 
@@ -79,7 +80,7 @@ def test_noise_reference_comes_from_quiet_devices():
     assert_close(ref.noise_reference(energy, v, None), np.array([[2.0, 3.0]] * 3))
     odds = np.where(np.arange(80) < 60, -9.0, 5.0)
     assert_close(ref.noise_reference(energy, v, odds), energy[:60].mean(0))
-    assert_close(ref.noise_reference(energy, v, odds, enough=60), np.array([[2.0, 3.0]] * 3))
+    assert_close(ref.noise_reference(energy, v, odds, Rules(enough_idle=60)), np.array([[2.0, 3.0]] * 3))
     assert np.all(ref.noise_reference(0 * energy, v, odds) > 0)
 
 
@@ -99,7 +100,7 @@ def test_alpha_is_the_mean_divergence_of_the_denoiser():
         moved = z.copy()
         moved[:, i] += step
         divergence += (prior.denoise(moved, np.broadcast_to(v, (3, 5)), np.arange(3))[0] - mean)[:, i].real / step / 8
-    assert_close(ref.alpha(p, var, v, 30, caution=1.0), p @ divergence / 30, 1e-6)
+    assert_close(ref.alpha(p, var, v, 30, Rules(caution=1.0)), p @ divergence / 30, 1e-6)
     assert np.all(ref.alpha(np.ones(3), 100 * var, v, 3) < 1)
     assert np.all(ref.alpha(np.zeros(0), np.zeros((0, 5)), v, 3) > 0)
 
@@ -176,7 +177,9 @@ def test_receiver_is_equivariant_to_scale():
 def test_receiver_with_predicted_variances():
     """The paper's rule: v_A = v alpha / (1 - alpha), damped."""
     p = problem(**SIZES["odd"], seed=4)
-    history = ref.beamspace_stmp(p.y, p.pilots, WienerPrior(12), p.noise_var, p.activity_rate, variance="paper")
+    history = ref.beamspace_stmp(
+        p.y, p.pilots, WienerPrior(12), p.noise_var, p.activity_rate, rules=Rules(variance="paper")
+    )
     for i, (now, after) in enumerate(pairwise(history)):
         assert_close(now.v, (105 * now.v_a + p.noise_var) / 16 - now.v_a)
         gamma = 0.7 if i >= 2 else 1.0
@@ -229,9 +232,3 @@ def test_state_form_equivalence(size, powers, kind):
         assert_close(odds, it.log_odds)
         assert np.array_equal(cand, it.candidates)
         assert_close(mean, it.mean)
-
-
-def test_unknown_variance_rule_is_refused():
-    p = problem()
-    with pytest.raises(ValueError, match='variance: expected "residual" or "paper"'):
-        ref.beamspace_stmp(p.y, p.pilots, WienerPrior(8), 0.1, 0.05, variance="predicted")

@@ -7,6 +7,7 @@ import pytest
 from problems import WienerPrior, problem
 
 from jadce_fast import reference as ref
+from jadce_fast.rules import Rules
 
 PILOTS = pytest.mark.parametrize("kind", ["dft", "qpsk"])
 DROPS = 8
@@ -97,7 +98,7 @@ def test_predicted_variance_is_wrong_under_mismatch():
     worst = {}
     for variance in ("residual", "paper"):
         history = ref.beamspace_stmp(
-            p.y, q, WienerPrior(16), p.noise_var, p.activity_rate, variance=variance, iterations=3
+            p.y, q, WienerPrior(16), p.noise_var, p.activity_rate, rules=Rules(variance=variance), iterations=3
         )
         errors = [
             np.mean(np.abs(ref.module_a(y, q, it.x_pri, it.v_a, p.noise_var)[0] - truth) ** 2, (0, 1)) for it in history

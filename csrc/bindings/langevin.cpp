@@ -1,4 +1,6 @@
 // Python's view of the Langevin sampler. Arguments were checked by the Python layer.
+#include "receiver/langevin.hpp"
+
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -7,8 +9,6 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
-
-#include "receiver/langevin.hpp"
 
 namespace py = pybind11;
 using namespace jadce;

@@ -38,6 +38,12 @@ struct Nullable : Field<Args, T> {
   auto argument() const { return pybind11::arg(this->name) = std::uintptr_t{0}; }
 };
 
+// A number that keeps the struct's own value where Python does not name it.
+template <class Args, class T>
+struct Defaulted : Field<Args, T> {
+  auto argument() const { return pybind11::arg(this->name) = Args{}.*(this->member); }
+};
+
 template <class Args, class T>
 Field<Args, T> field(const char* name, T Args::* member) {
   return {name, member};
@@ -48,13 +54,18 @@ Nullable<Args, T> nullable(const char* name, T Args::* member) {
   return {{name, member}};
 }
 
+template <class Args, class T>
+Defaulted<Args, T> defaulted(const char* name, T Args::* member) {
+  return {{name, member}};
+}
+
 #define JADCE_FIELD(Args, name) ::jadce::bindings::field(#name, &Args::name)
 #define JADCE_NULLABLE(Args, name) ::jadce::bindings::nullable(#name, &Args::name)
+#define JADCE_DEFAULTED(Args, name) ::jadce::bindings::defaulted(#name, &Args::name)
 
 // launcher(args, stream) as name(*, field=..., ..., stream).
 template <class Args, template <class, class> class... F, class... T>
-void def_launcher(pybind11::module_& m, const char* name, void (*launcher)(const Args&, void*),
-                  F<Args, T>... fields) {
+void def_launcher(pybind11::module_& m, const char* name, void (*launcher)(const Args&, void*), F<Args, T>... fields) {
   m.def(
       name,
       [launcher, fields...](const AsPython<T>&... values, std::uintptr_t stream) {
@@ -68,13 +79,18 @@ void def_launcher(pybind11::module_& m, const char* name, void (*launcher)(const
 // A struct that launchers take as one field, made by name.
 template <class Args, template <class, class> class... F, class... T>
 void def_struct(pybind11::module_& m, const char* name, const char* doc, F<Args, T>... fields) {
-  pybind11::class_<Args>(m, name, doc, pybind11::module_local())
-      .def(pybind11::init([fields...](const AsPython<T>&... values) {
+  pybind11::class_<Args> type(m, name, doc, pybind11::module_local());
+  type.def(pybind11::init([fields...](const AsPython<T>&... values) {
              Args args{};
              ((args.*(fields.member) = from_python<T>(values)), ...);
              return args;
            }),
            pybind11::kw_only(), fields.argument()...);
+  const auto show = [&](const auto& f) {
+    if constexpr (!std::is_pointer_v<std::remove_reference_t<decltype(Args{}.*(f.member))>>)
+      type.def_readonly(f.name, f.member);
+  };
+  (show(fields), ...);
 }
 
 }  // namespace jadce::bindings

@@ -1,5 +1,6 @@
 // The CUDA kernels on the CPU, for tests: the functions of csrc/bindings/cuda.cpp on addresses of host memory.
 #include "bindings/cuda.hpp"
+#include "bindings/register.hpp"
 #include "emulator/checks.hpp"
 #include "emulator/fibers.hpp"
 #include "emulator/graph.hpp"
@@ -7,6 +8,7 @@
 PYBIND11_MODULE(_emulated, m) {
   using namespace jadce;
   m.doc() = "CUDA kernels of jadce-fast, emulated";
+  bindings::register_rules(m);
   cuda::bind_kernels(m);
   m.def("set_reversed", &emulator::set_reversed, "Runs threads in falling order");
   m.def(

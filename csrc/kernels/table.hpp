@@ -3,10 +3,10 @@
 // Each function does one task (`task` says which) of a parallel job and writes nothing that another task reads.
 #pragma once
 
+#include "core/shapes.hpp"
 #include "kernels/activity/activity.hpp"
 #include "kernels/langevin/langevin.hpp"
 #include "kernels/pilot_transform/pilot_transform.hpp"
-#include "core/shapes.hpp"
 
 namespace jadce {
 

@@ -1,5 +1,5 @@
-// State of the loop of one received block on a GPU: what the CPU's loop (python/jadce_fast/receiver.py) keeps in
-// variables. Kernels of an iteration read and write it, so that a detection needs no word from the host.
+// State of the loop of one received block, in numbers that loop.hpp changes: on the CPU a variable, on a GPU a record
+// in device memory that kernels read and write, so that a detection needs no word from the host.
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,14 @@
 #include <utility>
 
 namespace jadce {
+
+// Why a loop ended (jadce_fast.detection.Reason has the names).
+enum Stopped : std::int32_t {
+  kIterations,  // all iterations that were planned are done
+  kFixedPoint,  // nothing improved any more
+  kDiverged,    // errors grew or are not finite
+  kSilence,     // what was found explains the block worse than that nobody is active
+};
 
 inline constexpr int kControlWords = 32;
 
@@ -16,17 +24,17 @@ struct Control {
   float noise, received;
   float power, scale;  // mean power of an active device, and 1 / sqrt of it
 
-  // Set by observe() of an iteration.
+  // Set by plan() of an iteration.
   float error, previous, best, gamma;  // mean error variance: now, before, least; damping
   std::int32_t run;                    // this iteration has work to do,
   std::int32_t screen;                 // tests all devices,
   std::int32_t keep;                   // gives the best output so far,
   std::int32_t last;                   // is the last one
 
-  // Set by select_candidates().
+  // Set when activity was tested, and by ended().
   std::int32_t going;       // more iterations will come
   std::int32_t iteration;   // iterations done
-  std::int32_t converged;   // the loop ended by itself
+  std::int32_t converged;   // the loop ended at a fixed point
   std::int32_t settled;     // the last two screenings agree and leave no doubt
   std::int32_t candidates;  // of the last screening, -1 before the first
   std::int32_t left_out;    // candidates for which there was no place
@@ -34,14 +42,16 @@ struct Control {
   std::int32_t slots;       // of S up to the last one in use
   std::int32_t unplaced;    // candidates without a slot
 
-  // Set by update() in iterations that are kept, and by decide().
+  // Set by update() in iterations that are kept, and by the decision.
   std::int32_t kept, kept_left_out;
   std::int32_t decided;  // active devices, before the result is compared with silence
 
-  // Set by finish().
+  // Set by conclude().
   std::int32_t found;  // active devices
   float residual;      // mean square of what remains of the block, scaled
-  std::int32_t spare[6];
+
+  std::int32_t stopped;  // a Stopped: reason for the end
+  std::int32_t spare[5];
 };
 static_assert(sizeof(Control) == 4 * kControlWords);
 
@@ -60,16 +70,7 @@ inline constexpr std::pair<const char*, std::size_t> kControlFields[] = {
     {"gamma", offsetof(Control, gamma) / 4},         {"last", offsetof(Control, last) / 4},
     {"settled", offsetof(Control, settled) / 4},     {"best", offsetof(Control, best) / 4},
     {"previous", offsetof(Control, previous) / 4},   {"found", offsetof(Control, found) / 4},
-};
-
-// When the loop stops, damps and keeps its candidates (docs/design.md).
-struct LoopRules {
-  int max_iterations;
-  int screening;  // only plausible devices are candidates
-  int damp_from;  // iteration from which messages are damped
-  float damping;  // by this
-  float settled;  // fall of the error variance up to which a settled activity is tested again
-  float stalled;  // fall of the error variance above which the loop ends
+    {"stopped", offsetof(Control, stopped) / 4},
 };
 
 }  // namespace jadce

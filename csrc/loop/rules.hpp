@@ -1,31 +1,58 @@
-// The receiver's rules for single numbers, one for the CPU's loop (stmp.cpp) and for a GPU's kernels.
+// The receiver's rules for single numbers, one statement for the CPU's loop and for a GPU's kernels.
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 #include "core/shapes.hpp"
 
 namespace jadce {
 
-inline constexpr float kSmallestVariance = 1e-3f;  // of the noise: v_A is tracked no further down
-inline constexpr float kRounding = 1e-6f;          // of the received power: nor below single precision
-inline constexpr float kSmallestPower = 2e-2f;     // of the noise: of a device whose energy does not exceed the noise
-inline constexpr float kQuiet = -7.0f;             // log odds below which a device serves as noise reference
-inline constexpr index_t kEnoughQuiet = 50;
-inline constexpr float kSmallestNull = 1e-3f;  // of the tracked variance
-inline constexpr float kSmallestAlpha = 1e-9f;
-inline constexpr float kLargestAlpha = 0.95f;
-inline constexpr float kCertain = 0.999f;    // probability from which a device is not looked at again
-inline constexpr float kNegligible = 1e-4f;  // of the error variance: support devices below are dropped
+// Constants of the loop (docs/design.md says why they are what they are). The defaults here are the library's:
+// jadce_fast.Rules reads them.
+struct Rules {
+  // When the loop ends, damps and tests activity.
+  std::int32_t max_iterations = 24;
+  std::int32_t screening = 1;  // whether only plausible devices are candidates, or all of them
+  std::int32_t predicted = 0;  // whether messages predict module A's variance, Cai (41) and (58), or the residual does
+  std::int32_t damp_from = 2;  // iteration from which messages are damped
+  float damping = 0.7f;        // gamma of Cai (57)
+  float settled = 0.4f;        // fall of the error variance up to which a settled activity is tested again
+  float stalled = 0.97f;       // fall of the error variance above which the loop ends
+  float near_best = 1.5f;      // error over the least one up to which a stalled loop is at a fixed point
+  float caution = 1.3f;        // extrinsic ratio in units of what a learned denoiser's variance says
 
-// As std::max: NaN in the first argument is handed on, so that the loop notices it.
+  // Activity.
+  float threshold = 2e-2f;        // posterior probability above which a device is a candidate
+  float certain = 0.999f;         // probability above which a device is not looked at again
+  float active = 0.5f;            // probability from which a device is declared active
+  float idle = -7.0f;             // log odds below which a device serves as noise reference
+  std::int32_t enough_idle = 50;  // noise references that are too few to be believed
+
+  // Least values that are believed.
+  float smallest_variance = 1e-3f;   // v_A, in units of the noise
+  float rounding = 1e-6f;            // v_A, in units of the received power: single precision tells no less
+  float smallest_power = 2e-2f;      // power of a device, in units of the noise
+  float smallest_mean_power = 0.1f;  // mean power of active devices, in units of the noise over T
+  float smallest_null = 1e-3f;       // mean energy of an idle device, in units of the tracked variance
+  float smallest_alpha = 1e-9f;      // extrinsic ratio
+  float largest_alpha = 0.95f;       // extrinsic ratio: the greatest one
+  float negligible = 1e-4f;          // energy of a part of S that is dropped, in units of the error variance
+
+  // Posterior probability above which a device is a candidate, and above which one is not looked at again.
+  JADCE_INLINE float candidate_above() const { return screening ? threshold : -1.0f; }
+  JADCE_INLINE float certain_above() const { return screening ? certain : -1.0f; }
+};
+
+// Returns `least` for smaller numbers. As with std::max, NaN in the first argument is handed on, so that the loop
+// notices it.
 JADCE_INLINE float at_least(float x, float least) { return x < least ? least : x; }
 
 JADCE_INLINE float sigmoid(float x) { return x >= 0 ? 1 / (1 + expf(-x)) : expf(x) / (1 + expf(x)); }
 
 // Least variance of module A's prior mean that is believed.
-JADCE_INLINE float variance_floor(float noise, float received, float mean_gram) {
-  return at_least(kSmallestVariance * noise, kRounding * received) / mean_gram;
+JADCE_INLINE float variance_floor(const Rules& rules, float noise, float received, float mean_gram) {
+  return at_least(rules.smallest_variance * noise, rules.rounding * received) / mean_gram;
 }
 
 // Variance of module A's prior mean from the mean square of the residual, docs/math.md (6).
@@ -38,17 +65,19 @@ JADCE_INLINE float message_variance(float v, double eta, float least) {
   return at_least(static_cast<float>(v * (1 / eta - 1)), least);
 }
 
-// Mean energy of an inactive device's coefficient from that of the quiet ones.
-JADCE_INLINE float believed_null(float mean, float v) { return at_least(mean, kSmallestNull * v); }
-
-// Received power of a device from its energy, docs/math.md (9); `noise` is the part per dimension.
-JADCE_INLINE float device_power(double energy, float dimensions, float noise, float mean_v) {
-  return at_least(static_cast<float>(energy) / dimensions - noise, kSmallestPower * mean_v);
+// Mean energy of an idle device's coefficient from that of those that serve as noise reference.
+JADCE_INLINE float believed_null(const Rules& rules, float mean, float v) {
+  return at_least(mean, rules.smallest_null * v);
 }
 
-JADCE_INLINE float believed_alpha(double alpha) {
-  const float value = at_least(static_cast<float>(alpha), kSmallestAlpha);
-  return value > kLargestAlpha ? kLargestAlpha : value;
+// Received power of a device from its energy, docs/math.md (9); `noise` is the part per dimension.
+JADCE_INLINE float device_power(const Rules& rules, double energy, float dimensions, float noise, float mean_v) {
+  return at_least(static_cast<float>(energy) / dimensions - noise, rules.smallest_power * mean_v);
+}
+
+JADCE_INLINE float believed_alpha(const Rules& rules, double alpha) {
+  const float value = at_least(static_cast<float>(alpha), rules.smallest_alpha);
+  return value > rules.largest_alpha ? rules.largest_alpha : value;
 }
 
 }  // namespace jadce

@@ -2,14 +2,26 @@
 
 #include <algorithm>
 #include <cmath>
+#include <complex>
+#include <limits>
+#include <utility>
 
-#include "loop/rules.hpp"
+#include "loop/loop.hpp"
 
 namespace jadce {
 
 namespace {
 
+constexpr index_t kFirstHistory = 4096;  // iterations for which there is room from the beginning
+
 std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
+
+// Mean |y|^2 in double precision.
+double mean_square(const cfloat* y, index_t count) {
+  double total = 0;
+  for (index_t i = 0; i < count; ++i) total += std::norm(std::complex<double>(y[i]));
+  return total / static_cast<double>(count);
+}
 
 }  // namespace
 
@@ -25,142 +37,147 @@ ActivityView ActivityPlan::view() const {
           multiplicity.data()};
 }
 
-Stmp::Stmp(Transform& transform, ActivityPlan activity, std::vector<float> gram, std::vector<cfloat> rotation,
-           index_t capacity)
+Stmp::Stmp(Transform& transform, StmpPlan plan)
     : transform_(transform),
       shape_(transform.shape()),
-      activity_(std::move(activity)),
-      gram_(std::move(gram)),
-      rotation_(std::move(rotation)),
-      capacity_(capacity),
-      support_limit_(std::min(shape_.devices, 2 * capacity)) {
-  known_power_ = activity_.log_power_weight.size() == 1;
-  uniform_gram_ = std::all_of(gram_.begin(), gram_.end(), [&](float g) { return g == gram_.front(); });
+      plan_(std::move(plan)),
+      rules_(plan_.rules),
+      s_(shape_, std::min(shape_.devices, 2 * plan_.capacity)) {
+  known_power_ = plan_.activity.log_power_weight.size() == 1;
+  const std::vector<float>& gram = plan_.gram;
+  uniform_gram_ = std::all_of(gram.begin(), gram.end(), [&](float g) { return g == gram.front(); });
   double total = 0;
-  for (float g : gram_) total += g;
-  mean_gram_ = static_cast<float>(total / static_cast<double>(gram_.size()));
+  for (float g : gram) total += g;
+  mean_gram_ = static_cast<float>(total / static_cast<double>(gram.size()));
 
   const index_t points = shape_.measurements() * shape_.point(), k = shape_.devices, lanes = shape_.lanes;
-  const index_t groups = transform_.view().groups(), products = static_cast<index_t>(activity_.product.size());
-  for (Floats* buffer : {&y_, &big_, &old_, &r_}) *buffer = floats(points);
-  power_ = floats(shape_.subcarriers * lanes);
+  const index_t groups = transform_.view().groups(), products = static_cast<index_t>(plan_.activity.product.size());
+  for (Floats* buffer : {&y_, &r_pri_, &r_old_, &r_}) *buffer = floats(points);
+  residual_power_ = floats(shape_.subcarriers * lanes);
   for (Floats* buffer : {&v_a_, &v_b_, &eta_, &a_, &b_}) *buffer = floats(lanes);
   null_ = floats(groups * lanes);
   energy_ = floats(transform_.energy_size());
   slope_ = floats(products * groups * lanes);
   offset_ = floats(products * lanes);
   for (auto* values : {&llr_, &posterior_, &kept_posterior_}) values->resize(at(k));
-  quiet_.resize(at(k));
+  idle_.resize(at(k));
   order_.resize(at(k));
-  slot_.resize(at(k));
-  z_ = floats(capacity_ * shape_.channel());
-  noise_ = floats(capacity_ * lanes);
+  const index_t capacity = plan_.capacity;
+  z_ = floats(capacity * shape_.channel());
+  noise_ = floats(capacity * lanes);
   now_ = make_output();
   kept_ = make_output();
-  resize(screened_);
-  support_device_.resize(at(support_limit_));
-  support_ = floats(support_limit_ * shape_.channel());
-  decided_.resize(at(capacity_));
-  decided_at_.resize(at(capacity_));
-  decided_mean_ = floats(capacity_ * shape_.channel());
-}
-
-void Stmp::resize(Candidates& list) const {
-  list.device.resize(at(capacity_));
-  list.posterior.resize(at(capacity_));
+  tested_.device.resize(at(capacity));
+  tested_.posterior.resize(at(capacity));
+  decided_.resize(at(capacity));
+  decided_at_.resize(at(capacity));
+  decided_mean_ = floats(capacity * shape_.channel());
+  history_.reserve(at(std::min<index_t>(rules_.max_iterations, kFirstHistory)));
 }
 
 Stmp::Output Stmp::make_output() const {
+  const index_t capacity = plan_.capacity;
   Output out;
-  resize(out);
-  out.power.resize(at(capacity_));
-  out.mean = floats(capacity_ * shape_.channel());
-  out.var = floats(capacity_ * shape_.lanes);
+  out.device.resize(at(capacity));
+  for (auto* values : {&out.posterior, &out.power}) values->resize(at(capacity));
+  out.mean = floats(capacity * shape_.channel());
+  out.var = floats(capacity * shape_.lanes);
   return out;
 }
 
-void Stmp::start(const cfloat* y, float scale, float noise, bool predicted) {
-  predicted_ = predicted;
-  scale_ = scale;
-  noise_var_ = noise;
-  first_ = true;
-  support_count_ = 0;
-  quiet_count_ = 0;
-  std::fill(slot_.begin(), slot_.end(), -1);
-  std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
-  const index_t points = shape_.measurements() * shape_.point();
-  transform_.beamspace(y, rotation_.empty() ? nullptr : rotation_.data(), y_.get());
-  double total = 0;
-  for (index_t i = 0; i < points; ++i) {
-    y_[at(i)] *= scale;
-    total += static_cast<double>(y_[at(i)]) * static_cast<double>(y_[at(i)]);
+void Stmp::detect(const cfloat* y, double noise_var, const Denoiser& denoise) {
+  start(y, noise_var);
+  Control& c = control_;
+  while (c.going) {
+    plan(c, rules_, module_a());
+    if (c.run) {
+      if (c.screen) test_activity();
+      now_.count = tested_.count;
+      std::copy_n(tested_.device.begin(), tested_.count, now_.device.begin());
+      std::copy_n(tested_.posterior.begin(), tested_.count, now_.posterior.begin());
+      gather();
+      denoise({shape_, now_.count, now_.device.data(), z_.get(), noise_.get(), now_.mean.get(), now_.var.get()});
+      history_.push_back({static_cast<double>(c.error) * power_, now_.count});
+      update();
+      if (c.keep) keep();
+    }
+    ended(c);
   }
-  y_power_ = static_cast<float>(total / static_cast<double>(shape_.measurements() * shape_.antennas));
-  std::fill_n(big_.get(), points, 0.0f);
-  now_.count = 0;
-  screened_.count = -1;
-  settled_ = false;
-  kept_.count = kept_.left_out = 0;
-  decided_count_ = 0;
+  decide();
 }
 
-float Stmp::observe() {
+void Stmp::start(const cfloat* y, double noise_var) {
+  const index_t points = shape_.measurements() * shape_.point();
+  received_ = mean_square(y, shape_.measurements() * shape_.antennas);
+  power_ = mean_power(rules_, received_, noise_var, plan_.power, plan_.expected, shape_.symbols);
+  control_ = begin(received_, noise_var, power_);
+  history_.clear();
+  s_.clear();
+  std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
+  transform_.beamspace(y, plan_.rotation.empty() ? nullptr : plan_.rotation.data(), y_.get());
+  for (index_t i = 0; i < points; ++i) y_[at(i)] *= control_.scale;
+  std::fill_n(r_pri_.get(), points, 0.0f);
+  tested_.count = kept_.count = 0;
+}
+
+// Residual, tracked variances and matched-filter input: module A, Cai (7)-(11). Returns the mean variance of its
+// message to module B.
+float Stmp::module_a() {
   const index_t lanes = shape_.lanes, n = shape_.subcarriers;
-  const Support support{support_count_, support_device_.data(), support_.get()};
-  transform_.residual(y_.get(), gram_.data(), first_ ? nullptr : big_.get(), support, r_.get(), power_.get());
-  const bool measure = first_ || !predicted_;
-  first_ = false;
-  const float floor = variance_floor(noise_var_, y_power_, mean_gram_);
+  const bool first = control_.iteration == 0, measure = first || !rules_.predicted;
+  const std::vector<float>& gram = plan_.gram;
+  transform_.residual(y_.get(), gram.data(), first ? nullptr : r_pri_.get(), s_.view(), r_.get(),
+                      residual_power_.get());
+  const float noise = control_.noise, floor = variance_floor(rules_, noise, control_.received, mean_gram_);
   const float k = static_cast<float>(shape_.devices);
   double mean = 0;
   for (index_t b = 0; b < lanes; ++b) {
     double total = 0;
-    for (index_t i = 0; i < n; ++i) total += power_[at(i * lanes + b)];
+    for (index_t i = 0; i < n; ++i) total += residual_power_[at(i * lanes + b)];
     const float residual = static_cast<float>(total / static_cast<double>(shape_.measurements()));
     const bool measured = measure || b >= shape_.antennas;
-    const float v = measured ? measured_variance(residual, noise_var_, mean_gram_, floor) : v_a_[at(b)];
+    const float v = measured ? measured_variance(residual, noise, mean_gram_, floor) : v_a_[at(b)];
     double eta = 0;
     if (uniform_gram_) {
-      eta = static_cast<double>(shape_.measurements()) * v * gram_.front() / (v * gram_.front() + noise_var_);
+      eta = static_cast<double>(shape_.measurements()) * v * gram.front() / (v * gram.front() + noise);
     } else {
-      for (float g : gram_) eta += v * g / (v * g + noise_var_);
+      for (float g : gram) eta += v * g / (v * g + noise);
     }
     eta /= static_cast<double>(n) * k;
     v_a_[at(b)] = v;
     eta_[at(b)] = static_cast<float>(eta);
-    v_b_[at(b)] = message_variance(v, eta, measured ? floor : kSmallestAlpha * floor);
+    v_b_[at(b)] = message_variance(v, eta, measured ? floor : rules_.smallest_alpha * floor);
     if (b < shape_.antennas) mean += v_b_[at(b)];
   }
-  mean_v_ = static_cast<float>(mean / static_cast<double>(shape_.antennas));
   transform_.pool().each(n, [&](index_t i, int) {
     const index_t row = shape_.symbols * shape_.point();
-    std::copy_n(big_.get() + i * row, row, old_.get() + i * row);
-    transform_.kernels().observe(shape_, i, gram_.data(), v_a_.get(), eta_.get(), noise_var_, r_.get(), big_.get());
+    std::copy_n(r_pri_.get() + i * row, row, r_old_.get() + i * row);
+    transform_.kernels().observe(shape_, i, gram.data(), v_a_.get(), eta_.get(), noise, r_.get(), r_pri_.get());
   });
-  return mean_v_;
+  return static_cast<float>(mean / static_cast<double>(shape_.antennas));
 }
 
-index_t Stmp::screen(float log_odds, float threshold, bool everyone) {
+// Posterior activity of all devices, and the candidates.
+void Stmp::test_activity() {
   const KernelTable& kernels = transform_.kernels();
   const TransformView& view = transform_.view();
   const index_t groups = view.groups(), lanes = shape_.lanes, blocks = lanes / kernels.width;
-  const Support support{support_count_, support_device_.data(), support_.get()};
-  transform_.energy(big_.get(), support, slot_.data(), energy_.get());
-  if (quiet_count_ > kEnoughQuiet) {
+  transform_.energy(r_pri_.get(), s_.view(), s_.slots(), energy_.get());
+  if (control_.quiet > rules_.enough_idle) {
     transform_.pool().each(groups * blocks, [&](index_t task, int) {
-      kernels.null_energy(view, task, quiet_.data(), quiet_count_, energy_.get(), activity_.multiplicity.data(),
+      kernels.null_energy(view, task, idle_.data(), control_.quiet, energy_.get(), plan_.activity.multiplicity.data(),
                           null_.get());
     });
     for (index_t g = 0; g < groups; ++g)
       for (index_t b = 0; b < lanes; ++b) {
         float& null = null_[at(g * lanes + b)];
-        null = b < shape_.antennas ? believed_null(null, v_b_[at(b)]) : 1.0f;  // lanes beyond are empty
+        null = b < shape_.antennas ? believed_null(rules_, null, v_b_[at(b)]) : 1.0f;  // lanes beyond are empty
       }
   } else {
     for (index_t g = 0; g < groups; ++g)
       for (index_t b = 0; b < lanes; ++b) null_[at(g * lanes + b)] = b < shape_.antennas ? v_b_[at(b)] : 1.0f;
   }
-  const ActivityView activity = activity_.view();
+  const ActivityView activity = plan_.activity.view();
   transform_.pool().each(blocks, [&](index_t task, int) {
     kernels.activity_table(shape_, groups, task, activity, null_.get(), slope_.get(), offset_.get());
   });
@@ -168,65 +185,58 @@ index_t Stmp::screen(float log_odds, float threshold, bool everyone) {
     kernels.activity(shape_, groups, task * kActivityChunk, std::min((task + 1) * kActivityChunk, shape_.devices),
                      activity, energy_.get(), slope_.get(), offset_.get(), llr_.data());
   });
-  quiet_count_ = 0;
+  control_.quiet = 0;
   for (index_t k = 0; k < shape_.devices; ++k) {
-    llr_[at(k)] += log_odds;
+    llr_[at(k)] += plan_.log_odds;
     posterior_[at(k)] = sigmoid(llr_[at(k)]);
-    quiet_[at(k)] = llr_[at(k)] < kQuiet;
-    quiet_count_ += quiet_[at(k)];
+    idle_[at(k)] = llr_[at(k)] < rules_.idle;
+    control_.quiet += idle_[at(k)];
   }
-  select(threshold, everyone);
-  return now_.count;
+  select();
 }
 
-void Stmp::select(float threshold, bool everyone) {
+void Stmp::select() {
+  Control& c = control_;
   index_t count = 0;
   for (index_t k = 0; k < shape_.devices; ++k)
-    if (everyone || posterior_[at(k)] > threshold) order_[at(count++)] = static_cast<std::int32_t>(k);
-  screened_.left_out = count > capacity_ ? count - capacity_ : 0;
-  if (count > capacity_) {  // the most probable ones; equal ones by index
+    if (posterior_[at(k)] > rules_.candidate_above()) order_[at(count++)] = static_cast<std::int32_t>(k);
+  const index_t plausible = count;
+  if (count > plan_.capacity) {  // the most probable ones; equal ones by index
+    count = plan_.capacity;
     std::nth_element(
-        order_.begin(), order_.begin() + capacity_, order_.begin() + count,
+        order_.begin(), order_.begin() + count, order_.begin() + plausible,
         [&](std::int32_t i, std::int32_t j) { return llr_[at(i)] != llr_[at(j)] ? llr_[at(i)] > llr_[at(j)] : i < j; });
-    count = capacity_;
     std::sort(order_.begin(), order_.begin() + count);
   }
-  everyone_ = everyone;
-  settled_ = count == screened_.count;
+  c.settled = count == c.candidates;
   for (index_t a = 0; a < count; ++a) {
-    const float posterior = posterior_[at(order_[at(a)])];
-    settled_ = settled_ && screened_.device[at(a)] == order_[at(a)] && (posterior > kCertain || everyone);
-    screened_.device[at(a)] = order_[at(a)];
-    screened_.posterior[at(a)] = posterior;
+    const std::int32_t k = order_[at(a)];
+    c.settled = c.settled && tested_.device[at(a)] == k && posterior_[at(k)] > rules_.certain_above();
+    tested_.device[at(a)] = k;
+    tested_.posterior[at(a)] = posterior_[at(k)];
   }
-  screened_.count = count;
-  hold();
+  tested_.count = count;
+  c.candidates = static_cast<std::int32_t>(count);
+  c.left_out = static_cast<std::int32_t>(plausible - count);
 }
 
-index_t Stmp::hold() {
-  now_.count = screened_.count;
-  now_.left_out = screened_.left_out;
-  std::copy_n(screened_.device.begin(), screened_.count, now_.device.begin());
-  std::copy_n(screened_.posterior.begin(), screened_.count, now_.posterior.begin());
-  return now_.count;
-}
-
+// The candidates' coefficients, scaled to unit power.
 void Stmp::gather() {
   const index_t size = shape_.channel(), lanes = shape_.lanes;
-  const float dimensions = static_cast<float>(shape_.subcarriers * shape_.antennas);
-  const float noise = mean_v_ * static_cast<float>(shape_.coefficients) / static_cast<float>(shape_.subcarriers);
+  const float dimensions = static_cast<float>(shape_.subcarriers * shape_.antennas), mean_v = control_.error;
+  const float noise = mean_v * static_cast<float>(shape_.coefficients) / static_cast<float>(shape_.subcarriers);
   transform_.pool().each(now_.count, [&](index_t a, int) {
     const index_t k = now_.device[at(a)];
     float* z = z_.get() + a * size;
-    transform_.kernels().gather(transform_.view(), k, big_.get(), z);
-    const index_t slot = slot_[at(k)];
+    transform_.kernels().gather(transform_.view(), k, r_pri_.get(), z);
+    const float* s = s_.of_device(k);
     double energy = 0;
     for (index_t i = 0; i < size; ++i) {
-      if (slot >= 0) z[i] += support_[at(slot * size + i)];
+      if (s) z[i] += s[i];
       energy += static_cast<double>(z[i]) * static_cast<double>(z[i]);
     }
     // A known power is one in our units.
-    const float power = known_power_ ? 1.0f : device_power(energy, dimensions, noise, mean_v_);
+    const float power = known_power_ ? 1.0f : device_power(rules_, energy, dimensions, noise, mean_v);
     now_.power[at(a)] = power;
     const float gain = 1 / std::sqrt(power);
     for (index_t i = 0; i < size; ++i) z[i] *= gain;
@@ -234,78 +244,54 @@ void Stmp::gather() {
   });
 }
 
-void Stmp::gaussian() {
-  transform_.pool().each(now_.count, [&](index_t a, int) {
-    transform_.kernels().gaussian(shape_, z_.get() + a * shape_.channel(), noise_.get() + a * shape_.lanes,
-                                  mean() + a * shape_.channel(), var() + a * shape_.lanes);
-  });
-}
-
-void Stmp::update(float gamma, float caution) {
+// The extrinsic message to module A, damped; Cai (35)-(42), (57).
+void Stmp::update() {
   const index_t lanes = shape_.lanes, size = shape_.channel();
+  const float gamma = control_.gamma;
   for (index_t b = 0; b < lanes; ++b) {
     double total = 0;
     for (index_t a = 0; a < now_.count; ++a)
       total += static_cast<double>(now_.posterior[at(a)] * now_.power[at(a)] * now_.var[at(a * lanes + b)]);
-    const double alpha =
-        static_cast<double>(caution) * total / (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
-    const float clipped = b < shape_.antennas ? believed_alpha(alpha) : 0.0f;
-    a_[at(b)] = 1 / (1 - clipped);
-    b_[at(b)] = clipped / (1 - clipped);
-    if (predicted_) v_a_[at(b)] = gamma * v_b_[at(b)] * b_[at(b)] + (1 - gamma) * v_a_[at(b)];
+    const double alpha = static_cast<double>(rules_.caution) * total /
+                         (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
+    const float believed = b < shape_.antennas ? believed_alpha(rules_, alpha) : 0.0f;
+    a_[at(b)] = 1 / (1 - believed);
+    b_[at(b)] = believed / (1 - believed);
+    if (rules_.predicted) v_a_[at(b)] = gamma * v_b_[at(b)] * b_[at(b)] + (1 - gamma) * v_a_[at(b)];
   }
   // Devices that are not candidates any more keep S but get no new posterior; candidates without a place take one.
-  std::vector<std::int32_t>& place = order_;  // free until the next selection
-  std::fill_n(place.begin(), support_count_, -1);
+  std::vector<std::int32_t>& candidate = order_;  // of each slot; free until the next selection
+  std::fill_n(candidate.begin(), s_.count(), -1);
   for (index_t a = 0; a < now_.count; ++a) {
-    std::int32_t& slot = slot_[at(now_.device[at(a)])];
-    if (slot < 0) {
-      if (support_count_ == support_limit_) continue;  // only under hopeless overload: its message is not sent
-      slot = static_cast<std::int32_t>(support_count_++);
-      support_device_[at(slot)] = now_.device[at(a)];
-      std::fill_n(support_.get() + slot * size, size, 0.0f);
-    }
-    place[at(slot)] = static_cast<std::int32_t>(a);
+    const index_t slot = s_.place(now_.device[at(a)]);
+    if (slot >= 0) candidate[at(slot)] = static_cast<std::int32_t>(a);
   }
-  transform_.pool().each(support_count_, [&](index_t slot, int) {
-    const index_t a = place[at(slot)];
+  transform_.pool().each(s_.count(), [&](index_t slot, int) {
+    const index_t a = candidate[at(slot)];
     const float weight = a < 0 ? 0 : now_.posterior[at(a)] * std::sqrt(now_.power[at(a)]);
-    transform_.kernels().combine(shape_, gamma, a_.get(), b_.get(), weight, a < 0 ? nullptr : mean() + a * size,
-                                 support_.get() + slot * size);
+    transform_.kernels().combine(shape_, gamma, a_.get(), b_.get(), weight,
+                                 a < 0 ? nullptr : now_.mean.get() + a * size, s_.of_slot(slot));
   });
   transform_.pool().each(shape_.subcarriers, [&](index_t n, int) {
-    transform_.kernels().damp(shape_, n, gamma, b_.get(), big_.get(), old_.get(), big_.get());
+    transform_.kernels().damp(shape_, n, gamma, b_.get(), r_pri_.get(), r_old_.get(), r_pri_.get());
   });
-  if (!everyone_) prune();
-}
-
-void Stmp::prune() {
-  const index_t size = shape_.channel();
-  const float limit = kNegligible * mean_v_ * static_cast<float>(shape_.antennas * shape_.coefficients);
-  for (index_t slot = support_count_ - 1; slot >= 0; --slot) {
-    const float* s = support_.get() + slot * size;
-    float energy = 0;
-    for (index_t i = 0; i < size && energy <= limit; ++i) energy += s[i] * s[i];
-    if (energy > limit) continue;
-    slot_[at(support_device_[at(slot)])] = -1;
-    const index_t last = --support_count_;
-    if (last == slot) continue;
-    std::copy_n(support_.get() + last * size, size, support_.get() + slot * size);
-    support_device_[at(slot)] = support_device_[at(last)];
-    slot_[at(support_device_[at(slot)])] = static_cast<std::int32_t>(slot);
-  }
+  if (rules_.screening)
+    s_.prune(rules_.negligible * control_.error * static_cast<float>(shape_.antennas * shape_.coefficients));
 }
 
 void Stmp::keep() {
   std::swap(now_, kept_);
   kept_posterior_ = posterior_;
+  control_.kept = static_cast<std::int32_t>(kept_.count);
+  control_.kept_left_out = control_.left_out;
 }
 
-index_t Stmp::decide() {
+// Decides on the kept output. If what is decided explains less of the block than it leaves, nobody is active.
+void Stmp::decide() {
   const index_t size = shape_.channel();
   index_t count = 0;
   for (index_t a = 0; a < kept_.count; ++a) {
-    if (kept_.posterior[at(a)] < 0.5f) continue;
+    if (kept_.posterior[at(a)] < rules_.active) continue;
     const float gain = std::sqrt(kept_.power[at(a)]);
     const float* h = kept_.mean.get() + a * size;
     float* out = decided_mean_.get() + count * size;
@@ -313,30 +299,29 @@ index_t Stmp::decide() {
     decided_[at(count)] = kept_.device[at(a)];
     decided_at_[at(count++)] = static_cast<std::int32_t>(a);
   }
-  const Support support{count, decided_.data(), decided_mean_.get()};
-  transform_.residual(y_.get(), gram_.data(), nullptr, support, r_.get(), power_.get());
+  control_.decided = static_cast<std::int32_t>(count);
+  transform_.residual(y_.get(), plan_.gram.data(), nullptr, {count, decided_.data(), decided_mean_.get()}, r_.get(),
+                      residual_power_.get());
   double total = 0;
-  for (index_t i = 0; i < shape_.subcarriers * shape_.lanes; ++i) total += power_[at(i)];
-  const float left = static_cast<float>(total / static_cast<double>(shape_.measurements() * shape_.antennas));
-  if (!(left <= y_power_) || !std::isfinite(y_power_)) {  // worse than silence, or not a number
-    std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
-    residual_var_ = y_power_;
-    return decided_count_ = 0;
-  }
-  residual_var_ = left;
-  return decided_count_ = count;
+  for (index_t i = 0; i < shape_.subcarriers * shape_.lanes; ++i) total += residual_power_[at(i)];
+  conclude(control_, static_cast<float>(total / static_cast<double>(shape_.measurements() * shape_.antennas)));
+  if (control_.stopped == kSilence) std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
 }
 
 void Stmp::channels(cfloat* channel, float* var) {
   const index_t lanes = shape_.lanes;
-  transform_.pool().each(decided_count_, [&](index_t i, int thread) {
-    transform_.kernels().channel(transform_.view(), decided_mean_.get() + i * shape_.channel(), 1 / scale_,
-                                 transform_.dft(), transform_.scratch(thread),
+  transform_.pool().each(found(), [&](index_t i, int thread) {
+    const double gain = plan_.amplitude[at(decided_[at(i)])];
+    const float back = 1 / (control_.scale * static_cast<float>(gain));
+    transform_.kernels().channel(transform_.view(), decided_mean_.get() + i * shape_.channel(), back, transform_.dft(),
+                                 transform_.scratch(thread),
                                  reinterpret_cast<float*>(channel + i * shape_.subcarriers * shape_.antennas));
     const index_t a = decided_at_[at(i)];
     float total = 0;
     for (index_t b = 0; b < shape_.antennas; ++b) total += kept_.var[at(a * lanes + b)];
-    var[i] = total / static_cast<float>(shape_.antennas) * kept_.power[at(a)];
+    const float mean = total / static_cast<float>(shape_.antennas) * kept_.power[at(a)];
+    const double largest = static_cast<double>(std::numeric_limits<float>::max());
+    var[i] = static_cast<float>(std::min(static_cast<double>(mean) * power_ / (gain * gain), largest));
   });
 }
 

@@ -1,16 +1,22 @@
-// State and steps of the turbo receiver; the order of the steps is the Python layer's, and so is the denoiser between
-// gather() and update(). All memory is taken by the constructor.
-//
-// Module A's prior mean is never stored for all devices: it is S + Q^H R with S the devices that were candidates and R
-// in measurement space (docs/design.md, "state").
+// The turbo receiver: a whole detection of one received block (Cai et al., Algorithm 2, in beamspace and in the prior's
+// Karhunen-Loeve basis; docs/design.md). All memory is taken by the constructor.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <vector>
 
+#include "core/aligned.hpp"
+#include "core/shapes.hpp"
+#include "kernels/activity/activity.hpp"
+#include "loop/control.hpp"
+#include "loop/rules.hpp"
+#include "receiver/sparse_part.hpp"
 #include "receiver/transform.hpp"
 
 namespace jadce {
 
+// Owner of what an ActivityView shows.
 struct ActivityPlan {
   std::vector<float> product, weight, log_power_weight, eigenvalue, multiplicity;
   std::vector<std::int32_t> index;
@@ -18,95 +24,102 @@ struct ActivityPlan {
   ActivityView view() const;
 };
 
+// What a receiver knows before a block arrives.
+struct StmpPlan {
+  ActivityPlan activity;
+  std::vector<float> gram;        // [N, T] eigenvalues of Q_n Q_n^H
+  std::vector<cfloat> rotation;   // [N, T, T] its eigenvectors, or empty where the pilots are a partial DFT
+  std::vector<double> amplitude;  // [K] of the pilots before they were scaled to unit power
+  index_t capacity;               // most candidates of one iteration
+  Rules rules;
+  float log_odds;   // of activity, a priori
+  double power;     // mean power of an active device at unit power, 0 if it is unknown
+  double expected;  // active devices
+};
+
+// Candidates of one iteration, scaled to unit power, as a denoiser is given them.
+struct DenoiserTask {
+  const Shape& shape;
+  index_t count;               // A
+  const std::int32_t* device;  // [A]
+  const float* z;              // [A, 2 P, Mp] noisy coefficients
+  const float* noise;          // [A, Mp] variances
+  float* mean;                 // [A, 2 P, Mp] posterior means, to be written
+  float* var;                  // [A, Mp] error variances summed over coefficients / N, to be written
+};
+
+// Module B's channel denoiser: receiver/denoisers.hpp has those that need no callback.
+using Denoiser = std::function<void(const DenoiserTask&)>;
+
 class Stmp {
  public:
-  // gram [N, T]: eigenvalues of Q_n Q_n^H; rotation [N, T, T] or null; capacity: most candidates of one iteration.
-  Stmp(Transform& transform, ActivityPlan activity, std::vector<float> gram, std::vector<cfloat> rotation,
-       index_t capacity);
+  Stmp(Transform& transform, StmpPlan plan);
 
-  // Received block y [T, N, M] times `scale`, noise variance after scaling. With `predicted`, module A's variance is
-  // the one that the messages predict, Cai (41) and (58), instead of the one that the residual shows.
-  void start(const cfloat* y, float scale, float noise, bool predicted);
-  // Residual, tracked variances, matched-filter input: module A, Cai (7)-(11). Returns the mean variance to module B.
-  float observe();
-  // Posterior activity of all devices and the candidates, those above `threshold`; all devices with `everyone`.
-  index_t screen(float log_odds, float threshold, bool everyone);
-  // Whether the last two screenings found the same devices and left no doubt about any.
-  bool settled() const { return settled_; }
-  // In place of screen(): the candidates and probabilities of the last screening again.
-  index_t hold();
-  // Candidates' coefficients scaled to unit power, z() and noise().
-  void gather();
-  // Extrinsic message to module A from mean() and var(), with damping `gamma`; Cai (35)-(42), (57). The extrinsic ratio
-  // is `caution` times what var() says (docs/design.md).
-  void update(float gamma, float caution);
-  // The i.i.d. Gaussian denoiser, BG-TMP.
-  void gaussian();
-  // Keeps this iteration's output as the result.
-  void keep();
-  // Decides on the kept output: number of devices with probability >= 1/2. If subtracting them leaves more power than
-  // they explain, nobody is declared active. residual_var() is then valid.
-  index_t decide();
-  // Channels [A, N, M] of the decided devices in the units of y, and variances [A] in those of the scaled y.
+  // Detects the active devices of y [T, N, M] and estimates their channels. Results are valid until the next call.
+  void detect(const cfloat* y, double noise_var, const Denoiser& denoise);
+
+  const Shape& shape() const { return transform_.shape(); }
+  const Control& control() const { return control_; }
+  index_t found() const { return control_.found; }
+  const float* activity() const { return kept_posterior_.data(); }  // [K]
+  const std::int32_t* active() const { return decided_.data(); }    // [found], ascending
+  // Channels [found, N, M] of the active devices, and the variances [found] of their entries.
   void channels(cfloat* channel, float* var);
+  // Mean square of what remains of the block when they are subtracted.
+  double remaining() const { return found() ? static_cast<double>(control_.residual) * power_ : received_; }
 
-  Transform& transform() { return transform_; }
-  index_t candidates() const { return now_.count; }
-  const float* kept_posterior() const { return kept_posterior_.data(); }
-  const std::int32_t* device() const { return now_.device.data(); }
-  const std::int32_t* decided() const { return decided_.data(); }
-  float* z() { return z_.get(); }
-  float* noise() { return noise_.get(); }
-  float* mean() { return now_.mean.get(); }
-  float* var() { return now_.var.get(); }
-  float residual_var() const { return residual_var_; }
-  // Plausible devices for which the kept output had no place.
-  index_t overflow() const { return kept_.left_out; }
+  // Of every iteration: error variance per channel entry, candidates.
+  struct Step {
+    double error_var;
+    index_t candidates;
+  };
+  const std::vector<Step>& history() const { return history_; }
 
  private:
-  // One iteration's output for its candidates, in units of each device's power.
+  // Candidates of a test of activity.
   struct Candidates {
-    index_t count = 0, left_out = 0;  // without a place
     std::vector<std::int32_t> device;
     std::vector<float> posterior;
+    index_t count = 0;
   };
+  // One iteration's output for its candidates, in units of each device's power.
   struct Output : Candidates {
     std::vector<float> power;
     Floats mean, var;  // [capacity, 2 P, Mp], [capacity, Mp]
   };
 
   Output make_output() const;
-  void select(float threshold, bool everyone);
-  void prune();
-  void resize(Candidates& list) const;
+  void start(const cfloat* y, double noise_var);
+  float module_a();
+  void test_activity();
+  void select();
+  void gather();
+  void update();
+  void keep();
+  void decide();
 
   Transform& transform_;
   const Shape& shape_;
-  ActivityPlan activity_;
-  std::vector<float> gram_;
-  std::vector<cfloat> rotation_;
-  index_t capacity_, support_limit_;
+  StmpPlan plan_;
+  const Rules& rules_;
   bool uniform_gram_, known_power_;
   float mean_gram_;
 
-  float scale_ = 1, noise_var_ = 1, y_power_ = 0, residual_var_ = 0, mean_v_ = 0;
-  bool first_ = true, predicted_ = false, everyone_ = false;
-  index_t quiet_count_ = 0;
-  Floats y_, big_, old_, r_, power_;       // [N, T, 2, Mp], power_ [N, Mp]
-  Floats v_a_, v_b_, eta_, a_, b_, null_;  // [Mp], null_ [groups, Mp]
+  Control control_{};
+  double received_ = 0, power_ = 1;  // mean square of the block; mean power of an active device
+  std::vector<Step> history_;
+  Floats y_, r_pri_, r_old_, r_, residual_power_;  // [N, T, 2, Mp], residual_power_ [N, Mp]; r_pri_ is R and then R~
+  Floats v_a_, v_b_, eta_, a_, b_, null_;          // [Mp], null_ [groups, Mp]
   Floats energy_, slope_, offset_;
-  std::vector<float> llr_, posterior_, kept_posterior_;
-  std::vector<unsigned char> quiet_;
-  std::vector<std::int32_t> order_;
-  Candidates screened_;  // of the last screening
-  bool settled_ = false;
-  Floats z_, noise_;  // [capacity, 2 P, Mp], [capacity, Mp]
+  std::vector<float> llr_, posterior_, kept_posterior_;  // [K]
+  std::vector<unsigned char> idle_;                      // [K]
+  std::vector<std::int32_t> order_;                      // [K]
+  Floats z_, noise_;                                     // [capacity, 2 P, Mp], [capacity, Mp]
+  Candidates tested_;                                    // by the last test of activity
   Output now_, kept_;
-  index_t support_count_ = 0, decided_count_ = 0;
-  std::vector<std::int32_t> support_device_, slot_;  // slot_ [K], -1 where not in the support
-  Floats support_;                                   // [support_limit, 2 P, Mp]
-  std::vector<std::int32_t> decided_, decided_at_;
-  Floats decided_mean_;
+  SparsePart s_;
+  std::vector<std::int32_t> decided_, decided_at_;  // devices, and their places in kept_
+  Floats decided_mean_;                             // [capacity, 2 P, Mp]
 };
 
 }  // namespace jadce

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .priors.cell import CellPrior
     from .priors.files import Prior, load_cell_prior, load_prior
     from .receiver import Receiver
+    from .rules import Rules
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Pilots",
     "Prior",
     "Receiver",
+    "Rules",
     "channels",
     "dft_pilots",
     "load_capture",
@@ -43,6 +45,7 @@ _HOME = {
     "Pilots": "pilots",
     "Prior": "priors.files",
     "Receiver": "receiver",
+    "Rules": "rules",
     "dft_pilots": "pilots",
     "load_capture": "capture",
     "load_cell_prior": "priors.files",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-Reason = Literal["fixed point", "iterations", "diverged", "silence"]
+Reason = Literal["iterations", "fixed point", "diverged", "silence"]
+REASONS: tuple[Reason, ...] = get_args(Reason)  # in the order of Stopped, csrc/loop/control.hpp
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@
 #include "kernels/activity/activity.hpp"
 #include "kernels/activity/activity_cuda.hpp"
 #include "kernels/batch_cuda.hpp"
-#include "loop/rules.hpp"
+#include "loop/loop.hpp"
 
 namespace jadce::cuda {
 
@@ -43,8 +43,8 @@ __global__ void __launch_bounds__(kThreads, 4)
     table_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const float* sums,
                  const unsigned char* quiet, const std::int32_t* quiet_count, const float* v,
                  const float* __restrict__ multiplicity, const float* __restrict__ eigenvalue,
-                 const float* __restrict__ product, int groups, int products, float* __restrict__ null,
-                 float* __restrict__ slope, float* __restrict__ offset) {
+                 const float* __restrict__ product, int groups, int products, const __grid_constant__ Rules rules,
+                 float* __restrict__ null, float* __restrict__ slope, float* __restrict__ offset) {
   after_previous();
   if (!goes(go)) return;
   float* const level = dynamic_shared<float>();
@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   const Energies from = all.of_batch();
   const int thread = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.x), antennas = from.antennas;
   const int count = quiet_count ? quiet_count[batch() * kControlWords] : 0, padded = (products + 3) / 4 * 4;
-  const bool enough = count > kEnoughQuiet;
+  const bool enough = count > rules.enough_idle;
   quiet += batch() * from.devices;
   v += batch() * antennas;
   null += batch() * groups * antennas;
@@ -60,7 +60,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   offset += batch() * antennas * padded;
   const auto write_level = [&](int g, float total) {
     level[g] = null[g * antennas + beam] =
-        enough ? believed_null(total / (multiplicity[g] * static_cast<float>(count)), v[beam]) : v[beam];
+        enough ? believed_null(rules, total / (multiplicity[g] * static_cast<float>(count)), v[beam]) : v[beam];
   };
   if (sums) {
     sums += batch() * from.coefficients * antennas;
@@ -103,8 +103,8 @@ __global__ void __launch_bounds__(kThreads, 4)
 __global__ void __launch_bounds__(kThreads, 4)
     activity_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const float4* slope,
                     const float4* offset, const float* __restrict__ weight, const float* __restrict__ log_power_weight,
-                    const std::int32_t* __restrict__ index, float log_odds, int groups, int quads, int gains,
-                    int powers, int held, float* __restrict__ llr, float* __restrict__ posterior,
+                    const std::int32_t* __restrict__ index, float log_odds, float idle, int groups, int quads,
+                    int gains, int powers, int held, float* __restrict__ llr, float* __restrict__ posterior,
                     unsigned char* __restrict__ quiet) {
   after_previous();
   if (!goes(go)) return;
@@ -164,7 +164,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   const float value = best + logf(total) + log_odds;
   llr[k] = value;
   posterior[k] = sigmoid(value);
-  quiet[k] = value < kQuiet;
+  quiet[k] = value < idle;
 }
 
 // Rises with x.
@@ -188,7 +188,7 @@ __device__ int total_of(int value, int* part) {
 // The candidates of one block: those above the threshold, or the most probable ones if there are too many. The least
 // key that is taken is found byte by byte.
 __device__ void select(const float* llr, const float* posterior, const unsigned char* quiet, float threshold,
-                       int certain, int devices, int capacity, int* shared, std::int32_t* device, float* chosen,
+                       float certain, int devices, int capacity, int* shared, std::int32_t* device, float* chosen,
                        Control& c) {
   int* const bins = shared + 32;   // [256]
   int* const found = bins + 256;   // cut, how many at the cut are taken
@@ -239,7 +239,7 @@ __device__ void select(const float* llr, const float* posterior, const unsigned 
     if (plausible > capacity) tie_before += count_before(tie, shared, tie_total);
     if (sure || (tie && tie_before < wanted)) {
       const int at = sure_before + min(tie_before, wanted);
-      if (device[at] != k || (certain && !(posterior[k] > kCertain))) atomicMax(changed, 1);
+      if (device[at] != k || !(posterior[k] > certain)) atomicMax(changed, 1);
       device[at] = k;
       chosen[at] = posterior[k];
     }
@@ -303,14 +303,14 @@ __device__ void assign(const std::int32_t* device, int slots, int* shared, std::
 // One block: one received block.
 __global__ void __launch_bounds__(kSelectThreads)
     select_kernel(Control* controls, const float* llr, const float* posterior, const unsigned char* quiet,
-                  float threshold, int certain, int devices, int capacity, int slots, std::int32_t* device,
+                  float threshold, float certain, int devices, int capacity, int slots, std::int32_t* device,
                   float* chosen, std::int32_t* free, std::int32_t* slot, std::int32_t* support, std::int32_t* place,
                   std::int32_t* remaining, std::uint64_t loop) {
   after_previous();
   int* const shared = dynamic_shared<int>();  // [32] for sums, then select()'s
   Control& c = controls[batch()];
   if (!c.going) return;
-  const bool run = c.run, screen = c.screen, last = c.last;
+  const bool run = c.run, screen = c.screen;
   __syncthreads();  // read by all before one changes it
   device += batch() * capacity;
   if (screen)
@@ -321,9 +321,7 @@ __global__ void __launch_bounds__(kSelectThreads)
     assign(device, slots, shared, free + batch() * slots, slot + batch() * devices, support + batch() * slots,
            place + batch() * slots, c);
   if (threadIdx.x > 0) return;
-  if (run) ++c.iteration;
-  if (run && !last) return;
-  c.going = 0;
+  if (!ended(c)) return;
   // The last block to end, and it alone, ends the loop.
   if (atomicAdd(remaining, -1) == 1 && loop != kNoLoop) end_loop(loop);
 }
@@ -333,19 +331,19 @@ __global__ void __launch_bounds__(kSelectThreads)
 void activity_table(const float* energy, const float* sums, const unsigned char* quiet, const std::int32_t* quiet_count,
                     const float* v, const float* multiplicity, const float* eigenvalue, const float* product,
                     const std::int32_t* go, int devices, int antennas, int coefficients, int merge, int products,
-                    int batch, float* null, float* slope, float* offset, void* stream) {
+                    const Rules& rules, int batch, float* null, float* slope, float* offset, void* stream) {
   if (products > ActivityView::kMostProducts) throw std::runtime_error("activity_table: too many components");
   const int groups = (coefficients + merge - 1) / merge;
   launch("activity_table", table_kernel, dim3(static_cast<unsigned>(antennas), 1, static_cast<unsigned>(batch)),
          kThreads, sizeof(float) * (static_cast<std::size_t>(groups) + kThreads), stream, go,
          Energies{energy, devices, antennas, coefficients, merge}, sums, quiet, quiet_count, v, multiplicity,
-         eigenvalue, product, groups, products, null, slope, offset);
+         eigenvalue, product, groups, products, rules, null, slope, offset);
 }
 
 void activity(const float* energy, const float* slope, const float* offset, const float* weight,
               const float* log_power_weight, const std::int32_t* index, const std::int32_t* go, float log_odds,
-              int devices, int antennas, int coefficients, int merge, int products, int gains, int powers, int batch,
-              float* llr, float* posterior, unsigned char* quiet, void* stream) {
+              const Rules& rules, int devices, int antennas, int coefficients, int merge, int products, int gains,
+              int powers, int batch, float* llr, float* posterior, unsigned char* quiet, void* stream) {
   if (products > ActivityView::kMostProducts || powers > ActivityView::kMostPowers)
     throw std::runtime_error("activity: too many components");
   const int quads = (products + 3) / 4, groups = (coefficients + merge - 1) / merge;
@@ -353,18 +351,17 @@ void activity(const float* energy, const float* slope, const float* offset, cons
   launch("activity", activity_kernel, dim3(blocks(devices, kSide), 1, static_cast<unsigned>(batch)), kThreads,
          sizeof(float) * kThreads * static_cast<std::size_t>(4 * quads + powers + held), stream, go,
          Energies{energy, devices, antennas, coefficients, merge}, reinterpret_cast<const float4*>(slope),
-         reinterpret_cast<const float4*>(offset), weight, log_power_weight, index, log_odds, groups, quads, gains,
-         powers, held, llr, posterior, quiet);
+         reinterpret_cast<const float4*>(offset), weight, log_power_weight, index, log_odds, rules.idle, groups, quads,
+         gains, powers, held, llr, posterior, quiet);
 }
 
 void select_candidates(Control* control, const float* llr, const float* posterior, const unsigned char* quiet,
-                       float threshold, int certain, int devices, int capacity, int slots, int batch,
-                       std::int32_t* device, float* chosen, std::int32_t* free, std::int32_t* slot,
-                       std::int32_t* support, std::int32_t* place, std::int32_t* remaining, std::uint64_t loop,
-                       void* stream) {
+                       const Rules& rules, int devices, int capacity, int slots, int batch, std::int32_t* device,
+                       float* chosen, std::int32_t* free, std::int32_t* slot, std::int32_t* support,
+                       std::int32_t* place, std::int32_t* remaining, std::uint64_t loop, void* stream) {
   launch("select_candidates", select_kernel, dim3(1, 1, static_cast<unsigned>(batch)), kSelectThreads,
-         sizeof(int) * (32 + 256 + 3), stream, control, llr, posterior, quiet, threshold, certain, devices, capacity,
-         slots, device, chosen, free, slot, support, place, remaining, loop);
+         sizeof(int) * (32 + 256 + 3), stream, control, llr, posterior, quiet, rules.candidate_above(),
+         rules.certain_above(), devices, capacity, slots, device, chosen, free, slot, support, place, remaining, loop);
 }
 
 }  // namespace jadce::cuda

@@ -7,8 +7,9 @@
 namespace jadce::cuda {
 
 // Posterior mean [batch, capacity, P, M, 2] and error variance var [batch, capacity, M] of the channels observed as z
-// [batch, capacity, P, M, 2] in noise [batch, capacity, M]; python/jadce_fast/priors/beam_network.py is the contract. Block b has
-// count[b * step] candidates, and none if go[b * step] is zero; go may be null. dilation [blocks], eigenvalue [P].
+// [batch, capacity, P, M, 2] in noise [batch, capacity, M]; python/jadce_fast/priors/beam_network.py is the contract.
+// Block b has count[b * step] candidates, and none if go[b * step] is zero; go may be null. dilation [blocks],
+// eigenvalue [P].
 //
 // In single precision, a check of the next and the choice where that does not fit. weights: packed as for
 // BeamNetworkView; width (taps + 1) must be a multiple of four. A candidate's activations stay in shared memory: on

@@ -1,8 +1,8 @@
 // What both of the network's CUDA kernels do beam by beam (python/jadce_fast/priors/beam_network.py, Notes).
 #pragma once
 
-#include "core/launch.hpp"
 #include "core/complex_cuda.hpp"
+#include "core/launch.hpp"
 
 namespace jadce::cuda {
 

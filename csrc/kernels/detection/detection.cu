@@ -1,9 +1,9 @@
 #include "core/block_cuda.hpp"
+#include "core/complex_cuda.hpp"
 #include "core/graph_cuda.hpp"
 #include "kernels/batch_cuda.hpp"
-#include "core/complex_cuda.hpp"
 #include "kernels/detection/detection_cuda.hpp"
-#include "loop/rules.hpp"
+#include "loop/loop.hpp"
 
 namespace jadce::cuda {
 
@@ -71,6 +71,7 @@ __global__ void __launch_bounds__(kThreads, 4)
 }
 
 struct Begin {
+  Rules rules;
   float known, expected;
   int devices, subcarriers, symbols, antennas, coefficients, slots;
 };
@@ -105,24 +106,15 @@ __global__ void __launch_bounds__(kThreads)
   total = block_sum(total, dynamic_shared<double>());
   if (thread() > 0) return;
   const double received = total / measurements, noise = static_cast<double>(input->noise_var);
-  const double mean = size.known > 0
-                          ? static_cast<double>(size.known)
-                          : fmax((received - noise) / static_cast<double>(size.expected), 0.1 * noise / size.symbols);
-  Control c{};
-  c.noise = static_cast<float>(fmin(fmax(noise / mean, 1e-25), 1e25));
-  c.received = static_cast<float>(received / mean);
-  c.power = static_cast<float>(mean);
-  c.scale = static_cast<float>(1 / sqrt(mean));
-  c.previous = c.best = INFINITY;
-  c.going = 1;
-  c.candidates = -1;
-  controls[batch()] = c;
+  const double known = static_cast<double>(size.known), expected = static_cast<double>(size.expected);
+  controls[batch()] =
+      jadce::begin(received, noise, mean_power(size.rules, received, noise, known, expected, size.symbols));
 }
 
 // One block: one received block.
 __global__ void __launch_bounds__(kThreads)
-    decide_kernel(Control* controls, const std::int32_t* kept_device, const float* kept_posterior, int capacity,
-                  std::int32_t* __restrict__ device, std::int32_t* __restrict__ index) {
+    decide_kernel(Control* controls, const std::int32_t* kept_device, const float* kept_posterior, float active,
+                  int capacity, std::int32_t* __restrict__ device, std::int32_t* __restrict__ index) {
   after_previous();
   int* const part = dynamic_shared<int>();  // [32]
   Control& c = controls[batch()];
@@ -130,11 +122,11 @@ __global__ void __launch_bounds__(kThreads)
   int count = 0;
   for (int from = 0; from < c.kept; from += kThreads) {
     const int a = from + thread();
-    const bool active = a < c.kept && kept_posterior[first + a] >= 0.5f;
+    const bool taken = a < c.kept && kept_posterior[first + a] >= active;
     int now = 0;
-    const int before = count + count_before(active, part, now);
-    if (active) index[first + before] = a;
-    if (a < c.kept) device[first + a] = active ? kept_device[first + a] : -1;
+    const int before = count + count_before(taken, part, now);
+    if (taken) index[first + before] = a;
+    if (a < c.kept) device[first + a] = taken ? kept_device[first + a] : -1;
     count += now;
   }
   if (thread() == 0) c.decided = count;
@@ -170,7 +162,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   double left = 0;
   for (int i = thread(); i < points; i += kThreads) left += static_cast<double>(power[batch() * points + i]);
   const float residual = static_cast<float>(block_sum(left, part) / (static_cast<double>(points) * size.symbols));
-  const bool silent = !isfinite(c.received) || (c.decided > 0 && !(residual <= c.received));  // worse than silence
+  const bool silent = is_silent(c, residual);
   if (block() >= size.capacity) {
     const int first = (block() - size.capacity) * kElements;
     for (int k = first + thread(); silent && k < min(first + kElements, size.devices); k += kThreads)
@@ -208,9 +200,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   active[place] = used ? k : -1;
   channel_var[place] = used ? fminf(kept_var[batch() * size.capacity + a] * back * back, kLargest) : 0.0f;
   if (i > 0) return;
-  c.found = silent ? 0 : c.decided;
-  c.residual = silent ? c.received : residual;
-  c.converged = c.converged && !silent;
+  conclude(c, residual);
 }
 
 }  // namespace
@@ -226,15 +216,15 @@ void beamspace(const Input* input, const float* dft, const float* rotation, int 
          antennas, complex(y), complex(scratch), power);
 }
 
-void begin(const Input* input, const double* power, float known, float expected, int devices, int subcarriers,
-           int symbols, int antennas, int coefficients, int slots, int batch, Control* control, std::int32_t* slot,
-           std::int32_t* support, float* s, float* big, unsigned char* quiet, float* activity, std::int32_t* remaining,
-           void* stream) {
+void begin(const Input* input, const double* power, const Rules& rules, float known, float expected, int devices,
+           int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, Control* control,
+           std::int32_t* slot, std::int32_t* support, float* s, float* big, unsigned char* quiet, float* activity,
+           std::int32_t* remaining, void* stream) {
   const unsigned wanted = blocks(std::int64_t{slots} * coefficients * antennas, kElements);
   launch("begin", begin_kernel, dim3(wanted < kMostBlocks ? wanted : kMostBlocks, 1, static_cast<unsigned>(batch)),
          kThreads, sizeof(double) * kThreads, stream, input, power,
-         Begin{known, expected, devices, subcarriers, symbols, antennas, coefficients, slots}, control, slot, support,
-         complex(s), complex(big), quiet, activity, remaining);
+         Begin{rules, known, expected, devices, subcarriers, symbols, antennas, coefficients, slots}, control, slot,
+         support, complex(s), complex(big), quiet, activity, remaining);
 }
 
 void choose(const Control* control, const std::uint64_t* conditions, int count, int chunk, int capacity, int batch,
@@ -243,10 +233,10 @@ void choose(const Control* control, const std::uint64_t* conditions, int count, 
          capacity, batch);
 }
 
-void decide(Control* control, const std::int32_t* kept_device, const float* kept_posterior, int capacity, int batch,
-            std::int32_t* device, std::int32_t* index, void* stream) {
+void decide(Control* control, const std::int32_t* kept_device, const float* kept_posterior, const Rules& rules,
+            int capacity, int batch, std::int32_t* device, std::int32_t* index, void* stream) {
   launch("decide", decide_kernel, dim3(1, 1, static_cast<unsigned>(batch)), kThreads, sizeof(int) * 32, stream, control,
-         kept_device, kept_posterior, capacity, device, index);
+         kept_device, kept_posterior, rules.active, capacity, device, index);
 }
 
 void finish(Control* control, const float* power, const std::int32_t* kept_device, const float* kept_var,

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "loop/control.hpp"
+#include "loop/rules.hpp"
 
 namespace jadce::cuda {
 
@@ -24,10 +25,10 @@ void beamspace(const Input* input, const float* dft, const float* rotation, int 
 
 // Scales the block and clears the state. The mean power of an active device is `known`, or with 0 what the block has
 // above the noise over `expected` active devices. remaining [1] gets the number of blocks.
-void begin(const Input* input, const double* power, float known, float expected, int devices, int subcarriers,
-           int symbols, int antennas, int coefficients, int slots, int batch, Control* control, std::int32_t* slot,
-           std::int32_t* support, float* s, float* big, unsigned char* quiet, float* activity, std::int32_t* remaining,
-           void* stream);
+void begin(const Input* input, const double* power, const Rules& rules, float known, float expected, int devices,
+           int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, Control* control,
+           std::int32_t* slot, std::int32_t* support, float* s, float* big, unsigned char* quiet, float* activity,
+           std::int32_t* remaining, void* stream);
 
 // Which parts of the candidates' places [batch * capacity] are in use in this iteration: sets conditions [count],
 // handles of core/graph_cuda.hpp, of `chunk` places each.
@@ -36,8 +37,8 @@ void choose(const Control* control, const std::uint64_t* conditions, int count, 
 
 // Which of the kept candidates are active: device [capacity], -1 for those that are not, and index [capacity], the
 // candidates that are, in order.
-void decide(Control* control, const std::int32_t* kept_device, const float* kept_posterior, int capacity, int batch,
-            std::int32_t* device, std::int32_t* index, void* stream);
+void decide(Control* control, const std::int32_t* kept_device, const float* kept_posterior, const Rules& rules,
+            int capacity, int batch, std::int32_t* device, std::int32_t* index, void* stream);
 
 // The result: active [capacity] (-1 beyond the last), channels [capacity, N, M, 2] and channel_var [capacity] in units
 // of the block (0 beyond), activity [K]. power [N, M] is that of the block less the result: if it is more than the

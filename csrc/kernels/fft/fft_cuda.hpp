@@ -1,9 +1,9 @@
 // Stockham passes of the transform of fft.hpp by one block, in its shared memory; several transforms interleaved.
 #pragma once
 
+#include "core/complex_cuda.hpp"
 #include "core/launch.hpp"
 #include "kernels/fft/butterfly.hpp"
-#include "core/complex_cuda.hpp"
 #include "kernels/fft/fft.hpp"
 
 namespace jadce::cuda {

@@ -4,8 +4,8 @@
 #include "kernels/batch_cuda.hpp"
 #include "kernels/pilot_transform/pilot_transform_cuda.hpp"
 #include "kernels/pilot_transform/pilots_cuda.hpp"
-#include "kernels/posterior/posterior.hpp"
 #include "kernels/pilot_transform/spectral_cuda.hpp"
+#include "kernels/posterior/posterior.hpp"
 #include "loop/rules.hpp"
 
 namespace jadce::cuda {
@@ -30,6 +30,7 @@ struct Gathered {
   const float* v_b;     // [M], null: nothing but z
   const float* mean_v;  // word of the Control
   int known;
+  Rules rules;
   Complex* z;     // null with `mean`
   float* power;   // [capacity]
   float* noise;   // [capacity, M]
@@ -123,7 +124,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   if (!to.known) {
     energy = block_sum(energy, part);
     const float mean = to.mean_v[batch() * kControlWords];
-    power = device_power(energy, static_cast<float>(subcarriers * antennas),
+    power = device_power(to.rules, energy, static_cast<float>(subcarriers * antennas),
                          mean * static_cast<float>(coefficients) / static_cast<float>(subcarriers), mean);
     for (int beam = start + lane; beam < antennas; beam += step) {  // each thread what it wrote itself
       const float scale = gain(beam, power);
@@ -282,9 +283,9 @@ int device_count(const char** message) {
 
 void gather(const float* r, const std::int32_t* rows, const float* twiddle, const float* array, const float* basis,
             const std::int32_t* slot, const float* s, const std::int32_t* device, const std::int32_t* count,
-            const std::int32_t* go, const float* v_b, const float* mean_v, int known, int capacity, int devices,
-            int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z, float* power,
-            float* noise, float* mean, float* var, void* stream) {
+            const std::int32_t* go, const float* v_b, const float* mean_v, int known, const Rules& rules, int capacity,
+            int devices, int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z,
+            float* power, float* noise, float* mean, float* var, void* stream) {
   if (capacity == 0) return;
   const int together = std::clamp(kPilots / symbols, 1, std::min(subcarriers, kSubcarriers));
   const int numbers = basis ? subcarriers * coefficients : 0;
@@ -296,7 +297,7 @@ void gather(const float* r, const std::int32_t* rows, const float* twiddle, cons
                                 static_cast<std::size_t>(copied)),
          stream, go, complex(r), pilots(rows, twiddle, array, devices, symbols), complex(basis), slot, complex(s),
          device, count, GatherSizes{capacity, subcarriers, antennas, coefficients, slots, together, copied},
-         Gathered{v_b, mean_v, known, complex(z), power, noise, complex(mean), var});
+         Gathered{v_b, mean_v, known, rules, complex(z), power, noise, complex(mean), var});
 }
 
 void spectral(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, float amplitude,

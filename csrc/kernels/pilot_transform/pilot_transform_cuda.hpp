@@ -14,6 +14,8 @@
 
 #include <cstdint>
 
+#include "loop/rules.hpp"
+
 namespace jadce::cuda {
 
 // Number of usable devices; 0 with the reason in `message` if there is none.
@@ -29,9 +31,9 @@ int device_count(const char** message);
 // and z is not written.
 void gather(const float* r, const std::int32_t* rows, const float* twiddle, const float* array, const float* basis,
             const std::int32_t* slot, const float* s, const std::int32_t* device, const std::int32_t* count,
-            const std::int32_t* go, const float* v_b, const float* mean_v, int known, int capacity, int devices,
-            int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z, float* power,
-            float* noise, float* mean, float* var, void* stream);
+            const std::int32_t* go, const float* v_b, const float* mean_v, int known, const Rules& rules, int capacity,
+            int devices, int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z,
+            float* power, float* noise, float* mean, float* var, void* stream);
 
 // The same of all devices by one K-point transform per coefficient and beam (partial-DFT pilots): z [K, P, M, 2] and
 // energies |z|^2 summed over `merge` neighbouring coefficients, energy [groups, M, K]; either may be null.

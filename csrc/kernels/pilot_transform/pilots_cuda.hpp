@@ -1,8 +1,8 @@
 // Pilots of either kind as the kernels of module A read them (pilot_transform_cuda.hpp).
 #pragma once
 
-#include "core/launch.hpp"
 #include "core/complex_cuda.hpp"
+#include "core/launch.hpp"
 
 namespace jadce::cuda {
 

@@ -1,9 +1,9 @@
 #include "core/block_cuda.hpp"
-#include "kernels/batch_cuda.hpp"
 #include "core/complex_cuda.hpp"
+#include "kernels/batch_cuda.hpp"
 #include "kernels/posterior/posterior.hpp"
 #include "kernels/posterior/posterior_cuda.hpp"
-#include "loop/rules.hpp"
+#include "loop/loop.hpp"
 
 namespace jadce::cuda {
 
@@ -18,28 +18,13 @@ __device__ int block() { return static_cast<int>(blockIdx.x); }
 struct ObserveSizes {
   int devices, subcarriers, symbols, antennas;
   float mean_gram;
-  int uniform, predicted;
+  int uniform;
 };
-
-// What the iteration will do, by one thread.
-__device__ void plan(Control& c, const LoopRules& rules, float error) {
-  c.error = error;
-  c.run = isfinite(error);
-  if (!c.run) return;
-  c.screen = !(rules.screening && c.settled && error > rules.settled * c.previous);
-  c.gamma = c.iteration < rules.damp_from ? 1.0f : rules.damping;
-  c.keep = error < c.best;
-  if (c.keep) c.best = error;
-  const bool stalled = error > rules.stalled * c.previous;
-  c.last = stalled || c.iteration + 1 >= rules.max_iterations;
-  c.converged = stalled && error < 1.5f * c.best;
-  c.previous = error;
-}
 
 // Every block works out the variances of all beams; the first one writes them down.
 __global__ void __launch_bounds__(kThreads, 4)
     observe_kernel(Control* controls, const float* power, const float* __restrict__ gram, const Complex* big,
-                   const Complex* r, const __grid_constant__ ObserveSizes size, const __grid_constant__ LoopRules rules,
+                   const Complex* r, const __grid_constant__ ObserveSizes size, const __grid_constant__ Rules rules,
                    float* v_a, float* __restrict__ eta_out, float* __restrict__ v_b, Complex* __restrict__ seen,
                    float* __restrict__ history) {
   after_previous();
@@ -53,8 +38,8 @@ __global__ void __launch_bounds__(kThreads, 4)
   const int m = size.antennas, measurements = size.subcarriers * size.symbols, lane = thread() % 32;
   float* const ratio = variance + m;  // eta
   float* const message = ratio + m;   // v_b
-  const float noise = c.noise, floor = variance_floor(noise, c.received, size.mean_gram);
-  const bool measure = c.iteration == 0 || !size.predicted;
+  const float noise = c.noise, floor = variance_floor(rules, noise, c.received, size.mean_gram);
+  const bool measure = c.iteration == 0 || !rules.predicted;
   power += batch() * size.subcarriers * m;
   v_a += batch() * m;
   // Loads that the variances do not delay.
@@ -85,7 +70,7 @@ __global__ void __launch_bounds__(kThreads, 4)
     if (inside && thread() < 32) {
       variance[beam] = v;
       ratio[beam] = static_cast<float>(eta);
-      message[beam] = message_variance(v, eta, measure ? floor : kSmallestAlpha * floor);
+      message[beam] = message_variance(v, eta, measure ? floor : rules.smallest_alpha * floor);
     }
   }
   __syncthreads();
@@ -110,8 +95,8 @@ __global__ void __launch_bounds__(kThreads, 4)
 }
 
 struct UpdateSizes {
-  float caution;
-  int predicted, prune, capacity, slots, devices, measurements, antennas, coefficients, max_iterations;
+  Rules rules;
+  int capacity, slots, devices, measurements, antennas, coefficients;
 };
 
 struct Candidates {
@@ -139,7 +124,8 @@ __device__ void extrinsic(const Candidates& from, const float* v_b, int count, c
       return inside ? from.posterior[i] * from.power[i] * from.var[static_cast<std::int64_t>(i) * m + beam] : 0.0f;
     });
     if (!inside || thread() >= 32) continue;
-    const float alpha = believed_alpha(static_cast<double>(size.caution) * total /
+    const float alpha =
+        believed_alpha(size.rules, static_cast<double>(size.rules.caution) * total /
                                        (static_cast<double>(v_b[beam]) * static_cast<double>(size.devices)));
     a[beam] = 1.0f / (1.0f - alpha);
     b[beam] = alpha / (1.0f - alpha);
@@ -160,9 +146,9 @@ __device__ void combine(const Candidates& from, int a, const float* taken_of, co
     s[i] = value;
     energy += norm(value);
   }
-  if (!size.prune) return;
+  if (!size.rules.screening) return;
   energy = block_sum(energy, part);
-  if (energy > kNegligible * c.error * static_cast<float>(all)) return;
+  if (energy > size.rules.negligible * c.error * static_cast<float>(all)) return;
   for (int i = thread(); i < all; i += kThreads) s[i] = {0.0f, 0.0f};
   if (thread() > 0) return;
   slot[k] = -1;
@@ -216,7 +202,7 @@ __global__ void __launch_bounds__(kThreads, 4)
                 all_kept.mean + first * channel, all_kept.activity + batch() * size.devices};
   if (task < size.capacity) {
     if (task == 0 && thread() == 0) {
-      history[(batch() * size.max_iterations + c.iteration - 1) * 2 + 1] = static_cast<float>(count);
+      history[(batch() * size.rules.max_iterations + c.iteration - 1) * 2 + 1] = static_cast<float>(count);
       if (c.keep) c.kept = count;
       if (c.keep) c.kept_left_out = c.left_out;
     }
@@ -234,7 +220,7 @@ __global__ void __launch_bounds__(kThreads, 4)
       const Complex old = big[i];
       big[i] = {damped(c.gamma, b, seen[i].re, old.re), damped(c.gamma, b, seen[i].im, old.im)};
     }
-    if (task == 0 && size.predicted)
+    if (task == 0 && size.rules.predicted)
       for (int b = thread(); b < m; b += kThreads)
         v_a[batch() * m + b] = c.gamma * v_b[b] * b_of[b] + (1.0f - c.gamma) * v_a[batch() * m + b];
     return;
@@ -249,33 +235,29 @@ __global__ void __launch_bounds__(kThreads, 4)
 }  // namespace
 
 void observe(Control* control, const float* power, const float* gram, const float* big, const float* r, float mean_gram,
-             int uniform, int predicted, int devices, int subcarriers, int symbols, int antennas, int max_iterations,
-             int screening, int damp_from, float damping, float settled, float stalled, int batch, float* v_a,
-             float* eta, float* v_b, float* seen, float* history, void* stream) {
+             int uniform, const Rules& rules, int devices, int subcarriers, int symbols, int antennas, int batch,
+             float* v_a, float* eta, float* v_b, float* seen, float* history, void* stream) {
   launch("observe", observe_kernel,
          dim3(blocks(std::int64_t{subcarriers} * symbols * antennas, kElements), 1, static_cast<unsigned>(batch)),
          kThreads, sizeof(double) * kThreads + sizeof(float) * 3 * static_cast<std::size_t>(antennas), stream, control,
          power, gram, complex(big), complex(r),
-         ObserveSizes{devices, subcarriers, symbols, antennas, mean_gram, uniform, predicted},
-         LoopRules{max_iterations, screening, damp_from, damping, settled, stalled}, v_a, eta, v_b, complex(seen),
+         ObserveSizes{devices, subcarriers, symbols, antennas, mean_gram, uniform}, rules, v_a, eta, v_b, complex(seen),
          history);
 }
 
 void update(Control* control, const float* posterior, const float* power, const float* mean, const float* var,
             const float* v_b, const std::int32_t* device, const float* all_posterior, const float* seen,
-            const std::int32_t* place, float caution, int predicted, int prune, int capacity, int slots, int devices,
-            int measurements, int antennas, int coefficients, int max_iterations, int batch, float* v_a,
-            std::int32_t* slot, std::int32_t* support, float* s, float* big, std::int32_t* kept_device,
-            float* kept_posterior, float* kept_var, float* kept_mean, float* activity, float* history, void* stream) {
+            const std::int32_t* place, const Rules& rules, int capacity, int slots, int devices, int measurements,
+            int antennas, int coefficients, int batch, float* v_a, std::int32_t* slot, std::int32_t* support, float* s,
+            float* big, std::int32_t* kept_device, float* kept_posterior, float* kept_var, float* kept_mean,
+            float* activity, float* history, void* stream) {
   const unsigned count = static_cast<unsigned>(slots) + static_cast<unsigned>(capacity) +
                          blocks(std::int64_t{measurements} * antennas, kElements) + blocks(devices, kElements);
   launch("update", update_kernel, dim3(count, 1, static_cast<unsigned>(batch)), kThreads,
          sizeof(double) * kThreads + sizeof(float) * 2 * static_cast<std::size_t>(antennas), stream, control,
          Candidates{posterior, power, complex(mean), var, device}, v_b, all_posterior, complex(seen), place,
-         UpdateSizes{caution, predicted, prune, capacity, slots, devices, measurements, antennas, coefficients,
-                     max_iterations},
-         v_a, slot, support, complex(s), complex(big),
-         Kept{kept_device, kept_posterior, kept_var, complex(kept_mean), activity}, history);
+         UpdateSizes{rules, capacity, slots, devices, measurements, antennas, coefficients}, v_a, slot, support,
+         complex(s), complex(big), Kept{kept_device, kept_posterior, kept_var, complex(kept_mean), activity}, history);
 }
 
 }  // namespace jadce::cuda

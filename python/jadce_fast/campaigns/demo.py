@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -13,6 +12,7 @@ from ..detection import Detection
 from ..metrics import Score, score
 from ..priors.files import gaussian_prior, load_prior
 from ..receiver import Receiver
+from ..rules import Rules
 from .drop import Drop, Scenario, draw_drop
 from .genie import GeniePrior
 
@@ -82,8 +82,10 @@ def demonstrate(
         if progress is not None:
             progress(name)
 
-        def plan(**limit: Any) -> Receiver:
-            return Receiver(drop.pilots, scenario.antennas, denoiser, scenario.activity_rate, threads=threads, **limit)
+        def plan(rules: Rules | None = None) -> Receiver:
+            return Receiver(
+                drop.pilots, scenario.antennas, denoiser, scenario.activity_rate, threads=threads, rules=rules
+            )
 
         receiver = plan()
         found = _detect(receiver, drop)
@@ -93,7 +95,7 @@ def demonstrate(
             _detect(receiver, drop)
             seconds.append(time.perf_counter() - start)
         # The receiver is deterministic: stopping it early shows what it had after each iteration.
-        steps = [_detect(plan(max_iterations=i), drop) for i in range(1, found.iterations)]
+        steps = [_detect(plan(Rules(max_iterations=i)), drop) for i in range(1, found.iterations)]
         scores = [score(d, drop.active, drop.channels) for d in (*steps, found)]
         curve = tuple(s.nmse_db for s in scores)
         return Contender(name, found, scores[-1], 1e3 * float(np.median(seconds)), curve)
@@ -106,6 +108,4 @@ def demonstrate(
 
 
 def _detect(receiver: Receiver, drop: Drop) -> Detection:
-    found = receiver.detect(drop.y, drop.noise_var)
-    assert not isinstance(found, list)
-    return found
+    return receiver.detect(drop.y, drop.noise_var)

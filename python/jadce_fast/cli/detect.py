@@ -60,12 +60,10 @@ def detect(
     else:
         from ..receiver import Receiver
 
-        rx = Receiver(block.pilots, block.y.shape[2], name, rate, level, device, threads)
+        rx = Receiver(block.pilots, block.y.shape[2], name, rate, level, device, threads=threads)
         start = time.perf_counter()
-        result_of = rx.detect(block.y, block.noise_var)
+        found = rx.detect(block.y, block.noise_var)
         seconds = time.perf_counter() - start
-        assert not isinstance(result_of, list)
-        found = result_of
     if output is not None:
         save_result(output, found)
     setup = {"capture": str(capture), "prior": name, "devices": block.pilots.devices}

@@ -9,40 +9,17 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from .. import ops
+from ..rules import Rules
 from .device import Machine, no_collection
 from .transform import CudaTransform
 
 _REAL_WORDS = ("noise", "received", "power", "scale", "error", "previous", "best", "gamma", "residual")
-
-
-@dataclass(frozen=True)
-class Rules:
-    """Constants of the loop; receiver.py says what they mean."""
-
-    max_iterations: int
-    screening: bool
-    predicted: bool
-    threshold: float
-    damp_from: int
-    damping: float
-    settled: float
-    stalled: float
-    caution: float
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Arrays of `ops.activity_tables`, and the prior log odds of activity."""
-
-    tables: dict[str, np.ndarray[Any, Any]]
-    log_odds: float
 
 
 class Detector:
@@ -58,19 +35,21 @@ class Detector:
         machine: Machine,
         plan: ops.Transform,
         gain: np.ndarray[Any, Any],
-        mixture: Mixture,
-        rules: Rules,
+        mixture: dict[str, np.ndarray[Any, Any]],
         denoiser: Any,
         *,
+        rules: Rules,
+        log_odds: float,
         power: float,
         expected: float,
         capacity: int,
         batch: int,
         rounds: int = 1,
     ) -> None:
-        self.machine, self.rules, self.batch, self.capacity = machine, rules, batch, capacity
+        self.machine, self.batch, self.capacity = machine, batch, capacity
+        self.rules, self._rules = rules, rules.native(machine.native)
         self._denoiser, self.rounds, self.overlapping = denoiser, rounds, False
-        self._power, self._expected, self._log_odds = power, expected, mixture.log_odds
+        self._power, self._expected, self._log_odds = power, expected, log_odds
         self._mean_gram = float(plan.gram.mean(dtype=np.float64))
         self._uniform = bool(np.ptp(plan.gram) == 0)
         self.transform = CudaTransform(machine, plan)
@@ -79,13 +58,13 @@ class Detector:
         g, c, b = plan.groups, capacity, batch
         self.slots = s = min(k, 2 * capacity)
         self._held = dict(self.transform.tensors)
-        for name, table in {"gain": gain.astype(np.float32), **mixture.tables}.items():
+        for name, table in {"gain": gain.astype(np.float32), **mixture}.items():
             self._held[name] = torch.from_numpy(np.array(table)).to(machine.device)
         # One pass over all coefficients at once stores the energy of each; the other ways add them up as they go.
         self._written = 1 if self.transform.method == "block" else plan.merge  # coefficients in an energy
         rows = -(-p // self._written)
-        u, f = len(mixture.tables["product"]), -(-len(mixture.tables["product"]) // 4) * 4
-        self._counts = (u, len(mixture.tables["weight"]), len(mixture.tables["log_power_weight"]))
+        u, f = len(mixture["product"]), -(-len(mixture["product"]) // 4) * 4
+        self._counts = (u, len(mixture["weight"]), len(mixture["log_power_weight"]))
 
         complex_, real, word = torch.complex64, torch.float32, torch.int32
         for name, shape, dtype in (
@@ -155,7 +134,7 @@ class Detector:
 
     def _record(self) -> Callable[[], None]:
         """What enqueues a detection: a graph, made after one trial run that loads all kernels."""
-        machine, rules = self.machine, self.rules
+        machine = self.machine
         trial = torch.zeros_like(self.y)
         self.machine.native.cuda_set_input(trial.data_ptr(), 1.0, self.batch, self.address("input"), machine.stream())
         self._begin(machine.stream())
@@ -178,7 +157,7 @@ class Detector:
 
         def unrolled() -> None:  # where what torch records cannot be part of another graph
             self._begin(machine.stream())
-            for _ in range(rules.max_iterations):
+            for _ in range(self.rules.max_iterations):
                 self._iterate(machine.stream(), machine.native.no_loop)
             self._end(machine.stream())
 
@@ -235,7 +214,7 @@ class Detector:
             *at("input", "dft", "rotation"), n, t, m, b, *at("y", "seen", "y_power"), stream
         )
         self.machine.native.cuda_begin(
-            *(*at("input", "y_power"), self._power, self._expected, k, n, t, m, p, self.slots, b),
+            *(*at("input", "y_power"), self._rules, self._power, self._expected, k, n, t, m, p, self.slots, b),
             *at("control", "slot", "support", "s", "big", "quiet", "activity", "remaining"),
             stream,
         )
@@ -251,15 +230,14 @@ class Detector:
         )
 
     def _iterate(self, stream: int, loop: int, denoise: Callable[[], None] | None = None) -> None:
-        native, at, word, rules, b = self.machine.native, self.address, self._word, self.rules, self.batch
+        native, at, word, rules, b = self.machine.native, self.address, self._word, self._rules, self.batch
         k, n, t, m, p = self.sizes
         rows, together = -(-p // self._written), self._merge // self._written
         going, run, screen = word("going"), word("run"), word("screen")
         self._residual(("s", "support"), "slots", going, self.slots, True, stream)
         native.cuda_observe(
             *at("control", "power", "gram", "big", "r"),
-            *(self._mean_gram, int(self._uniform), int(rules.predicted), k, n, t, m, rules.max_iterations),
-            *(int(rules.screening), rules.damp_from, rules.damping, rules.settled, rules.stalled, b),
+            *(self._mean_gram, int(self._uniform), rules, k, n, t, m, b),
             *at("v_a", "eta", "v_b", "seen", "history"),
             stream,
         )
@@ -270,25 +248,25 @@ class Detector:
         native.cuda_activity_table(
             *(at("energy"), at("quiet_energy") if self.transform.method == "block" else 0, at("quiet"), word("quiet")),
             *at("v_b", "multiplicity", "eigenvalue", "product"),
-            *(screen, k, m, rows, together, self._counts[0], b),
+            *(screen, k, m, rows, together, self._counts[0], rules, b),
             *at("null", "slope", "offset"),
             stream,
         )
         native.cuda_activity(
             *at("energy", "slope", "offset", "weight", "log_power_weight", "index_of"),
-            *(screen, self._log_odds, k, m, rows, together, *self._counts, b),
+            *(screen, self._log_odds, rules, k, m, rows, together, *self._counts, b),
             *at("llr", "posterior", "quiet"),
             stream,
         )
         native.cuda_select_candidates(
             *at("control", "llr", "posterior", "quiet"),
-            *(rules.threshold if rules.screening else -1.0, int(rules.screening), k, self.capacity, self.slots, b),
+            *(rules, k, self.capacity, self.slots, b),
             *at("device", "chosen", "free", "slot", "support", "place", "remaining"),
             *(loop, stream),
         )
         native.cuda_gather(
             *(at("seen"), *self.transform.pilots, *at("slot", "s", "device")),
-            *(word("candidates"), run, at("v_b"), word("error"), int(self._counts[2] == 1), self.capacity),
+            *(word("candidates"), run, at("v_b"), word("error"), int(self._counts[2] == 1), rules, self.capacity),
             *(*self.sizes, self.slots, b),
             *at("z", "device_power", "noise"),
             *(at("mean", "var") if self._denoiser.closed_form else (0, 0)),
@@ -300,8 +278,7 @@ class Detector:
             self._denoiser.enqueue(self, word("candidates"), run, stream)
         native.cuda_update(
             *at("control", "chosen", "device_power", "mean", "var", "v_b", "device", "posterior", "seen", "place"),
-            *(rules.caution, int(rules.predicted), int(rules.screening), self.capacity, self.slots, k, n * t, m, p),
-            *(rules.max_iterations, b),
+            *(rules, self.capacity, self.slots, k, n * t, m, p, b),
             *at("v_a", "slot", "support", "s", "big"),
             *at("kept_device", "kept_posterior", "kept_var", "kept_mean", "activity", "history"),
             stream,
@@ -310,7 +287,7 @@ class Detector:
     def _end(self, stream: int) -> None:
         at = self.address
         self.machine.native.cuda_decide(
-            *(*at("control", "kept_device", "kept_posterior"), self.capacity, self.batch),
+            *(*at("control", "kept_device", "kept_posterior"), self._rules, self.capacity, self.batch),
             *at("decided", "index"),
             stream,
         )

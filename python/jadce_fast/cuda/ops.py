@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from .. import _core, ops
+from ..rules import Rules
 from . import arrays as _cuda_arrays
 from . import device as _cuda
 from .transform import CudaTransform
@@ -54,7 +55,7 @@ def gather(plan: ops.Transform, r: Any, devices: Any) -> Any:
     with t.machine.here():
         t.machine.native.cuda_gather(
             *(x.data_ptr(), *t.pilots, 0, 0, index.data_ptr()),
-            *(0, 0, 0, 0, 0),  # neither count nor go, and no scaling
+            *(0, 0, 0, 0, 0, Rules().native(t.machine.native)),  # neither count nor go, and no scaling
             *(len(index), *t.sizes, 0, 1, z.data_ptr(), 0, 0, 0, 0, t.machine.stream()),
         )
     return _cuda_arrays.like(z, r)
@@ -102,12 +103,23 @@ def activity_llr(plan: _core.ActivityPlan, energy: Any, null: Any) -> Any:
     with machine.here():
         machine.native.cuda_activity_table(
             *(0, level.data_ptr(), 0, 0, 0, table["multiplicity"], table["eigenvalue"], table["product"], 0),
-            *(k, m, groups, 1, products, 1, ignored.data_ptr(), slope.data_ptr(), offset.data_ptr()),
+            *(
+                k,
+                m,
+                groups,
+                1,
+                products,
+                Rules().native(machine.native),
+                1,
+                ignored.data_ptr(),
+                slope.data_ptr(),
+                offset.data_ptr(),
+            ),
             machine.stream(),
         )
         machine.native.cuda_activity(
             *(e.data_ptr(), slope.data_ptr(), offset.data_ptr(), table["weight"], table["log_power_weight"]),
-            *(table["index_of"], 0, 0.0, k, m, groups, 1, products, gains, powers, 1),
+            *(table["index_of"], 0, 0.0, Rules().native(machine.native), k, m, groups, 1, products, gains, powers, 1),
             *(llr.data_ptr(), posterior.data_ptr(), quiet.data_ptr(), machine.stream()),
         )
     return _cuda_arrays.like(llr, energy)

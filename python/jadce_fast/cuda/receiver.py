@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..detection import Detection, Enqueued
+from ..detection import REASONS, Detection, Enqueued
 from . import arrays as _cuda_arrays
 from .detector import Detector
 
@@ -45,8 +45,15 @@ class CudaReceiver:
             keeps=(blocks, d),
         )
 
-    def detect(self, y: Any, noise_var: float) -> Detection | list[Detection]:
-        """Detect block by block of at most `batch`, and wait for the results."""
+    def detect(self, y: Any, noise_var: float) -> Detection:
+        """Detect in one block, and wait for the result."""
+        if not _cuda_arrays.is_one(y, self._shape):
+            found = tuple(y.shape) if hasattr(y, "shape") else np.shape(y)
+            raise ValueError(f"y: expected shape {self._shape}, found {found}")
+        return self.detect_many(y, noise_var)[0]
+
+    def detect_many(self, y: Any, noise_var: float) -> list[Detection]:
+        """Detect in blocks of at most `batch` at a time, and wait for the results."""
         blocks = _cuda_arrays.received(y, self._shape, self.detector.machine.device)
         found: list[Detection] = []
         with self._lock, self.detector.machine.here():
@@ -54,7 +61,7 @@ class CudaReceiver:
                 some = blocks[first : first + self.detector.batch]
                 self.detector.run(some, noise_var)
                 found += self._results(len(some), y)
-        return found[0] if _cuda_arrays.is_one(y, self._shape) else found
+        return found
 
     def _results(self, count: int, y: Any) -> list[Detection]:
         d = self.detector
@@ -82,7 +89,7 @@ class CudaReceiver:
                     converged=bool(word("converged")[i]),
                     noise_var=float(remains[i]),
                     residual_ratio=float(remains[i] / (power[i] * word("noise")[i])),
-                    stopped_because="fixed point" if word("converged")[i] else "iterations",
+                    stopped_because=REASONS[word("stopped")[i]],
                     overflow=int(word("kept_left_out")[i]),
                     history=tuple(
                         {"error_var": float(error * power[i]), "candidates": int(candidates)}

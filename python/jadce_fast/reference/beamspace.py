@@ -9,12 +9,13 @@ starts late.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ..rules import Rules
 from .activity import log_odds, sigmoid, structured_llr
 from .linear import (
     Array,
@@ -33,6 +34,7 @@ from .linear import (
 )
 
 Indices = npt.NDArray[np.int64]
+DEFAULT = Rules()
 
 
 class BeamspacePrior(Protocol):
@@ -119,10 +121,7 @@ def noise_reference(
     energy: Array,
     v: Array,
     odds: Array | None,
-    *,
-    quiet: float = -7.0,
-    enough: int = 50,
-    low: float = 1e-3,
+    rules: Rules = DEFAULT,
 ) -> Real:
     """Mean energy (P, M) of every coefficient and beam under "inactive".
 
@@ -135,34 +134,30 @@ def noise_reference(
     v : array_like, shape (M,)
     odds : array_like, shape (K,), or None
         Posterior log-odds of the previous iteration.
-    quiet : float
-        Log-odds below which a device counts as inactive.
-    enough : int
-        More than so many inactive devices are needed.
-    low : float
-        Smallest value in units of `v`: keeps it positive.
+    rules : Rules
+        `idle`, `enough_idle` and `smallest_null`, which keeps it positive.
     """
     if odds is not None:
-        inactive = odds < quiet
-        if np.count_nonzero(inactive) > enough:
-            return np.asarray(np.maximum(energy[inactive].mean(0), low * v))
+        inactive = odds < rules.idle
+        if np.count_nonzero(inactive) > rules.enough_idle:
+            return np.asarray(np.maximum(energy[inactive].mean(0), rules.smallest_null * v))
     return np.broadcast_to(v, energy.shape[1:]).copy()
 
 
-def candidates(probability: Array, threshold: float = 1e-4) -> Indices:
-    """Devices (ascending) whose activity probability exceeds `threshold`."""
-    return np.flatnonzero(probability > threshold)
+def candidates(probability: Array, rules: Rules = DEFAULT) -> Indices:
+    """Devices (ascending) whose activity probability exceeds the threshold; without screening all of them."""
+    return np.flatnonzero(probability > (rules.threshold if rules.screening else -1))
 
 
-def device_power(energy: Array, v: Array, subcarriers: int, floor: float = 2e-2) -> Real:
-    """Received power per entry from KLT energies: max(sum |z|^2 / (N M) - P / N mean(v), floor mean(v)).
+def device_power(energy: Array, v: Array, subcarriers: int, rules: Rules = DEFAULT) -> Real:
+    """Received power per entry from KLT energies: max(sum |z|^2 / (N M) - P / N mean(v), smallest_power mean(v)).
 
     `energy` (A, P, M), `v` (M,); returns (A,). Cai (59), with the guard that it needs.
     """
     kept, beams = energy.shape[1:]
     noise = np.mean(v)
     signal = energy.sum((1, 2)) / (subcarriers * beams) - noise * kept / subcarriers
-    return np.asarray(np.maximum(signal, floor * noise))
+    return np.asarray(np.maximum(signal, rules.smallest_power * noise))
 
 
 def alpha(
@@ -170,19 +165,16 @@ def alpha(
     var: Array,
     v: Array,
     devices: int,
-    *,
-    caution: float = 1.3,
-    low: float = 1e-9,
-    high: float = 0.95,
+    rules: Rules = DEFAULT,
 ) -> Real:
-    """Extrinsic ratio per beam: caution / K sum over candidates of probability var / v, in [low, high].
+    """Extrinsic ratio per beam: caution / K sum over candidates of probability var / v, within its bounds.
 
     The divergence of an MMSE denoiser is its error variance over the noise variance; devices that are not
     candidates are estimated as zero and add nothing. `probability` (A,), `var` (A, M), `v` (M,); returns
     (M,).
     """
     total = np.sum(probability[:, None] * var, axis=0)
-    return np.asarray(np.clip(caution * total / (devices * v), low, high))
+    return np.asarray(np.clip(rules.caution * total / (devices * v), rules.smallest_alpha, rules.largest_alpha))
 
 
 def beamspace_stmp(
@@ -195,11 +187,7 @@ def beamspace_stmp(
     powers: npt.ArrayLike = (1.0,),
     power_weight: npt.ArrayLike | None = None,
     iterations: int = 8,
-    damping: float = 0.7,
-    damp_from: int = 2,
-    threshold: float = 1e-4,
-    variance: str = "residual",
-    floor: float = 1e-3,
+    rules: Rules = DEFAULT,
 ) -> list[BeamspaceIteration]:
     """The receiver on the dense state.
 
@@ -214,27 +202,18 @@ def beamspace_stmp(
         Mixture of received powers (equal weights if left out). A single power is known: channels are scaled
         by it; with several, every candidate's channel is scaled by its own `device_power`.
     iterations : int
-    damping : float
-        gamma of (57) from iteration `damp_from` (counted from 0) on.
-    threshold : float
-        Activity probability of a candidate; a negative one switches screening off.
-    variance : {"residual", "paper"}
-        Module A's prior variance: measured, or v alpha / (1 - alpha) as in Cai (41), damped by (58).
-    floor : float
-        See `residual_variance`.
+        So many are done: this loop does not stop by itself, and tests activity in every iteration.
+    rules : Rules, optional
+        The receiver's constants.
 
     Returns
     -------
     list of BeamspaceIteration
         `best` picks the one to use.
-
-    Raises
-    ------
-    ValueError
-        If `variance` is not one of the two rules.
     """
-    if variance not in ("residual", "paper"):
-        raise ValueError(f'variance: expected "residual" or "paper", found {variance!r}')
+    if rules.variance == "paper" or getattr(prior, "closed_form", False):
+        # With a learned denoiser some caution converges faster; predicted variances allow none.
+        rules = replace(rules, caution=1.0)
     q, basis = pilot_array(pilots), np.asarray(prior.basis, np.complex128)
     k, n = q.shape[2], q.shape[1]
     gains = np.asarray(powers, np.float64)
@@ -247,35 +226,32 @@ def beamspace_stmp(
     for i in range(iterations):
         # Module A
         r = residual(y, q, x_pri)
-        v_a = residual_variance(r, q, noise_var, floor) if predicted is None else predicted
+        v_a = residual_variance(r, q, noise_var, rules.smallest_variance) if predicted is None else predicted
         c, v, _ = correction(r, q, v_a, noise_var)
         x = x_pri + adjoint(q, c)
 
         # Activity
         z = np.einsum("np,knm->kpm", basis.conj(), x)
         energy = np.abs(z) ** 2
-        null = noise_reference(energy, v, odds)
+        null = noise_reference(energy, v, odds, rules)
         mixture = prior.eigenvalues, prior.beam_gain, prior.beam_weight
         llr = structured_llr(energy, null, *mixture, gains, weights)
         odds = log_odds(llr, activity_rate)
         probability = sigmoid(odds)
 
         # Channels of the candidates
-        cand = candidates(probability, threshold)
-        g = np.full(len(cand), gains[0]) if len(gains) == 1 else device_power(energy[cand], v, n)
+        cand = candidates(probability, rules)
+        g = np.full(len(cand), gains[0]) if len(gains) == 1 else device_power(energy[cand], v, n, rules)
         mean, var = _denoise(prior, z[cand], v, g, cand)
 
         # Extrinsic message to module A
-        # With a learned denoiser some caution converges faster; predicted variances allow none.
-        exact = variance == "paper" or getattr(prior, "closed_form", False)
-        caution = 1.0 if exact else 1.3
-        ratio = alpha(probability[cand], var, v, k, caution=caution)
+        ratio = alpha(probability[cand], var, v, k, rules)
         x_post = np.zeros_like(x)
         x_post[cand] = probability[cand, None, None] * np.einsum("np,apm->anm", basis, mean)
         history.append(BeamspaceIteration(x_pri, v_a, v, energy, null, odds, probability, cand, g, mean, var, ratio))
-        gamma = damping if i >= damp_from else 1.0
+        gamma = rules.damping if i >= rules.damp_from else 1.0
         x_pri = damp(extrinsic(x_post, x, ratio), x_pri, gamma)
-        if variance == "paper":
+        if rules.variance == "paper":
             predicted = damp(extrinsic_variance(v, ratio), v_a, gamma)
     return history
 

@@ -1,0 +1,133 @@
+// Python's view of the turbo receiver: planned once, then one call a detection.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "bindings/alone.hpp"
+#include "bindings/arrays.hpp"
+#include "bindings/register.hpp"
+#include "receiver/denoisers.hpp"
+#include "receiver/layout.hpp"
+#include "receiver/stmp.hpp"
+
+namespace py = pybind11;
+
+namespace jadce::bindings {
+
+namespace {
+
+std::unique_ptr<BeamNetwork> make_network(index_t subcarriers, index_t taps, std::vector<std::int32_t> dilation,
+                                          const Array<float>& eigenvalue,
+                                          const std::vector<std::pair<Array<float>, Array<float>>>& layers) {
+  std::vector<Layer> views;
+  for (const auto& [weight, bias] : layers)
+    views.push_back({weight.data(), bias.data(), weight.shape(0), weight.shape(1)});
+  return std::make_unique<BeamNetwork>(subcarriers, taps, std::move(dilation), list(eigenvalue), views);
+}
+
+// Python's denoise(z (A, P, M), noise_var (A, M), devices (A,)) -> (mean (A, P, M), var (A, M)), with the interpreter's
+// lock taken for it alone.
+Denoiser python_denoiser(py::function denoise) {
+  return [denoise = std::move(denoise)](const DenoiserTask& task) {
+    const py::gil_scoped_acquire lock;
+    const Shape& s = task.shape;
+    Array<cfloat> z({task.count, s.coefficients, s.antennas});
+    Array<float> noise({task.count, s.antennas});
+    Array<std::int64_t> devices(task.count);
+    merge_coefficients(s, task.count, task.z, z.mutable_data());
+    for (index_t a = 0; a < task.count; ++a) {
+      std::copy_n(task.noise + a * s.lanes, s.antennas, noise.mutable_data(a, 0));
+      devices.mutable_at(a) = task.device[a];
+    }
+    const auto [mean, var] = denoise(z, noise, devices).cast<std::pair<Array<cfloat>, Array<float>>>();
+    split_coefficients(s, task.count, mean.data(), task.mean);
+    for (index_t a = 0; a < task.count; ++a) std::copy_n(var.data(a, 0), s.antennas, task.var + a * s.lanes);
+  };
+}
+
+// A planned receiver with its denoiser.
+class Receiver {
+ public:
+  Receiver(Transform& transform, StmpPlan plan, Denoiser denoise)
+      : transform_(transform), stmp_(transform, std::move(plan)), denoise_(std::move(denoise)) {}
+
+  // Results by name.
+  py::dict detect(const Array<cfloat>& y, double noise_var) {
+    const Shape& s = stmp_.shape();
+    const Alone alone(transform_);
+    stmp_.detect(y.data(), noise_var, denoise_);
+    const py::gil_scoped_acquire lock;
+    const index_t count = stmp_.found();
+    Array<float> activity(s.devices), var(count);
+    Array<std::int64_t> active(count);
+    Array<cfloat> channels({count, s.subcarriers, s.antennas});
+    std::copy_n(stmp_.activity(), s.devices, activity.mutable_data());
+    std::copy_n(stmp_.active(), count, active.mutable_data());
+    cfloat* const h = channels.mutable_data();
+    float* const v = var.mutable_data();
+    {
+      const py::gil_scoped_release release;
+      stmp_.channels(h, v);
+    }
+    py::list history;
+    for (const auto& step : stmp_.history())
+      history.append(py::dict(py::arg("error_var") = step.error_var, py::arg("candidates") = step.candidates));
+    const Control& c = stmp_.control();
+    return py::dict(py::arg("activity") = activity, py::arg("active") = active, py::arg("channels") = channels,
+                    py::arg("channel_var") = var, py::arg("iterations") = c.iteration,
+                    py::arg("converged") = c.converged != 0, py::arg("noise_var") = stmp_.remaining(),
+                    py::arg("stopped") = c.stopped, py::arg("overflow") = c.kept_left_out,
+                    py::arg("history") = py::tuple(history));
+  }
+
+ private:
+  Transform& transform_;
+  Stmp stmp_;
+  Denoiser denoise_;
+};
+
+std::unique_ptr<Receiver> make_receiver(Transform& transform, const ActivityPlan& activity, const Array<float>& gram,
+                                        const py::object& rotation, const Array<double>& amplitude, index_t capacity,
+                                        const Rules& rules, double log_odds, double power, double expected,
+                                        const py::object& denoiser) {
+  Denoiser denoise;
+  if (denoiser.is_none()) {
+    denoise = gaussian_denoiser(transform);
+  } else if (py::isinstance<BeamNetwork>(denoiser)) {
+    denoise = network_denoiser(transform, denoiser.cast<const BeamNetwork&>());
+  } else {
+    denoise = python_denoiser(denoiser.cast<py::function>());
+  }
+  return std::make_unique<Receiver>(transform,
+                                    StmpPlan{.activity = activity,
+                                             .gram = list(gram),
+                                             .rotation = list_or_empty<cfloat>(rotation),
+                                             .amplitude = list(amplitude),
+                                             .capacity = capacity,
+                                             .rules = rules,
+                                             .log_odds = static_cast<float>(log_odds),
+                                             .power = power,
+                                             .expected = expected},
+                                    std::move(denoise));
+}
+
+}  // namespace
+
+void register_receiver(py::module_& m) {
+  py::class_<BeamNetwork>(m, "BeamNetwork")
+      .def(py::init(&make_network), py::kw_only(), py::arg("subcarriers"), py::arg("taps"), py::arg("dilation"),
+           py::arg("eigenvalue").noconvert(), py::arg("layers"));
+  py::class_<Receiver>(m, "Receiver")
+      .def(py::init(&make_receiver), py::keep_alive<1, 2>(), py::keep_alive<1, 12>(), py::kw_only(),
+           py::arg("transform"), py::arg("activity"), py::arg("gram").noconvert(), py::arg("rotation"),
+           py::arg("amplitude").noconvert(), py::arg("capacity"), py::arg("rules"), py::arg("log_odds"),
+           py::arg("power"), py::arg("expected"), py::arg("denoiser"))
+      .def("detect", &Receiver::detect, py::arg("y").noconvert(), py::arg("noise_var"));
+}
+
+}  // namespace jadce::bindings

@@ -1,0 +1,75 @@
+// The loop of a detection as a state machine: begin(), then plan() and ended() in every iteration, then conclude().
+// Pure functions of single numbers, one statement for the CPU's receiver and for a GPU's kernels.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "loop/control.hpp"
+#include "loop/rules.hpp"
+
+namespace jadce {
+
+// Mean received power of an active device: `known`, or with 0 what a block with mean square `received` has above the
+// noise over `expected` active devices. Weaker ones than the least could not be told from noise in any case.
+JADCE_INLINE double mean_power(const Rules& rules, double received, double noise, double known, double expected,
+                               index_t symbols) {
+  const double least = static_cast<double>(rules.smallest_mean_power) * noise / static_cast<double>(symbols);
+  return known > 0 ? known : fmax((received - noise) / expected, least);
+}
+
+// Begins the loop of a block with this mean square and noise variance per entry. From here on everything is in units of
+// `mean`, the mean power of an active device.
+JADCE_INLINE Control begin(double received, double noise, double mean) {
+  Control c{};
+  c.noise = static_cast<float>(fmin(fmax(noise / mean, 1e-25), 1e25));  // its inverse is finite too
+  c.received = static_cast<float>(received / mean);
+  c.power = static_cast<float>(mean);
+  c.scale = static_cast<float>(1 / sqrt(mean));
+  c.previous = c.best = INFINITY;
+  c.going = 1;
+  c.candidates = -1;
+  return c;
+}
+
+// Decides what an iteration does whose message to module B has this mean error variance.
+JADCE_INLINE void plan(Control& c, const Rules& rules, float error) {
+  c.error = error;
+  c.run = std::isfinite(error);
+  if (!c.run) {
+    c.stopped = kDiverged;
+    return;
+  }
+  c.screen = !(rules.screening && c.settled && error > rules.settled * c.previous);
+  c.gamma = c.iteration < rules.damp_from ? 1.0f : rules.damping;
+  c.keep = error < c.best;
+  if (c.keep) c.best = error;
+  const bool stalled = error > rules.stalled * c.previous;
+  c.last = stalled || c.iteration + 1 >= rules.max_iterations;
+  c.converged = stalled && error < rules.near_best * c.best;
+  c.stopped = !stalled ? kIterations : c.converged ? kFixedPoint : kDiverged;
+  c.previous = error;
+}
+
+// Counts the iteration; whether it was the last one.
+JADCE_INLINE bool ended(Control& c) {
+  if (c.run) ++c.iteration;
+  c.going = c.run && !c.last;
+  return !c.going;
+}
+
+// Whether nobody is to be declared active: what was decided leaves more of the block, `residual`, than it explains.
+JADCE_INLINE bool is_silent(const Control& c, float residual) {
+  return !std::isfinite(c.received) || (c.decided > 0 && !(residual <= c.received));
+}
+
+// Ends a detection with the mean square of what remains of the block after the decided devices.
+JADCE_INLINE void conclude(Control& c, float residual) {
+  const bool silent = is_silent(c, residual);
+  c.found = silent ? 0 : c.decided;
+  c.residual = silent ? c.received : residual;
+  c.converged = c.converged && !silent;
+  if (silent) c.stopped = kSilence;
+}
+
+}  // namespace jadce
