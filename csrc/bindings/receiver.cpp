@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -85,6 +86,12 @@ class Receiver {
                     py::arg("history") = py::tuple(history));
   }
 
+  py::dict seconds() const {
+    py::dict found;
+    for (std::size_t i = 0; i < Stmp::kParts; ++i) found[Stmp::kPartNames[i]] = stmp_.seconds()[i];
+    return found;
+  }
+
  private:
   Transform& transform_;
   Stmp stmp_;
@@ -127,6 +134,7 @@ void register_receiver(py::module_& m) {
            py::arg("transform"), py::arg("activity"), py::arg("gram").noconvert(), py::arg("rotation"),
            py::arg("amplitude").noconvert(), py::arg("capacity"), py::arg("rules"), py::arg("log_odds"),
            py::arg("power"), py::arg("expected"), py::arg("denoiser"))
+      .def("seconds", &Receiver::seconds)
       .def("detect", &Receiver::detect, py::arg("y").noconvert(), py::arg("noise_var"));
 }
 

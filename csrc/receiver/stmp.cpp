@@ -1,6 +1,7 @@
 #include "receiver/stmp.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <complex>
 #include <limits>
@@ -86,24 +87,39 @@ Stmp::Output Stmp::make_output() const {
 }
 
 void Stmp::detect(const cfloat* y, double noise_var, const Denoiser& denoise) {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point before = Clock::now();
+  const auto spent = [&](Part part) {
+    const Clock::time_point now = Clock::now();
+    seconds_[part] += std::chrono::duration<double>(now - before).count();
+    before = now;
+  };
+  seconds_.fill(0);
   start(y, noise_var);
+  spent(kStart);
   Control& c = control_;
   while (c.going) {
     plan(c, rules_, module_a());
+    spent(kModuleA);
     if (c.run) {
       if (c.screen) test_activity();
       now_.count = tested_.count;
       std::copy_n(tested_.device.begin(), tested_.count, now_.device.begin());
       std::copy_n(tested_.posterior.begin(), tested_.count, now_.posterior.begin());
+      spent(kActivity);
       gather();
+      spent(kGather);
       denoise({shape_, now_.count, now_.device.data(), z_.get(), noise_.get(), now_.mean.get(), now_.var.get()});
+      spent(kDenoise);
       history_.push_back({static_cast<double>(c.error) * power_, now_.count});
       update();
       if (c.keep) keep();
+      spent(kUpdate);
     }
     ended(c);
   }
   decide();
+  spent(kDecide);
 }
 
 void Stmp::start(const cfloat* y, double noise_var) {

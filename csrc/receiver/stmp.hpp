@@ -2,6 +2,7 @@
 // Karhunen-Loeve basis; docs/design.md). All memory is taken by the constructor.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -75,6 +76,12 @@ class Stmp {
   };
   const std::vector<Step>& history() const { return history_; }
 
+  // Where the last detection spent its time.
+  enum Part { kStart, kModuleA, kActivity, kGather, kDenoise, kUpdate, kDecide, kParts };
+  static constexpr std::array<const char*, kParts> kPartNames{"start",   "module_a", "activity", "gather",
+                                                              "denoise", "update",   "decide"};
+  const std::array<double, kParts>& seconds() const { return seconds_; }
+
  private:
   // Candidates of a test of activity.
   struct Candidates {
@@ -108,6 +115,7 @@ class Stmp {
   Control control_{};
   double received_ = 0, power_ = 1;  // mean square of the block; mean power of an active device
   std::vector<Step> history_;
+  std::array<double, kParts> seconds_{};
   Floats y_, r_pri_, r_old_, r_, residual_power_;  // [N, T, 2, Mp], residual_power_ [N, Mp]; r_pri_ is R and then R~
   Floats v_a_, v_b_, eta_, a_, b_, null_;          // [Mp], null_ [groups, Mp]
   Floats energy_, slope_, offset_;

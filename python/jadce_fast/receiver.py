@@ -221,6 +221,18 @@ class Receiver:
         found: list[Detection] = self._gpu.detect_many(ys, _check.scale("noise_var", noise_var))
         return found
 
+    def seconds(self) -> dict[str, float]:
+        """Time that the parts of the last detection took, all iterations together; for receivers on the CPU.
+
+        Raises
+        ------
+        ValueError
+            If the receiver is on a GPU, whose kernels a profiler sees.
+        """
+        if self._gpu is not None:
+            raise ValueError("device: expected a receiver on the CPU, found one planned on a GPU")
+        return self._native.seconds()
+
     def enqueue(self, y: Any, noise_var: float) -> Enqueued:
         """Put a detection on torch's current stream and return at once; for receivers on a GPU.
 
