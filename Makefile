@@ -6,7 +6,10 @@ PIP := $(BIN)/python -m pip
 STAMPS := $(VENV)/stamps
 SOURCES := $(shell find csrc cmake -type f) CMakeLists.txt pyproject.toml constraints.txt
 
-.PHONY: demo test lint bench slow format clean install
+# Those that distributions package; `make compilers` takes the ones that are here.
+COMPILERS := $(foreach c,g++-12 g++-13 g++-14 g++-15 clang++ g++,$(if $(shell command -v $(c)),$(c)))
+
+.PHONY: demo test lint bench slow format clean install compilers
 
 install: $(STAMPS)/package
 
@@ -18,6 +21,14 @@ test: $(STAMPS)/package $(STAMPS)/test
 
 slow: $(STAMPS)/package $(STAMPS)/test
 	$(BIN)/python -m pytest -m slow
+
+# Every compiler builds the library and the emulator without a warning, and its build passes the tests.
+compilers: $(STAMPS)/package $(STAMPS)/test
+	for c in $(COMPILERS); do echo "== $$c" && $$c --version | head -n 1 && \
+	  CXX=$$c CUDAHOSTCXX=$$c $(PIP) install -q -c constraints.txt -e . --no-build-isolation -Cbuild-dir=build/$$c \
+	    -Ccmake.define.JADCE_EMULATOR=ON -Ccmake.define.JADCE_WERROR=ON && \
+	  $(BIN)/python -m pytest -q -n 2 -m "not slow" || exit 1; done
+	rm -f $(STAMPS)/package && $(MAKE) install
 
 bench: $(STAMPS)/package
 	for f in benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done
