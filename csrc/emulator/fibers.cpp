@@ -10,7 +10,7 @@
 
 #include "emulator/cuda_runtime.h"
 
-constinit thread_local uint3 threadIdx, blockIdx;
+constinit thread_local uint3 threadIdx{}, blockIdx{};
 constinit thread_local dim3 blockDim, gridDim;
 
 namespace jadce::cuda {
