@@ -44,6 +44,9 @@ def test_detect_scores_a_capture_of_another_simulator(jadce, capture):
     assert found["converged"] is True
     assert found["active"] == sorted(np.load(capture)["true_active"].tolist())
     assert all(p > 0.5 for p in found["probabilities"])
+    assert found["stopped_because"] == "fixed point"
+    assert 0.8 < found["residual_ratio"] < 1.1
+    assert found["residual_ratio"] == pytest.approx(found["noise_var"] / float(np.load(capture)["noise_var"]))
     assert found["seconds"] > 0
     assert found["iterations"] >= 1
 
@@ -52,7 +55,7 @@ def test_detect_scores_a_capture_of_another_simulator(jadce, capture):
 def test_detect_says_why_there_is_no_gpu(jadce):
     status, out, err = jadce("detect", DFT, "--device", "cuda", "--json")
     assert (status, out) == (2, "")
-    assert "device: expected 'cpu', found 'cuda', but CUDA is off: " in err
+    assert "--device: expected 'cpu', found 'cuda', but CUDA is off: " in err
 
 
 def test_detect_without_the_truth(jadce, tmp_path):
@@ -114,16 +117,22 @@ def test_detect_receivers_and_powers(jadce):
     assert known["missed"] == known["false_alarms"] == 0
 
 
-@pytest.mark.parametrize(("power", "prior"), [("10", "cell"), ("unknown", "cell"), ("10", "cell-refinenet")])
-def test_detect_langevin(jadce, tmp_path, power, prior):
+def cell_capture(path, active):
+    """Capture of one subcarrier, of the cell of Tang et al."""
     from jadce_fast.campaigns import CellScenario, draw_cell
 
-    drop = draw_cell(CellScenario(snr_db=30, active=5), 0, 1)
+    drop = draw_cell(CellScenario(snr_db=30, active=active), 0, 1)
     pilots = jf.Pilots(drop.pilots.T[:, None])
-    capture = jf.Capture(drop.y.T[:, None], pilots, drop.noise_var, 5 / 64, drop.active, drop.channels)
-    jf.save_capture(tmp_path / "cell.npz", capture)
+    capture = jf.Capture(drop.y.T[:, None], pilots, drop.noise_var, active / 64, drop.active, drop.channels)
+    jf.save_capture(path, capture)
+    return path
+
+
+@pytest.mark.parametrize(("power", "prior"), [("10", "cell"), ("unknown", "cell"), ("10", "cell-refinenet")])
+def test_detect_langevin(jadce, tmp_path, power, prior):
+    capture = cell_capture(tmp_path / "cell.npz", 5)
     wanted = ["--receiver", "langevin", "--prior", prior, "--power", power, "--threads", 1, "--json"]
-    status, text, notes = jadce("detect", tmp_path / "cell.npz", *wanted)
+    status, text, notes = jadce("detect", capture, *wanted)
     assert status == 0
     result = strict(text)
     assert result["prior"] == prior
@@ -133,45 +142,86 @@ def test_detect_langevin(jadce, tmp_path, power, prior):
     assert result["restarts"] == 0
 
 
+def test_detect_points_one_subcarrier_to_the_receivers_that_take_it(jadce, tmp_path):
+    capture = cell_capture(tmp_path / "cell.npz", 5)
+    status, out, err = jadce("detect", capture)
+    assert (status, out) == (2, "")
+    wanted = "--prior: expected one for the capture's number of subcarriers, 1, found 'cdl' for 48"
+    assert f"{wanted}; --receiver langevin or --receiver bg would do\n" in err
+    assert strict(jadce("detect", capture, "--receiver", "bg", "--json")[1])["missed"] == 0
+
+
+def test_detect_in_noise_finds_nobody_and_shows_what_remains(jadce, tmp_path):
+    with np.load(DFT) as file:
+        noise = dict(file) | {"y": np.random.default_rng(0).normal(size=(*file["y"].shape, 2)).view(complex)[..., 0]}
+    np.savez(tmp_path / "noise.npz", **noise)
+    status, out, _ = jadce("detect", tmp_path / "noise.npz")
+    found = strict(jadce("detect", tmp_path / "noise.npz", "--json")[1])
+    assert status == 0
+    assert found["active"] == []
+    assert f"residual {found['residual_ratio']:.2f} times the noise" in out
+
+
+def test_help_is_what_a_command_without_arguments_prints(jadce):
+    for group, some in (((), "simulate-cell"), (("figures",), "tang-5")):
+        status, out, err = jadce(*group)
+        assert (status, err) == (0, "")
+        assert some in out
+        assert out == jadce(*group, "--help")[1]
+
+
+def test_help_lists_commands_in_the_order_of_use(jadce):
+    lines = jadce("--help")[1].split("Commands")[1].split("\n")
+    names = [line.split()[1] for line in lines if line[2:3].isalpha()]
+    assert names == ["demo", "detect", "simulate", "simulate-cell", "train", "export", "figures", "tune", "info"]
+
+
+def test_version(jadce):
+    assert jadce("--version") == (0, f"jadce {jf.__version__}\n", "")
+
+
 BAD = {
-    "no command": ([], "Missing command"),
     "unknown command": (["dance"], "No such command 'dance'"),
     "unknown option": (["detect", DFT, "--loud"], "No such option: --loud"),
-    "no capture": (["detect"], "Missing argument"),
+    "no capture": (["detect"], "Missing argument 'CAPTURE'"),
     "missing file": (["detect", "nosuch.npz"], "nosuch.npz: expected a capture, found no such file"),
     "extension": (["detect", "a.csv"], "a.csv: expected the extension .npz or .mat, found .csv"),
     "receiver": (["detect", DFT, "--receiver", "ls"], "--receiver: expected stmp, bg or langevin, found 'ls'"),
     "bg with a prior": (["detect", DFT, "--receiver", "bg", "--prior", "cdl"], "--prior: expected none"),
     "langevin with a prior": (
         ["detect", DFT, "--receiver", "langevin", "--prior", "cdl"],
-        "prior: expected a cell's score network (cell-refinenet or a file), found 'cdl'",
+        "--prior: expected a cell's score network (cell-refinenet or a file), found 'cdl'",
     ),
     "langevin on subcarriers": (
         ["detect", DFT, "--receiver", "langevin"],
         "--receiver langevin: expected a capture of one subcarrier, found 48",
     ),
-    "prior": (["detect", DFT, "--prior", "nosuch"], "prior: expected one of cdl"),
-    "prior of a cell": (["detect", DFT, "--prior", "cell-refinenet"], "prior: expected a channel prior"),
-    "empty prior": (["detect", DFT, "--prior", ""], "prior: expected one of cdl"),
+    "prior": (["detect", DFT, "--prior", "nosuch"], "--prior: expected one of cdl"),
+    "prior of a cell": (["detect", DFT, "--prior", "cell-refinenet"], "--prior: expected a channel prior"),
+    "empty prior": (["detect", DFT, "--prior", ""], "--prior: expected one of cdl"),
     "prior file": (["detect", DFT, "--prior", "no/such.safetensors"], "no/such.safetensors"),
     "power text": (["detect", DFT, "--power", "loud"], "--power: expected unknown or a number, found 'loud'"),
-    "power": (["detect", DFT, "--power", "-1"], "power: expected a finite number"),
-    "rate": (["detect", DFT, "--rate", "1.5"], "activity_rate: expected a finite number in (0, 1), found 1.5"),
-    "rate nan": (["detect", DFT, "--rate", "nan"], "activity_rate: expected a finite number"),
-    "threads": (["detect", DFT, "--threads", 0], "threads: expected 1 to"),
-    "device": (["detect", DFT, "--device", "abacus"], "device: expected"),
+    "power": (["detect", DFT, "--power", "-1"], "--power: expected a finite number"),
+    "rate": (["detect", DFT, "--rate", "1.5"], "--rate: expected a finite number in (0, 1), found 1.5"),
+    "rate nan": (["detect", DFT, "--rate", "nan"], "--rate: expected a finite number"),
+    "threads": (["detect", DFT, "--threads", 0], "--threads: expected 1 to"),
+    "device": (["detect", DFT, "--device", "abacus"], "--device: expected"),
     "output extension": (["detect", DFT, "-o", "a.csv"], "--output: expected the extension .npz or .mat"),
     "output folder": (["detect", DFT, "-o", "no/such.npz"], "--output: expected a file in an existing directory"),
     "not a number": (["simulate", "--trials", "many"], "--trials"),
-    "trials": (["simulate", "--trials", 0], "trials: expected at least 1, found 0"),
-    "model": (["simulate", "--model", "F"], "model: expected A or B"),
-    "symbols": (["simulate", "--devices", 5, "--symbols", 6], "symbols: expected at most devices=5, found 6"),
-    "delays": (["simulate", "--delay-spread", 300, 100], "delay_spread: expected low <= high"),
-    "simulate power": (["simulate", "--power", 2], 'power: expected "unknown" or "known", found \'2\''),
-    "subcarriers": (["simulate", "--subcarriers", 24], "expected one for 24 subcarriers"),
+    "trials": (["simulate", "--trials", 0], "--trials: expected at least 1, found 0"),
+    "model": (["simulate", "--model", "F"], "--model: expected A or B"),
+    "symbols": (["simulate", "--devices", 5, "--symbols", 6], "--symbols: expected at most devices=5, found 6"),
+    "delays": (["simulate", "--delay-spread", 300, 100], "--delay-spread: expected low <= high"),
+    "simulate power": (["simulate", "--power", 2], '--power: expected "unknown" or "known", found \'2\''),
+    "subcarriers": (["simulate", "--subcarriers", 24], "--prior: expected one for 24 subcarriers"),
+    "snr": (["simulate", "--snr", 200], "--snr: expected a finite number in [-100, 100], found 200"),
+    "spread": (["simulate", "--power-spread", -1], "--power-spread: expected a finite number in [0, 100], found -1"),
+    "rate of a simulation": (["simulate", "--rate", 1], "--rate: expected a finite number in (0, 1), found 1"),
+    "option of the cell": (["simulate", "--bits", 2], "No such option: --bits"),
     "plot": (["simulate", "--plot", "a.docx"], "--plot: expected the extension .png or .pdf or .svg"),
     "csv": (["simulate", "--csv", "no/such.csv"], "--csv: expected a file in an existing directory"),
-    "seed": (["demo", "--seed", -1], "seed: expected at least 0"),
+    "seed": (["demo", "--seed", -1], "--seed: expected at least 0, found -1"),
 }
 
 
@@ -296,12 +346,12 @@ def test_as_a_program():
     assert loaded.stdout == "[]\n"
 
 
-CELL = ["--system", "langevin", "--antennas", 4, "--devices", 12, "--symbols", 9, "--snr", 20, "--threads", 1]
+CELL = ["simulate-cell", "--antennas", 4, "--devices", 12, "--symbols", 9, "--snr", 20, "--threads", 1]
 
 
 def test_simulate_a_cell(jadce, tmp_path):
     files = [tmp_path / name for name in ("cell.csv", "cell.png", "cell.json")]
-    arguments = ["simulate", *CELL, "--trials", 4, "--prior", "cell", "--prior", "lmmse", "--prior", "tmp"]
+    arguments = [*CELL, "--trials", 4, "--prior", "cell", "--prior", "lmmse", "--prior", "tmp"]
     status, out, err = jadce(*arguments, "--csv", files[0], "--plot", files[1], "--resume", files[2], "--json")
     assert (status, err) == (0, "")
     found = strict(out)
@@ -313,19 +363,25 @@ def test_simulate_a_cell(jadce, tmp_path):
         assert len(list(csv.DictReader(file))) == 12
     assert files[1].stat().st_size > 5000
     assert strict(jadce(*arguments, "--resume", files[2], "--json")[1])["results"] == found["results"]
-    assert "median NMSE dB" in jadce("simulate", *CELL, "--trials", 1)[1]
+    assert "median NMSE dB" in jadce(*CELL, "--trials", 1)[1]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["simulate", "--system", "radar"], "--system: expected ofdm or langevin, found 'radar'"),
-        (["simulate", *CELL, "--genie"], "--genie: expected only with the other --system"),
-        (["simulate", "--bits", 2], "--bits: expected only with the other --system"),
-        (["simulate", *CELL, "--bits", 9], "bits: expected 1 to 4, found 9"),
-        (["simulate", *CELL, "--prior", "nothing", "--trials", 1], "prior"),
+        ([*CELL, "--genie"], "No such option: --genie"),
+        ([*CELL, "--bits", 9], "--bits: expected 1 to 4, found 9"),
+        ([*CELL, "--rate", 2], "--rate: expected a finite number in [1e-12, 1], found 2"),
+        ([*CELL, "--rician", 101], "--rician: expected a finite number in [-100, 100], found 101"),
+        ([*CELL, "--interference", -101], "--interference: expected a finite number in [-100, 100], found -101"),
+        ([*CELL, "--active", 13], "--active: expected 0 to 12, found 13"),
+        ([*CELL, "--trials", 0], "--trials: expected at least 1, found 0"),
+        ([*CELL, "--prior", "nothing", "--trials", 1], "--prior: expected one of cell-refinenet or"),
+        (["tune", "--draws", 0], "--draws: expected at least 1, found 0"),
+        (["tune", "--snr", 101], "--snr: expected a finite number in [-100, 100], found 101"),
         (["tune", "--step", "x"], "--step: expected a list of numbers such as 0.7,1, found 'x'"),
-        (["tune", "--decay", "1.5", "--draws", 1], "decay: expected a finite number in (0, 1), found 1.5"),
+        (["tune", "--decay", "1.5", "--draws", 1], "--decay: expected a finite number in (0, 1), found 1.5"),
+        (["figures", "tang-5", "--draws", 0], "--draws: expected at least 1, found 0"),
         (["figures", "tang-6", "--snr", "a"], "--snr: expected a list such as 0,10,20 or LOW:HIGH:STEP, found 'a'"),
     ],
 )
@@ -367,7 +423,7 @@ def test_an_interrupted_campaign_ends_with_130(jadce, tmp_path, monkeypatch):
     draw = cell_campaign.draw_cell
     monkeypatch.setattr(cell_campaign, "draw_cell", interrupted)
     file = tmp_path / "cell.json"
-    status, out, err = jadce("simulate", *CELL, "--trials", 9, "--prior", "cell", "--resume", file)
+    status, out, err = jadce(*CELL, "--trials", 9, "--prior", "cell", "--resume", file)
     assert (status, out) == (130, "")
     assert "interrupted" in err
     assert len(json.loads(file.read_text())["entries"][0]["lists"]["trial"]) == 2

@@ -1,4 +1,4 @@
-"""What is installed and what this machine offers."""
+"""Facts about the installation and this machine."""
 
 from __future__ import annotations
 
@@ -9,16 +9,13 @@ from typing import Any
 
 from . import __version__
 
-_PACKAGES = (
-    *("numpy", "torch", "scipy", "h5py", "safetensors", "matplotlib", "typer"),
-    "sionna-no-rt",
-)
+_PACKAGES = ("numpy", "torch", "scipy", "h5py", "safetensors", "matplotlib", "typer", "sionna-no-rt")
 
 
 def collect() -> dict[str, Any]:
-    """Versions, processor, kernel variant, threads, shipped priors and CUDA, for ``jadce info``.
+    """Return versions, processor, kernel variant, threads, shipped priors and CUDA, for ``jadce info``.
 
-    Imports no torch: its version is that of the installed package.
+    Torch is not imported: its version is that of the installed package.
     """
     weights = resources.files(__package__) / "priors" / "weights"
     names = [entry.name for entry in weights.iterdir()] if weights.is_dir() else []
@@ -60,7 +57,7 @@ def _version(package: str) -> str | None:
 
 
 def _processor() -> dict[str, Any]:
-    """Model and vector features; Linux tells both, elsewhere the name must do."""
+    """Return model and vector features; Linux tells both, elsewhere the name must do."""
     wanted = ("avx", "avx2", "fma", "avx512f", "avx512bw", "avx512_bf16", "amx_bf16", "asimd", "sve")
     fields: dict[str, str] = {}
     if sys.platform == "linux":

@@ -8,19 +8,77 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from . import console
 
 DEFAULT_RATE = 0.05
+_COMMANDS = ("demo", "detect", "simulate", "simulate-cell", "train", "export", "figures", "tune", "info")
+# The library's names of what some options set.
+_OPTIONS = {
+    "activity_rate": "rate",
+    "snr_db": "snr",
+    "power_spread_db": "power_spread",
+    "rician_db": "rician",
+    "interference_db": "interference",
+    "trials": "draws",
+}
+
+
+class Group(TyperGroup):
+    """Group of commands: alone it prints its help, and a message about an argument names the option that set it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order in which a newcomer meets the commands, not that of the modules."""
+        return sorted(super().list_commands(ctx), key=lambda name: _COMMANDS.index(name) if name in _COMMANDS else -1)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the arguments; none at all ask for help."""
+        return super().parse_args(ctx, args or ["--help"])
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except (ValueError, TypeError) as error:
+            name, colon, rest = str(error).partition(": ")
+            options = {p.name: p.opts[0] for p in self.commands[ctx.invoked_subcommand].params}
+            option = options.get(name) or options.get(_OPTIONS.get(name, ""), "")
+            if not (colon and option.startswith("--")):
+                raise
+            raise ValueError(f"{option}: {rest}") from error
+
 
 app = typer.Typer(
+    cls=Group,
     help="Joint activity detection and channel estimation for massive random access.",
     add_completion=False,
 )
 
-Threads = Annotated[int | None, typer.Option(help="Native threads; default: all processors.")]
+Threads = Annotated[int | None, typer.Option(help="Native threads.", show_default="all processors")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
+Trials = Annotated[int, typer.Option(help="Number of drops.")]
+Csv = Annotated[Path | None, typer.Option(help="Write one line per trial and prior.")]
+Plot = Annotated[Path | None, typer.Option(help="Write a picture (.png, .pdf, .svg).")]
+Resume = Annotated[Path | None, typer.Option(help="Keep what is done in this JSON file and go on from it.")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from .. import __version__
+
+        console.show(f"jadce {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _version(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -42,6 +100,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if status == 130:  # typer has caught the interrupt by itself
         _fail("interrupted", 130)
     sys.exit(status or 0)
+
+
+def check_campaign(csv: Path | None, plot: Path | None, resume: Path | None) -> None:
+    """Refuse files of a campaign that cannot be written."""
+    check_target("--csv", csv)
+    check_target("--plot", plot, (".png", ".pdf", ".svg"))
+    check_target("--resume", resume)
 
 
 def check_target(option: str, path: Path | None, suffixes: Sequence[str] = ()) -> None:

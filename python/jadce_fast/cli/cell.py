@@ -1,4 +1,4 @@
-"""What the command line does in the cell of Tang et al.: ``simulate --system langevin``, figures, the grid search."""
+"""Commands of the single cell of Tang et al.: ``jadce simulate-cell``, its figures, ``jadce tune``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import console
-from .app import Json, Seed, Threads, app, check_target, write_csv
+from .app import Csv, Json, Plot, Resume, Seed, Threads, Trials, app, check_campaign, check_target, write_csv
 from .figures import _levels, figures
 
 if TYPE_CHECKING:
@@ -25,31 +25,40 @@ _TITLES = {
     "tang-impaired": "Quantised and interfered pilots, and whether the receiver is told their variance",
 }
 Priors = Annotated[
-    list[str] | None, typer.Option(help="cell (exact score), cell-refinenet or a file; repeat. [default: cell]")
+    list[str] | None, typer.Option(help="cell (exact score), cell-refinenet or a file; repeat.", show_default="cell")
 ]
 
 
+@app.command("simulate-cell")
 def simulate_cell(
-    *,
-    antennas: int,
-    devices: int,
-    symbols: int,
-    snr: float,
-    rate: float,
-    active: int | None,
-    receivers: Sequence[str],
-    trials: int,
-    seed: int,
-    threads: int | None,
-    bits: int | None,
-    interference: float | None,
-    rician: float | None,
-    csv: Path | None,
-    plot: Path | None,
-    resume: Path | None,
-    as_json: bool,
+    antennas: Annotated[int, typer.Option(help="M, antennas.")] = 16,
+    devices: Annotated[int, typer.Option(help="N, potential devices.")] = 64,
+    symbols: Annotated[int, typer.Option(help="L, pilot symbols.")] = 48,
+    rate: Annotated[float, typer.Option(help="Activity rate.")] = 0.1,
+    snr: Annotated[float, typer.Option(help="SNR in dB: received power over noise power of an entry.")] = 10.0,
+    active: Annotated[int | None, typer.Option(help="Exactly so many devices are active.")] = None,
+    rician: Annotated[float | None, typer.Option(help="Line-of-sight over scattered power, in dB.")] = None,
+    bits: Annotated[int | None, typer.Option(help="Received pilots are quantised to 1 to 4 bits.")] = None,
+    interference: Annotated[
+        float | None, typer.Option(help="Received power over that of another cell's devices, in dB.")
+    ] = None,
+    prior: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Of the Langevin receiver: cell (the exact score), cell-refinenet or a file. In its place: tmp "
+            "(message passing), lmmse or algorithm-1 (the paper's sampler as printed). Repeat to compare.",
+            show_default="cell, lmmse",
+        ),
+    ] = None,
+    trials: Trials = 50,
+    seed: Seed = 0,
+    threads: Threads = None,
+    as_json: Json = False,
+    csv: Csv = None,
+    plot: Plot = None,
+    resume: Resume = None,
 ) -> None:
-    """Run ``jadce simulate --system langevin``: one operating point, several receivers on the same draws."""
+    """Simulate many draws of the single cell of Tang et al., one subcarrier, and sum up the errors."""
     from ..campaigns.cell import CellScenario
     from ..campaigns.cell_campaign import simulate_cell as run
     from ..campaigns.cell_campaign import summarize_cell
@@ -58,10 +67,8 @@ def simulate_cell(
     scenario = CellScenario(
         antennas, devices, symbols, snr, CellPrior(rate), active, rician, bits=bits, interference_db=interference
     )
-    check_target("--csv", csv)
-    check_target("--plot", plot, (".png", ".pdf", ".svg"))
-    check_target("--resume", resume)
-    names = list(dict.fromkeys(receivers))
+    check_campaign(csv, plot, resume)
+    names = list(dict.fromkeys(prior or ["cell", "lmmse"]))
     with console.Progress("simulating", trials) as bar:
 
         def report(done: int, total: int, records: list[CellRecord]) -> None:
@@ -79,7 +86,7 @@ def simulate_cell(
         rows = [asdict(o) | {"panel": "", "curve": "", "snr_db": snr} for o in outcomes]
         save_figure(cell_figure(rows, f"M={antennas}, N={devices}, L={symbols}, {snr:g} dB"), plot)
     if as_json:
-        setup = {"system": "langevin", "scenario": asdict(scenario), "seed": seed, "trials": trials}
+        setup = {"scenario": asdict(scenario), "seed": seed, "trials": trials}
         console.show_json(setup | {"results": [asdict(o) for o in outcomes]})
         return
     console.show(_table(None, outcomes))
@@ -237,7 +244,7 @@ def tune(
     draws: Annotated[int, typer.Option(help="Validation draws.")] = 500,
     seed: Seed = 0,
     threads: Threads = None,
-    resume: Annotated[Path | None, typer.Option(help="Keep what is done in this JSON file and go on from it.")] = None,
+    resume: Resume = None,
     as_json: Json = False,
 ) -> None:
     """Search the paper's Langevin sampler (Tang, Algorithm 1) over a grid of step, decay and noise."""

@@ -1,11 +1,11 @@
-"""What the command line writes: tables and strict JSON to standard output, progress and notes to stderr."""
+"""Output of the command line: tables and strict JSON on standard output, progress and notes on standard error."""
 
 from __future__ import annotations
 
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +22,16 @@ def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str
         result.add_column(column, justify="right" if i else "left", no_wrap=True)
     for row in rows:
         result.add_row(*row)
+    return result
+
+
+def pairs(rows: Mapping[str, str]) -> Table:
+    """Table without a head: names, and beside them texts that wrap."""
+    from rich.table import Table
+
+    result = Table.grid(padding=(0, 2))
+    for name, text in rows.items():
+        result.add_row(name, text)
     return result
 
 

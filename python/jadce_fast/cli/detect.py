@@ -15,26 +15,28 @@ if TYPE_CHECKING:
     from ..capture import Capture
     from ..detection import Detection
 
+_ENDS = {"iterations": "still improving", "diverged": "diverged", "silence": "no better than silence"}
+
 
 @app.command()
 def detect(
-    capture: Annotated[Path, typer.Argument(help="Capture, .npz or .mat.", show_default=False)],
+    capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="Capture, .npz or .mat.", show_default=False)],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the result to this .npz or .mat.")
     ] = None,
     receiver: Annotated[
-        str, typer.Option(help="stmp (score prior), bg (Gaussian prior) or langevin (cell prior).")
+        str, typer.Option(help="stmp (score prior), bg (Gaussian prior) or langevin (one subcarrier, cell prior).")
     ] = "stmp",
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Shipped name or .safetensors file: cdl ... of stmp, cell-refinenet of langevin. "
-            "[default: cdl; of langevin cell, the exact score]"
+            help="Shipped name or .safetensors file: cdl ... of stmp, cell-refinenet of langevin.",
+            show_default="cdl; of langevin cell, the exact score",
         ),
     ] = None,
     power: Annotated[str, typer.Option(help="Mean received power of an active device, or unknown.")] = "unknown",
     rate: Annotated[
-        float | None, typer.Option(help=f"Activity rate; default: the capture's, or {DEFAULT_RATE}.")
+        float | None, typer.Option(help="Activity rate.", show_default=f"the capture's, or {DEFAULT_RATE}")
     ] = None,
     threads: Threads = None,
     device: Annotated[str, typer.Option(help="Where to run: cpu, cuda or cuda:N.")] = "cpu",
@@ -60,7 +62,7 @@ def detect(
     else:
         from ..receiver import Receiver
 
-        rx = Receiver(block.pilots, block.y.shape[2], name, rate, level, device, threads=threads)
+        rx = Receiver(block.pilots, block.y.shape[2], _fitting(name, block), rate, level, device, threads)
         start = time.perf_counter()
         found = rx.detect(block.y, block.noise_var)
         seconds = time.perf_counter() - start
@@ -69,8 +71,6 @@ def detect(
     setup = {"capture": str(capture), "prior": name, "devices": block.pilots.devices}
     setup |= {"activity_rate": rate, "activity_rate_assumed": assumed}
     result = setup | _result(found, seconds) | _truth(found, block)
-    if receiver == "langevin":  # chains that diverged and began anew with half the step
-        result["restarts"] = found.restarts
     if as_json:
         console.show_json(result)
     else:
@@ -87,6 +87,23 @@ def _prior_of(receiver: str, prior: str | None) -> str:
     if prior not in (None, "gaussian"):
         raise ValueError(f"--prior: expected none or gaussian with --receiver bg, found {prior!r}")
     return "gaussian"
+
+
+def _fitting(name: str, block: Capture) -> Any:
+    """Prior of that name, if it is for as many subcarriers as the capture has."""
+    if name == "gaussian":
+        return name
+
+    from ..priors.files import load_prior
+
+    prior, subcarriers = load_prior(name), block.pilots.subcarriers
+    if prior.subcarriers != subcarriers:
+        others = "--receiver bg" if subcarriers > 1 else "--receiver langevin or --receiver bg"
+        raise ValueError(
+            f"--prior: expected one for the capture's number of subcarriers, {subcarriers}, found {name!r} for "
+            f"{prior.subcarriers}; {others} would do"
+        )
+    return prior
 
 
 def _langevin(
@@ -136,7 +153,10 @@ def _result(found: Detection, seconds: float) -> dict[str, Any]:
         "power": (abs(found.channels) ** 2).mean((1, 2)).tolist(),
         "iterations": found.iterations,
         "converged": bool(found.converged),
+        "stopped_because": found.stopped_because,
+        "restarts": found.restarts,
         "noise_var": found.noise_var,
+        "residual_ratio": found.residual_ratio,
         "overflow": found.overflow,
         "seconds": seconds,
     }
@@ -157,21 +177,21 @@ def _truth(found: Detection, block: Capture) -> dict[str, Any]:
 
 
 def _print_detection(result: dict[str, Any]) -> None:
-    state = "converged" if result["converged"] else "not converged"
+    state = "converged" if result["converged"] else _ENDS.get(result["stopped_because"], "not converged")
     console.show(
         f"{len(result['active'])} of {result['devices']} devices active "
         f"({result['iterations']} iterations, {state}, {1e3 * result['seconds']:.1f} ms, "
-        f"residual {result['noise_var']:.3g})"
+        f"residual {result['residual_ratio']:.2f} times the noise)"
     )
-    if result.get("restarts"):
+    if result["restarts"]:
         console.show(f"{result['restarts']} chains diverged and began anew with a smaller step")
     if result["overflow"]:
         console.show(f"{result['overflow']} plausible devices had no place: some may be missing")
     if "missed" in result:
-        nmse = "" if result["nmse_db"] is None else f", NMSE {result['nmse_db']:.2f} dB"
+        nmse = "" if result["nmse_db"] is None else f", NMSE {result['nmse_db']:z.2f} dB"
         console.show(f"against the truth: {result['missed']} missed, {result['false_alarms']} false alarms{nmse}")
     rows = [
-        [str(k), f"{p:.4f}", f"{10 * math.log10(max(g, 1e-30)):.1f}"]
+        [str(k), f"{p:.4f}", f"{10 * math.log10(max(g, 1e-30)):z.1f}"]
         for k, p, g in zip(result["active"], result["probabilities"], result["power"], strict=True)
     ]
     if rows:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from . import console
-from .app import Json, Seed, app, write_csv
+from .app import Group, Json, Seed, app, write_csv
 
 if TYPE_CHECKING:
     from ..figures.denoising import Row
 
-figures = typer.Typer(help="Measure a published figure anew: pictures and a table.")
+figures = typer.Typer(cls=Group, help="Measure a published figure anew: pictures and a table.")
 app.add_typer(figures, name="figures")
 
 

@@ -15,5 +15,4 @@ def info(as_json: Json = False) -> None:
     if as_json:
         console.show_json(found)
         return
-    for key, value in found.items():
-        console.show(f"{key.replace('_', '-'):18} {console.plain(value)}")
+    console.show(console.pairs({key.replace("_", "-"): console.plain(value) for key, value in found.items()}))

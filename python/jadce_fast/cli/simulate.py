@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import console
-from .app import DEFAULT_RATE, Json, Seed, Threads, app, check_target, write_csv
+from .app import DEFAULT_RATE, Csv, Json, Plot, Resume, Seed, Threads, Trials, app, check_campaign, write_csv
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -18,22 +18,8 @@ if TYPE_CHECKING:
     from ..campaigns.run import Outcome, Record
 
 
-_OFDM_ONLY = {
-    *("subcarriers", "model", "angles", "delay_spread", "pilots", "fresh_pilots", "power_spread", "power", "genie"),
-}
-_CELL_ONLY = {"active", "bits", "interference", "rician"}
-
-
 @app.command()
 def simulate(
-    context: typer.Context,
-    system: Annotated[
-        str,
-        typer.Option(
-            help="ofdm (Cai), or langevin: the cell of Tang, one subcarrier, --antennas 16 --devices 64 "
-            "--symbols 48 --rate 0.1 unless given."
-        ),
-    ] = "ofdm",
     devices: Annotated[int, typer.Option(help="K, potential devices.")] = 800,
     subcarriers: Annotated[int, typer.Option(help="N, pilot subcarriers.")] = 48,
     antennas: Annotated[int, typer.Option(help="M, antennas.")] = 32,
@@ -53,61 +39,18 @@ def simulate(
     power: Annotated[str, typer.Option(help="Is the receiver told the mean power: unknown or known.")] = "unknown",
     prior: Annotated[
         list[str] | None,
-        typer.Option(help="Shipped prior, gaussian, or file; repeat to compare. [default: cdl]"),
+        typer.Option(help="Shipped prior, gaussian, or file; repeat to compare.", show_default="cdl"),
     ] = None,
     genie: Annotated[bool, typer.Option("--genie", help="Also the genie-denoiser loop (slow).")] = False,
-    trials: Annotated[int, typer.Option(help="Number of drops.")] = 50,
+    trials: Trials = 50,
     seed: Seed = 0,
     threads: Threads = None,
     as_json: Json = False,
-    csv: Annotated[Path | None, typer.Option(help="Write one line per trial and prior.")] = None,
-    plot: Annotated[Path | None, typer.Option(help="Write a picture (.png, .pdf, .svg).")] = None,
-    resume: Annotated[
-        Path | None, typer.Option(help="Keep finished trials in this JSON file and go on from it.")
-    ] = None,
-    active: Annotated[int | None, typer.Option(help="langevin: exactly so many devices are active.")] = None,
-    bits: Annotated[int | None, typer.Option(help="langevin: received pilots quantised to 1 to 4 bits.")] = None,
-    interference: Annotated[
-        float | None, typer.Option(help="langevin: power over that of another cell's devices, in dB.")
-    ] = None,
-    rician: Annotated[float | None, typer.Option(help="langevin: line-of-sight over scattered power, in dB.")] = None,
+    csv: Csv = None,
+    plot: Plot = None,
+    resume: Resume = None,
 ) -> None:
-    """Simulate many drops at one operating point and sum up the errors.
-
-    With --system langevin a --prior is cell (the exact score), cell-refinenet or a file for the Langevin receiver, or
-    one of tmp (message passing), lmmse and algorithm-1 (the paper's sampler as printed). [default: cell, lmmse]
-    """
-    sources = {name: context.get_parameter_source(name) for name in context.params}
-    given = {name for name, source in sources.items() if source is not None and source.name != "DEFAULT"}
-    if system not in ("ofdm", "langevin"):
-        raise ValueError(f"--system: expected ofdm or langevin, found {system!r}")
-    foreign = given & (_OFDM_ONLY if system == "langevin" else _CELL_ONLY)
-    if foreign:
-        name = min(foreign).replace("_", "-")
-        raise ValueError(f"--{name}: expected only with the other --system, found it with --system {system}")
-    if system == "langevin":
-        from .cell import simulate_cell
-
-        simulate_cell(
-            antennas=antennas if "antennas" in given else 16,
-            devices=devices if "devices" in given else 64,
-            symbols=symbols if "symbols" in given else 48,
-            rate=rate if "rate" in given else 0.1,
-            snr=snr,
-            active=active,
-            receivers=prior or ["cell", "lmmse"],
-            trials=trials,
-            seed=seed,
-            threads=threads,
-            bits=bits,
-            interference=interference,
-            rician=rician,
-            csv=csv,
-            plot=plot,
-            resume=resume,
-            as_json=as_json,
-        )
-        return
+    """Simulate many drops of the OFDM system at one operating point and sum up the errors."""
     from dataclasses import asdict
 
     from ..campaigns.drop import Scenario
@@ -128,9 +71,7 @@ def simulate(
         power_spread,
         fresh_pilots,
     )
-    check_target("--csv", csv)
-    check_target("--plot", plot, (".png", ".pdf", ".svg"))
-    check_target("--resume", resume)
+    check_campaign(csv, plot, resume)
     names = [*(prior or ["cdl"]), *([GENIE] if genie else [])]
     with console.Progress("simulating", trials) as bar:
 
