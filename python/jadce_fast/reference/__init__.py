@@ -1,9 +1,9 @@
 """The papers and the library's own receiver in plain double-precision NumPy: the oracle of every test.
 
-Nothing here is fast and nothing on a hot path imports it. Symbols and equation numbers are those of Cai et
-al., "Score-based turbo message passing for joint activity detection and channel estimation" (written "Cai
-(7)"); where an equation is corrected the comment says ``erratum:``. ``docs/math.md`` lists symbols, equations
-and errata.
+Nothing here is fast and nothing on a hot path imports it. Symbols and equation numbers are those of Cai et al., "Joint
+Activity Detection and Channel Estimation for Massive Connectivity: Where Message Passing Meets Score-Based Generative
+Priors" (written "Cai (7)"); where an equation is corrected the comment says ``erratum:``. ``docs/math.md`` lists symbols,
+equations and errata.
 
 Dense states are (K, N, M): devices, subcarriers, antennas (or beams). Received blocks are (T, N, M).
 """
