@@ -274,12 +274,10 @@ def test_simulate(jadce, tmp_path):
 
 
 def test_simulate_options_reach_the_scenario(jadce):
-    out = jadce(
-        *("simulate", *SMALL, "--trials", 1, "--rate", 0.1, "--snr", 5, "--model", "mixed", "--pilots", "qpsk"),
-        *("--angles", "arrival", "--delay-spread", 50, 60, "--power-spread", 10, "--power", "known"),
-        *("--seed", 4, "--fresh-pilots", "--prior", "gaussian", "--json"),
-    )[1]
-    found = strict(out)
+    arguments = ["simulate", *SMALL, "--trials", 1, "--rate", 0.1, "--snr", 5, "--model", "mixed", "--pilots", "qpsk"]
+    arguments += ["--angles", "arrival", "--delay-spread", 50, 60, "--power-spread", 10, "--power", "known"]
+    arguments += ["--seed", 4, "--fresh-pilots", "--prior", "gaussian"]
+    found = strict(jadce(*arguments, "--json")[1])
     delays = found["scenario"].pop("delay_spread")
     assert delays == pytest.approx([50e-9, 60e-9])
     assert found["scenario"] == {

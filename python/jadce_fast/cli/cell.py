@@ -31,6 +31,7 @@ Priors = Annotated[
 
 @app.command("simulate-cell")
 def simulate_cell(
+    *,
     antennas: Annotated[int, typer.Option(help="M, antennas.")] = 16,
     devices: Annotated[int, typer.Option(help="N, potential devices.")] = 64,
     symbols: Annotated[int, typer.Option(help="L, pilot symbols.")] = 48,
@@ -65,7 +66,15 @@ def simulate_cell(
     from ..priors.cell import CellPrior
 
     scenario = CellScenario(
-        antennas, devices, symbols, snr, CellPrior(rate), active, rician, bits=bits, interference_db=interference
+        antennas,
+        devices,
+        symbols,
+        snr,
+        CellPrior(rate),
+        active=active,
+        rician_db=rician,
+        bits=bits,
+        interference_db=interference,
     )
     check_campaign(csv, plot, resume)
     names = list(dict.fromkeys(prior or ["cell", "lmmse"]))
@@ -235,6 +244,7 @@ def _show_rows(rows: Sequence[dict[str, Any]], title: str, key: str, digits: int
 
 @app.command()
 def tune(
+    *,
     step: Annotated[str, typer.Option(help="Values of alpha_0 over the inverse curvature.")] = "0.7,1,1.4",
     decay: Annotated[str, typer.Option(help="Values of r, or none: follow sigma^2.")] = "none,0.96,0.92,0.88",
     beta: Annotated[str, typer.Option(help="Values of beta.")] = "0.01,0.1,0.9",

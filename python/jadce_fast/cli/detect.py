@@ -20,6 +20,7 @@ _ENDS = {"iterations": "still improving", "diverged": "diverged", "silence": "no
 
 @app.command()
 def detect(
+    *,
     capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="Capture, .npz or .mat.", show_default=False)],
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write the result to this .npz or .mat.")
@@ -62,7 +63,8 @@ def detect(
     else:
         from ..receiver import Receiver
 
-        rx = Receiver(block.pilots, block.y.shape[2], _fitting(name, block), rate, level, device, threads)
+        antennas = block.y.shape[2]
+        rx = Receiver(block.pilots, antennas, _fitting(name, block), rate, level, device=device, threads=threads)
         start = time.perf_counter()
         found = rx.detect(block.y, block.noise_var)
         seconds = time.perf_counter() - start

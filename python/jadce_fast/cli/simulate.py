@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 @app.command()
 def simulate(
+    *,
     devices: Annotated[int, typer.Option(help="K, potential devices.")] = 800,
     subcarriers: Annotated[int, typer.Option(help="N, pilot subcarriers.")] = 48,
     antennas: Annotated[int, typer.Option(help="M, antennas.")] = 32,
@@ -62,14 +63,14 @@ def simulate(
         symbols,
         subcarriers,
         antennas,
-        rate,
-        snr,
-        model,
-        angles,
-        (1e-9 * low, 1e-9 * high),
-        pilots,
-        power_spread,
-        fresh_pilots,
+        activity_rate=rate,
+        snr_db=snr,
+        model=model,
+        angles=angles,
+        delay_spread=(1e-9 * low, 1e-9 * high),
+        pilots=pilots,
+        power_spread_db=power_spread,
+        fresh_pilots=fresh_pilots,
     )
     check_campaign(csv, plot, resume)
     names = [*(prior or ["cdl"]), *([GENIE] if genie else [])]
@@ -105,6 +106,7 @@ def simulate(
 
 @app.command()
 def demo(
+    *,
     output: Annotated[Path, typer.Option(help="Directory of the picture.")] = Path("out"),
     seed: Seed = 0,
     prior: Annotated[str, typer.Option(help="Shipped prior, or a .safetensors file.")] = "cdl",

@@ -2,8 +2,8 @@
 
 Nothing here is fast and nothing on a hot path imports it. Symbols and equation numbers are those of Cai et al., "Joint
 Activity Detection and Channel Estimation for Massive Connectivity: Where Message Passing Meets Score-Based Generative
-Priors" (written "Cai (7)"); where an equation is corrected the comment says ``erratum:``. ``docs/math.md`` lists symbols,
-equations and errata.
+Priors" (written "Cai (7)"); where an equation is corrected the comment says ``erratum:``. ``docs/math.md`` lists
+symbols, equations and errata.
 
 Dense states are (K, N, M): devices, subcarriers, antennas (or beams). Received blocks are (T, N, M).
 """
