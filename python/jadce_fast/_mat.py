@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # MATLAB's own header before the HDF5 file
-_HEADER = 128  # of version 5
+_HEADER = 128  # bytes before the data of version 5
 
 # Types of data elements, and classes of arrays, of version 5.
 _TYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}

@@ -111,7 +111,7 @@ def _fitting(name: str, block: Capture) -> Any:
 def _langevin(
     block: Capture, name: str, rate: float, level: Any, device: str, threads: int | None
 ) -> tuple[Detection, float]:
-    """The Langevin receiver with the exact prior of the cell or a score network, on one subcarrier."""
+    """Detect with the Langevin receiver, by the exact prior of the cell or a score network; return the seconds too."""
     import time
 
     import numpy as np
@@ -124,7 +124,8 @@ def _langevin(
     pilots = block.pilots
     if pilots.subcarriers != 1:
         raise ValueError(f"--receiver langevin: expected a capture of one subcarrier, found {pilots.subcarriers}")
-    if level == "unknown":  # what the block has above the noise, spread over the expected number of devices
+    if level == "unknown":
+        # The block's power above the noise is spread over the expected number of active devices.
         received = float(np.mean(np.abs(block.y) ** 2))
         level = (received - block.noise_var) / (pilots.power * rate * pilots.devices)
         level = max(level, 0.1 * block.noise_var / (pilots.power * pilots.symbols))
@@ -165,7 +166,7 @@ def _result(found: Detection, seconds: float) -> dict[str, Any]:
 
 
 def _truth(found: Detection, block: Capture) -> dict[str, Any]:
-    """Scores, as far as the capture holds the truth."""
+    """Scores against the truth, as far as the capture holds it."""
     from ..metrics import score
 
     if block.true_active is None:

@@ -166,7 +166,7 @@ def _contender(contender: Contender) -> dict[str, Any]:
 
 
 def _genie_distance(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, float | None]:
-    """How far an outcome is above the genie's, in dB."""
+    """Distance of an outcome to the genie's, in dB, where there is a genie."""
     genie = next((o.nmse_db for o in outcomes if o.prior == "genie"), None)
     if genie is None or outcome.nmse_db is None:
         return {}
