@@ -22,7 +22,7 @@ CARDS = sorted(ROOT.glob("python/jadce_fast/priors/weights/*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SOURCE = re.compile(r"[\w./*-]+\.(?:py|sh|[ch]pp|cu|h)\b")
 FOLDERS = ("benchmarks", "cmake", "csrc", "examples", "python", "scripts", "tests")
-FILES = [str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*.*")]
+FILES = [str(path.relative_to(ROOT)) for folder in FOLDERS for path in [ROOT / folder, *(ROOT / folder).rglob("*")]]
 
 
 def named(path):
@@ -123,8 +123,9 @@ def test_local_links_lead_somewhere(path):
 @pytest.mark.parametrize("path", GUIDES, ids=named)
 def test_files_and_names_of_the_library_exist(path):
     for code in [*spans(path), *(text for kind, text in FENCE.findall(read(path)) if not kind)]:
-        for file in SOURCE.findall(code):
-            assert fnmatch.filter(FILES, file) or fnmatch.filter(FILES, f"*/{file}"), f"no file {file}"
+        for name in SOURCE.findall(code) + re.findall(r"^([\w/]+)/$", code):
+            file = re.sub(r"[A-Z]{2,}", "*", name)  # NAME and the like stand for any
+            assert fnmatch.filter(FILES, file) or fnmatch.filter(FILES, f"*/{file}"), f"no file {name}"
         for name in re.findall(r"\b(?:jf|jadce_fast)\.([A-Za-z_]\w*)", code):
             assert hasattr(jf, name) or find_spec(f"jadce_fast.{name}"), f"no name {name}"
 
