@@ -21,7 +21,7 @@ GUIDES = [
 CARDS = sorted(ROOT.glob("python/jadce_fast/priors/weights/*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SOURCE = re.compile(r"[\w./*-]+\.(?:py|sh|[ch]pp|cu|h)\b")
-FOLDERS = ("benchmarks", "cmake", "csrc", "examples", "python", "scripts", "tests")
+FOLDERS = ("benchmarks", "cmake", "csrc", "docs", "examples", "python", "scripts", "tests")
 FILES = [str(path.relative_to(ROOT)) for folder in FOLDERS for path in [ROOT / folder, *(ROOT / folder).rglob("*")]]
 
 
