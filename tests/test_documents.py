@@ -135,3 +135,17 @@ def test_every_document_is_linked():
     assert [
         path.name for path in ROOT.glob("docs/*.md") if f"{path.name})" not in texts and f"{path.name}#" not in texts
     ] == []
+
+
+def test_mathematics_states_the_constants_of_the_loop():
+    text, rules = read(ROOT / "docs/math.md"), jf.Rules()
+    for phrase in (
+        f"probability above {rules.threshold:g} ",
+        f"below ${rules.idle:g}$, if there are more than {rules.enough_idle},",
+        f"{rules.smallest_power:g}\\,\\bar v",
+        f"10^{{-9}},\\;{rules.largest_alpha:g}",
+        f"$c={rules.caution:g}$",
+        f"third iteration, $\\gamma={rules.damping:g}$",
+    ):
+        assert phrase in text.replace("\n", " ")
+    assert (rules.smallest_alpha, rules.smallest_variance, rules.damp_from) == pytest.approx((1e-9, 1e-3, 2))
