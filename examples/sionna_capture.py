@@ -39,7 +39,7 @@ def draw_channels(args: argparse.Namespace, count: int, rng: np.random.Generator
 
 
 def draw_pilots(args: argparse.Namespace, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What the file says of the pilots, and the pilots (T, N, K) themselves, of unit power."""
+    """Return the keys of the file that describe the pilots, and the pilots (T, N, K) themselves, of unit power."""
     shape = (args.symbols, args.subcarriers, args.devices)
     if args.pilots == "qpsk":
         pilots = ((1 - 2 * rng.integers(0, 2, shape)) + 1j * (1 - 2 * rng.integers(0, 2, shape))) / np.sqrt(2)
