@@ -9,7 +9,8 @@ from pathlib import Path
 
 import jadce_fast as jf
 from jadce_fast.priors.cell_network import LEAST_ANTENNAS, LEAST_NOISE, MOST_ANTENNAS, MOST_NOISE
-from jadce_fast.priors.files import ScorePrior
+from jadce_fast.priors.files import shipped_cell_priors, shipped_priors
+from jadce_fast.priors.ncsn import NcsnPrior
 
 ROOT = Path(__file__).parent.parent
 WEIGHTS, DATA = ROOT / "python/jadce_fast/priors/weights", ROOT / "docs/data/denoising"
@@ -75,7 +76,7 @@ def card(name: str) -> str:
         ("array and grid", "half-wavelength ULA (trained with 32 antennas), 48 subcarriers 30 kHz apart"),
         ("normalisation", "unit mean power of every channel"),
     ]
-    if isinstance(prior, ScorePrior):
+    if isinstance(prior, NcsnPrior):
         what = (
             "posterior mean and error variance of a device's channel from its noisy version\n"
             "over subcarriers and antennas"
@@ -180,16 +181,16 @@ def cell_card(name: str) -> str:
     text += [
         "",
         "Limits: for this ring, path loss and activity rate; another cell needs a network of its own (`jadce train",
-        "--network refinenet`, from Python with `channels=CellPrior(...)`). Its mean alone is learned: variances and",
+        "--network cell`, from Python with `channels=CellPrior(...)`). Its mean alone is learned: variances and",
         "probabilities of activity are closed forms of the cell.",
     ]
     return "\n".join(text) + "\n"
 
 
 if __name__ == "__main__":
-    for name in jf.prior.shipped_priors():
+    for name in shipped_priors():
         (WEIGHTS / f"{name}.md").write_text(card(name))
         print(name)
-    for name in jf.prior.shipped_cell_priors():
+    for name in shipped_cell_priors():
         (WEIGHTS / f"{name}.md").write_text(cell_card(name))
         print(name)

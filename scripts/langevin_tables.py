@@ -126,7 +126,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", choices=("snr", "antennas", "steps", "network"))
     parser.add_argument("--draws", type=int, default=60)
-    parser.add_argument("--prior", default="cell-refinenet", help="of the table `network`")
+    parser.add_argument("--prior", default="cell-network", help="of the table `network`")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.table == "network":

@@ -12,7 +12,8 @@ import torch
 
 import jadce_fast as jf
 from jadce_fast.campaigns.drop import Drop, Scenario, draw_drop
-from jadce_fast.priors.files import Prior, load_prior
+from jadce_fast.priors.beam import BeamPrior
+from jadce_fast.priors.files import load_prior
 
 KINDS = {"single precision": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 SNR_DB, DROPS = (0.0, 10.0, 20.0, 30.0, 40.0), 12
@@ -33,7 +34,9 @@ class Rounded(torch.nn.Module):
 class TorchPrior:
     """A prior whose network runs in torch, its dense layers' operands rounded."""
 
-    def __init__(self, prior: Prior, kind: torch.dtype | None) -> None:
+    beamspace, closed_form = True, False
+
+    def __init__(self, prior: BeamPrior, kind: torch.dtype | None) -> None:
         self.subcarriers, self.basis, self.eigenvalues = prior.subcarriers, prior.basis, prior.eigenvalues
         self.beam_gain, self.beam_weight = prior.beam_gain, prior.beam_weight
         self.network = copy.deepcopy(prior.network)
@@ -43,7 +46,7 @@ class TorchPrior:
                 block.expand, block.mix = Rounded(block.expand, kind), Rounded(block.mix, kind)
 
     def denoise(self, z: np.ndarray, v: np.ndarray, devices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `jadce_fast.priors.files.Prior.denoise`."""
+        """See `jadce_fast.Prior.denoise`."""
         with torch.inference_mode():
             mean, var = self.network(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(v))
         real, imag = np.split(mean.numpy(), 2, axis=1)

@@ -46,6 +46,8 @@ class Problem:
 class WienerPrior:
     """Gaussian prior of channels with a flat delay profile over `delay_spread` subcarrier periods."""
 
+    beamspace, closed_form = True, False
+
     def __init__(
         self,
         subcarriers: int,

@@ -128,7 +128,7 @@ def cell_capture(path, active):
     return path
 
 
-@pytest.mark.parametrize(("power", "prior"), [("10", "cell"), ("unknown", "cell"), ("10", "cell-refinenet")])
+@pytest.mark.parametrize(("power", "prior"), [("10", "cell"), ("unknown", "cell"), ("10", "cell-network")])
 def test_detect_langevin(jadce, tmp_path, power, prior):
     capture = cell_capture(tmp_path / "cell.npz", 5)
     wanted = ["--receiver", "langevin", "--prior", prior, "--power", power, "--threads", 1, "--json"]
@@ -190,14 +190,14 @@ BAD = {
     "bg with a prior": (["detect", DFT, "--receiver", "bg", "--prior", "cdl"], "--prior: expected none"),
     "langevin with a prior": (
         ["detect", DFT, "--receiver", "langevin", "--prior", "cdl"],
-        "--prior: expected a cell's score network (cell-refinenet or a file), found 'cdl'",
+        "--prior: expected a cell's score network (cell-network or a file), found 'cdl'",
     ),
     "langevin on subcarriers": (
         ["detect", DFT, "--receiver", "langevin"],
         "--receiver langevin: expected a capture of one subcarrier, found 48",
     ),
     "prior": (["detect", DFT, "--prior", "nosuch"], "--prior: expected one of cdl"),
-    "prior of a cell": (["detect", DFT, "--prior", "cell-refinenet"], "--prior: expected a channel prior"),
+    "prior of a cell": (["detect", DFT, "--prior", "cell-network"], "--prior: expected a channel prior"),
     "empty prior": (["detect", DFT, "--prior", ""], "--prior: expected one of cdl"),
     "prior file": (["detect", DFT, "--prior", "no/such.safetensors"], "no/such.safetensors"),
     "power text": (["detect", DFT, "--power", "loud"], "--power: expected unknown or a number, found 'loud'"),
@@ -374,7 +374,7 @@ def test_simulate_a_cell(jadce, tmp_path):
         ([*CELL, "--interference", -101], "--interference: expected a finite number in [-100, 100], found -101"),
         ([*CELL, "--active", 13], "--active: expected 0 to 12, found 13"),
         ([*CELL, "--trials", 0], "--trials: expected at least 1, found 0"),
-        ([*CELL, "--prior", "nothing", "--trials", 1], "--prior: expected one of cell-refinenet or"),
+        ([*CELL, "--prior", "nothing", "--trials", 1], "--prior: expected one of cell-network or"),
         (["tune", "--draws", 0], "--draws: expected at least 1, found 0"),
         (["tune", "--snr", 101], "--snr: expected a finite number in [-100, 100], found 101"),
         (["tune", "--step", "x"], "--step: expected a list of numbers such as 0.7,1, found 'x'"),

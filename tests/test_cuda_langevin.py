@@ -267,7 +267,7 @@ def test_other_priors(backend, tensors):
 def test_score_network_on_the_device(backend):
     """The network, its closed forms and the sampler around them, without a way back to the host."""
     drop = draw_cell(CellScenario(antennas=3, devices=12, symbols=9, snr_db=15), 0, 1)
-    cpu, device = on_device(backend, drop.pilots, 3, "cell-refinenet", chains=2, levels=6)
+    cpu, device = on_device(backend, drop.pilots, 3, "cell-network", chains=2, levels=6)
     close(device.sample(backend.put(drop.y), drop.noise_var), cpu.sample(drop.y, drop.noise_var), 1e-2)
     rng = np.random.default_rng(0)
     x = 3 * complex_normal(rng, 2, 5, 4) * rng.uniform(0, 1, (2, 5, 1))

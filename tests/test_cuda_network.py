@@ -161,6 +161,8 @@ def test_refusals(backend):
 class RoundedPrior:
     """A prior whose network computes as tensor cores do."""
 
+    beamspace, closed_form = True, False
+
     def __init__(self, prior):
         self.subcarriers, self.basis, self.eigenvalues = prior.subcarriers, prior.basis, prior.eigenvalues
         self.beam_gain, self.beam_weight = prior.beam_gain, prior.beam_weight

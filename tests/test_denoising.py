@@ -13,7 +13,8 @@ from jadce_fast import channels
 from jadce_fast.campaigns.estimators import BASELINES, Baseline, Denoiser, Genie, divergence
 from jadce_fast.campaigns.held_out import HeldOut, noise_profiles, to_beams
 from jadce_fast.figures.denoising import benchmark
-from jadce_fast.priors.files import gaussian_prior, load_prior, save_prior
+from jadce_fast.priors.files import load_prior, save_prior
+from jadce_fast.priors.gaussian import GaussianPrior
 
 SMALL = HeldOut(antennas=8, seed=3)
 LEVELS = (0, 20)
@@ -83,7 +84,7 @@ def test_genie_is_the_dense_lmmse_estimate(noise):
 def test_gaussian_prior_on_gaussian_channels(snr):
     setting = replace(SMALL, subcarriers=16)
     v = 10 ** (-snr / 10)
-    found = Denoiser("gaussian", gaussian_prior(16), setting).measure(gaussian_chunk(setting), "white", snr)
+    found = Denoiser("gaussian", GaussianPrior(16), setting).measure(gaussian_chunk(setting), "white", snr)
     entries = 25 * 16 * 8
     assert np.sum(found["promised_error"]) == pytest.approx(entries * v / (1 + v), rel=1e-5)
     # The true error is a sum of exponential numbers, one an entry.
@@ -238,18 +239,14 @@ def test_other_weights_are_measured_anew(tmp_path):
     path, weights = tmp_path / "cai-4.json", tmp_path / "own.safetensors"
     prior = load_prior("cdl-tiny")
 
-    def save():
-        parts = {"basis": prior.basis, "beam_gain": prior.beam_gain, "beam_weight": prior.beam_weight}
-        save_prior(weights, network=prior.network, metadata={}, **parts)
-
     def run():
         return benchmark(SMALL, (str(weights),), (10,), ("white",), channels=5, resume=path)[0]
 
-    save()
+    save_prior(weights, prior)
     first = run()
     assert run() == first  # seconds too: nothing was measured
     prior.network.out.weight.data.zero_()  # leaves the Wiener estimate
-    save()
+    save_prior(weights, prior)
     assert run().nmse_db > first.nmse_db + 0.5
 
 

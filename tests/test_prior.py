@@ -12,14 +12,16 @@ import torch
 
 import jadce_fast as jf
 from jadce_fast.priors.beam_network import BeamNetwork
-from jadce_fast.priors.files import Prior, ScorePrior, gaussian_prior, load_prior, save_prior, shipped_priors
-from jadce_fast.priors.ncsn_network import ScoreNetwork
+from jadce_fast.priors.files import load_prior, save_prior, shipped_priors
+from jadce_fast.priors.gaussian import GaussianPrior
+from jadce_fast.priors.ncsn import NcsnPrior
+from jadce_fast.priors.ncsn_network import NcsnNetwork
 from jadce_fast.priors.torchscript import export_torchscript
 
 P, N, M = 5, 12, 16
 
 
-def random_prior(seed: int = 0) -> Prior:
+def random_prior(seed: int = 0) -> jf.BeamPrior:
     """A small network with random weights everywhere, so that every layer counts."""
     generator = torch.Generator().manual_seed(seed)
     eigenvalues = torch.tensor([8.0, 2.0, 1.0, 0.5, 0.1])
@@ -28,32 +30,23 @@ def random_prior(seed: int = 0) -> Prior:
         for weight in network.parameters():
             weight.copy_(0.3 * torch.randn(weight.shape, generator=generator))
     basis = np.linalg.qr(noise((N, P), seed))[0].astype(np.complex64)
-    return Prior(network, basis, np.array([0.1, 1, 4], np.float32), np.array([0.3, 0.5, 0.2], np.float32), {"seed": 1})
+    return jf.BeamPrior(
+        network, basis, np.array([0.1, 1, 4], np.float32), np.array([0.3, 0.5, 0.2], np.float32), {"seed": 1}
+    )
 
 
-def score_prior(subcarriers: int = P, seed: int = 0) -> ScorePrior:
+def score_prior(subcarriers: int = P, seed: int = 0) -> NcsnPrior:
     """The paper's networks, small, with random weights in the last layers too, which start from zero."""
     torch.manual_seed(seed)
-    network = ScoreNetwork(subcarriers, width=2)
+    network = NcsnNetwork(subcarriers, width=2)
     for net in (network.first, network.second):
         torch.nn.init.normal_(net.end.weight, std=0.1)
-    return ScorePrior(network, {"seed": 1})
+    return NcsnPrior(network, {"seed": 1})
 
 
 def noise(shape: tuple[int, ...], seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return ((rng.normal(size=shape) + 1j * rng.normal(size=shape)) / 2**0.5).astype(np.complex64)
-
-
-def save(prior: Prior, path) -> None:
-    save_prior(
-        path,
-        network=prior.network,
-        basis=prior.basis,
-        beam_gain=prior.beam_gain,
-        beam_weight=prior.beam_weight,
-        metadata=prior.metadata,
-    )
 
 
 def inputs(seed: int = 3, count: int = 6) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +56,7 @@ def inputs(seed: int = 3, count: int = 6) -> tuple[np.ndarray, np.ndarray]:
 
 def test_round_trip(tmp_path):
     prior, path = random_prior(), tmp_path / "small.safetensors"
-    save(prior, path)
+    save_prior(path, prior)
     again = load_prior(path)
     assert again.subcarriers == N
     assert again.metadata == {"seed": 1}
@@ -76,9 +69,9 @@ def test_round_trip(tmp_path):
 
 def test_round_trip_of_score_networks(tmp_path):
     prior, path = score_prior(), tmp_path / "pair.safetensors"
-    save_prior(path, network=prior.network, metadata=prior.metadata)
+    save_prior(path, prior)
     again = load_prior(path)
-    assert isinstance(again, ScorePrior)
+    assert isinstance(again, NcsnPrior)
     assert (again.subcarriers, again.metadata) == (P, {"seed": 1})
     assert again.network.architecture == prior.network.architecture
     for name, value in prior.network.state_dict().items():
@@ -91,13 +84,13 @@ def test_round_trip_of_score_networks(tmp_path):
 def test_files_without_the_name_of_a_network_hold_a_beam_network(tmp_path):
     """As written before there were two."""
     path = tmp_path / "old.safetensors"
-    save(random_prior(), path)
+    save_prior(path, random_prior())
     content = path.read_bytes()
     with safetensors.safe_open(path, framework="pt") as file:
         header = file.metadata()
     assert header.pop("network") == "beam"
     path.write_bytes(safetensors.torch.save(safetensors.torch.load(content), header))
-    assert isinstance(load_prior(path), Prior)
+    assert isinstance(load_prior(path), jf.BeamPrior)
 
 
 def test_score_prior_denoises_in_pieces():
@@ -149,7 +142,7 @@ def test_export(prior, tmp_path):
 
 def test_export_refuses(tmp_path):
     with pytest.raises(TypeError, match="prior: expected one with a network, found GaussianPrior"):
-        export_torchscript(gaussian_prior(P), tmp_path / "a.pt")  # type: ignore[arg-type]
+        export_torchscript(GaussianPrior(P), tmp_path / "a.pt")  # type: ignore[arg-type]
     prior = random_prior()
     prior.denoise(*inputs())
     prior.network = random_prior(1).network  # no longer what was compiled
@@ -223,7 +216,7 @@ def test_limits_of_the_noise():
 
 
 def test_gaussian_prior():
-    prior = gaussian_prior(N)
+    prior = GaussianPrior(N)
     np.testing.assert_array_equal(prior.basis, np.eye(N))
     z, v = noise((4, N, M), 1), np.full((4, M), 0.25, np.float32)
     mean, var = prior.denoise(z, v, np.arange(4))
@@ -231,21 +224,21 @@ def test_gaussian_prior():
     np.testing.assert_allclose(var, 0.2, rtol=1e-6)
     assert mean.dtype == np.complex64
     with pytest.raises(ValueError, match="subcarriers: expected at least 1, found 0"):
-        gaussian_prior(0)
+        GaussianPrior(0)
 
 
-@pytest.mark.parametrize("prior", [random_prior(), gaussian_prior(P), score_prior()])
+@pytest.mark.parametrize("prior", [random_prior(), GaussianPrior(P), score_prior()])
 def test_denoise_refuses(prior):
     z, v = inputs()
     with pytest.raises(ValueError, match=r"z: expected shape \(\?, 5, \?\), found \(6, 4, 16\)"):
         prior.denoise(z[:, 1:], v)
-    with pytest.raises(ValueError, match=r"v: expected shape \(6, 16\), found \(5, 16\)"):
+    with pytest.raises(ValueError, match=r"noise_var: expected shape \(6, 16\), found \(5, 16\)"):
         prior.denoise(z, v[1:])
-    with pytest.raises(ValueError, match="v: expected positive variances, found 0"):
+    with pytest.raises(ValueError, match="noise_var: expected positive variances, found 0"):
         prior.denoise(z, 0 * v)
     with pytest.raises(ValueError, match="z: expected finite numbers"):
         prior.denoise(z * np.nan, v)
-    with pytest.raises(TypeError, match="v: expected real numbers"):
+    with pytest.raises(TypeError, match="noise_var: expected real numbers"):
         prior.denoise(z, v + 0j)
 
 
@@ -262,7 +255,7 @@ def test_unknown_names_and_files(tmp_path):
 
 def test_unusable_files(tmp_path):
     path = tmp_path / "a.safetensors"
-    save(random_prior(), path)
+    save_prior(path, random_prior())
     content = path.read_bytes()
 
     def refused(data: bytes, message: str) -> None:
@@ -294,7 +287,7 @@ def test_unusable_files(tmp_path):
     refused(variant({"architecture": "{"}), "inconsistent file")
     refused(variant({"architecture": '{"width": 1000000000}'}), "inconsistent file")
     refused(variant({"subcarriers": "13"}), "inconsistent file .*basis")
-    refused(variant({"network": "spline"}), ".* with network 'spline'; expected 'beam' or 'score' or 'cell'")
+    refused(variant({"network": "spline"}), ".* with network 'spline'; expected 'beam' or 'ncsn' or 'cell'")
     refused(variant({}, **{"network.inp.bias": torch.full((8,), torch.nan)}), "inconsistent file .*network.inp.bias")
     refused(variant({}, **{"network.inp.bias": torch.zeros(9)}), "inconsistent file")
     refused(variant({}, **{"beam_gain": torch.zeros(3)}), "inconsistent file .*must be positive")
@@ -302,9 +295,9 @@ def test_unusable_files(tmp_path):
 
 def test_unusable_files_of_score_networks(tmp_path):
     path = tmp_path / "a.safetensors"
-    save_prior(path, network=score_prior().network, metadata={})
+    save_prior(path, score_prior())
     tensors = safetensors.torch.load(path.read_bytes())
-    header = {"format": "jadce-prior", "version": "1", "network": "score", "subcarriers": str(P)}
+    header = {"format": "jadce-prior", "version": "1", "network": "ncsn", "subcarriers": str(P)}
     header |= {"architecture": '{"width": 2}', "metadata": "{}"}
 
     def refused(message: str, change: dict[str, str], **replaced: torch.Tensor) -> None:
@@ -325,9 +318,9 @@ def test_unusable_files_of_score_networks(tmp_path):
     refused("inconsistent file .*Unexpected key", {}, **{"network.third": torch.zeros(2)})
 
 
-def test_save_refuses_half_a_beam_prior(tmp_path):
-    with pytest.raises(TypeError, match="basis: expected an array with a beam network, found None"):
-        save_prior(tmp_path / "a.safetensors", network=random_prior().network, metadata={})
+def test_save_refuses_a_prior_without_a_network(tmp_path):
+    with pytest.raises(TypeError, match="prior: expected a BeamPrior, NcsnPrior or .*, found GaussianPrior"):
+        save_prior(tmp_path / "a.safetensors", GaussianPrior(P))  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
@@ -345,7 +338,7 @@ def test_shipped(name):
     generator = torch.Generator().manual_seed(11)
     paths = family.draw_paths(family.load_tables(torch.device("cpu")), 96, generator, "C", 0)
     h = prior.basis.conj().T @ family.channels(paths, generator).numpy()
-    if isinstance(prior, ScorePrior):
+    if isinstance(prior, NcsnPrior):
         h = np.fft.ifft(h, axis=2, norm="ortho").astype(np.complex64)  # works on antennas
     curve = prior.metadata["curve"]
     promised = curve.get("CDL-C departure") or curve["C departure"]

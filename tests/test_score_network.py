@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from jadce_fast.priors.ncsn_network import LEVELS, InstanceNorm, RefineNet, ScoreNetwork, level_weights
+from jadce_fast.priors.ncsn_network import LEVELS, InstanceNorm, NcsnNetwork, RefineNet, level_weights
 from jadce_fast.training import score_matching
 
 torch.set_num_threads(1)
@@ -20,10 +20,10 @@ def seeded(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def random_network(subcarriers: int = 6, width: int = 4) -> ScoreNetwork:
+def random_network(subcarriers: int = 6, width: int = 4) -> NcsnNetwork:
     """Random weights in the last layers too, which start from zero."""
     torch.manual_seed(1)
-    network = ScoreNetwork(subcarriers, width=width).eval()
+    network = NcsnNetwork(subcarriers, width=width).eval()
     for net in (network.first, network.second):
         nn.init.normal_(net.end.weight, std=0.1)
         nn.init.normal_(net.end.bias, std=0.1)
@@ -50,8 +50,8 @@ class Gaussian(nn.Module):
         return torch.stack([score.real, score.imag], 1).to(x.dtype)
 
 
-def gaussian_network(covariance: np.ndarray) -> ScoreNetwork:
-    network = ScoreNetwork(len(covariance), width=2)
+def gaussian_network(covariance: np.ndarray) -> NcsnNetwork:
+    network = NcsnNetwork(len(covariance), width=2)
     network.first, network.second = Gaussian(covariance, 1), Gaussian(covariance, 2)
     return network
 
@@ -90,7 +90,7 @@ def test_every_subcarrier_reaches_every_other():
 
 
 def test_untrained_returns_its_input_and_is_told_the_mean_of_the_noise():
-    network = ScoreNetwork(6, width=2)
+    network = NcsnNetwork(6, width=2)
     z = torch.randn(2, 12, 5, generator=seeded(0))
     v = torch.rand(2, 5, generator=seeded(1)) + 0.1
     tau = v.mean(1)[:, None]
@@ -127,7 +127,7 @@ def test_variance_per_antenna_and_its_limits():
             y[:, 0, :, 2], y[:, 1, :, 2] = -0.1, -0.3  # two outputs an entry
             return y
 
-    network = ScoreNetwork(4, width=2)
+    network = NcsnNetwork(4, width=2)
     network.second = Second()
     _, var = network(torch.zeros(1, 8, 3), torch.full((1, 3), 2.0))
     np.testing.assert_allclose(var[0], [2.0, 2e-4, 2 - 4 * 0.2], rtol=1e-6)
@@ -207,7 +207,7 @@ def test_scripted_equals_eager():
 
 @pytest.mark.parametrize(("n", "m"), [(48, 32), (7, 3)])
 def test_multiplications(n, m):
-    network = ScoreNetwork(n, width=3)
+    network = NcsnNetwork(n, width=3)
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
         network(torch.zeros(1, 2 * n, m), torch.ones(1, m))
@@ -218,14 +218,14 @@ def test_multiplications(n, m):
 
 def test_the_paper_s_size():
     with torch.device("meta"):
-        network = ScoreNetwork(48, width=128)
+        network = NcsnNetwork(48, width=128)
     for net in (network.first, network.second):  # Cai VI-A.2: 30 million weights each
         assert 28e6 < sum(p.numel() for p in net.parameters()) < 31e6
 
 
 def test_refuses_no_width():
     with pytest.raises(ValueError, match="width: expected at least 2, found 1"):
-        ScoreNetwork(48, width=1)
+        NcsnNetwork(48, width=1)
 
 
 def channels(count: int, n: int, m: int, seed: int) -> torch.Tensor:
@@ -261,7 +261,7 @@ def test_losses_are_the_paper_s():
 
 def test_noise_of_the_losses():
     """Every level occurs, and the noise has the variance that the network is told."""
-    network = ScoreNetwork(6, width=2)
+    network = NcsnNetwork(6, width=2)
     truth, seen = channels(4000, 6, 4, 0), []
     network.first = Gaussian(np.eye(6), 1)
     network.second = Gaussian(np.eye(6), 2)
@@ -303,7 +303,7 @@ def test_losses_gradients_and_repetition():
 
 def test_training_reduces_the_losses():
     torch.manual_seed(0)
-    network, truth = ScoreNetwork(8, width=4), channels(32, 8, 8, 0)
+    network, truth = NcsnNetwork(8, width=4), channels(32, 8, 8, 0)
     optimiser = torch.optim.Adam(network.parameters(), 5e-3)
 
     def measured() -> list[float]:

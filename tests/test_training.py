@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from jadce_fast.priors.cell import CellPrior
-from jadce_fast.priors.files import ScorePrior, load_cell_prior, load_prior
+from jadce_fast.priors.files import load_cell_prior, load_prior
+from jadce_fast.priors.ncsn import NcsnPrior
 from jadce_fast.training import cell, data, evaluate, family, load_channels, loop, mixture, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,12 +65,12 @@ def stop_at(step):
     return report
 
 
-@pytest.mark.parametrize("network", ["tiny", "ncsn", "refinenet"])
+@pytest.mark.parametrize("network", ["tiny", "ncsn", "cell"])
 def test_interrupted_training_ends_with_the_same_bits(tmp_path, quick, network):
     a, b = tmp_path / "a.safetensors", tmp_path / "b.safetensors"
     steps = 60 if network == "tiny" else 6  # the pool is refreshed every 4 * 512 / 16 updates or not at all
     more = {"network": network, "width": 2, "pool": 32 if network == "tiny" else 512}
-    load = load_cell_prior if network == "refinenet" else load_prior
+    load = load_cell_prior if network == "cell" else load_prior
     quick(a, steps, **more)
     for step in (steps // 3, steps // 2):
         with pytest.raises(KeyboardInterrupt):
@@ -83,7 +84,7 @@ def test_interrupted_training_ends_with_the_same_bits(tmp_path, quick, network):
         assert x | {"seconds": 0} == y | {"seconds": 0}
     assert one.metadata["losses"] == two.metadata["losses"]
     assert [row[0] for row in one.metadata["losses"]][:5] == [1, 2, 3, 4, 5]
-    assert isinstance(one, ScorePrior) == (network == "ncsn")
+    assert isinstance(one, NcsnPrior) == (network == "ncsn")
     assert sorted(p.name for p in tmp_path.iterdir()) == [a.name, b.name]
 
 
@@ -229,16 +230,16 @@ def test_torchrun_trains_on_a_recording(tmp_path):
 
 
 def test_train_refuses(tmp_path):
-    with pytest.raises(ValueError, match="network: expected one of tiny, base, large, ncsn, refinenet, found 'huge'"):
+    with pytest.raises(ValueError, match="network: expected one of tiny, base, large, ncsn, cell, found 'huge'"):
         train(tmp_path / "a", network="huge")
     with pytest.raises(ValueError, match="channels: expected one of cdl, wide, A, B, C, D, E or recorded"):
         train(tmp_path / "a", channels="AB")
     with pytest.raises(ValueError, match="channels: expected one of cdl, .*found CellPrior"):
         train(tmp_path / "a", channels=CellPrior())
-    with pytest.raises(ValueError, match="channels: expected cell or a CellPrior with network refinenet, found 'cdl'"):
-        train(tmp_path / "a", network="refinenet", channels="cdl")
+    with pytest.raises(ValueError, match="channels: expected cell or a CellPrior with network cell, found 'cdl'"):
+        train(tmp_path / "a", network="cell", channels="cdl")
     with pytest.raises(ValueError, match="reach: expected an odd number of devices, found 2"):
-        train(tmp_path / "a", network="refinenet", reach=2)
+        train(tmp_path / "a", network="cell", reach=2)
     with pytest.raises(ValueError, match="device: expected cpu or cuda, found 'abacus'"):
         train(tmp_path / "a", device="abacus")
     if not torch.cuda.is_available():

@@ -11,13 +11,16 @@ if TYPE_CHECKING:
     from .detection import Detection
     from .langevin import LangevinReceiver
     from .pilots import Pilots, dft_pilots
+    from .priors.beam import BeamPrior
     from .priors.cell import CellPrior
-    from .priors.files import Prior, load_cell_prior, load_prior
+    from .priors.files import load_cell_prior, load_prior
+    from .priors.protocol import Prior
     from .receiver import Receiver
     from .rules import Rules
 
 __version__ = "0.1.0"
 __all__ = [
+    "BeamPrior",
     "Capture",
     "CellPrior",
     "Detection",
@@ -38,12 +41,13 @@ __all__ = [
 ]
 
 _HOME = {
+    "BeamPrior": "priors.beam",
     "Capture": "capture",
     "CellPrior": "priors.cell",
     "Detection": "detection",
     "LangevinReceiver": "langevin",
     "Pilots": "pilots",
-    "Prior": "priors.files",
+    "Prior": "priors.protocol",
     "Receiver": "receiver",
     "Rules": "rules",
     "dft_pilots": "pilots",

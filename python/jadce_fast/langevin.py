@@ -88,7 +88,7 @@ class LangevinReceiver:
         M.
     prior : "cell", CellPrior, name, path, CellScorePrior or object
         Exact score of the paper's cell ("cell": its defaults); a trained score network, by the name of a shipped one
-        ("cell-refinenet"), from a file, or loaded; or any object whose
+        ("cell-network"), from a file, or loaded; or any object whose
         ``denoise(columns (..., N, M), noise_var (..., N))`` returns posterior mean, variance (..., N) and
         probability of activity (..., N), as :meth:`jadce_fast.priors.cell.CellPrior.denoise` does.
     sampler : {"preconditioned", "paper"}

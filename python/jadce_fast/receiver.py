@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
+import os
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from . import _check, _core, ops
 from .cuda import device as _cuda
 from .detection import REASONS, Detection, Enqueued
 from .pilots import Pilots
+from .priors.protocol import check_prior
 from .rules import Rules
 
 
@@ -34,7 +36,7 @@ class Receiver:
     prior : str, path or object
         Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-wide", "cdl-c", "ncsn-c"), "gaussian" for the
         i.i.d. Gaussian one (BG-TMP), a prior's ``.safetensors`` file, or any object with the attributes and the
-        ``denoise`` method of :class:`jadce_fast.priors.files.Prior`.
+        ``denoise`` method of :class:`jadce_fast.Prior`.
     activity_rate : float
         lambda, prior probability that a device is active, in (0, 1).
     power : "unknown" or float
@@ -102,14 +104,14 @@ class Receiver:
         self.rules = rules or Rules()
         self._shape = (pilots.symbols, pilots.subcarriers, self.antennas)
 
-        closed_form = bool(getattr(p, "closed_form", False))
+        closed_form = p.closed_form
         flat = bool(np.ptp(p.eigenvalues) == 0)  # no coefficient differs: one energy may serve several
         merge = -(-len(p.eigenvalues) // 4) if flat else 1
         # Inside, pilots have unit power: the channel of device k is seen times the gain g_k.
         unit, gain = _unit_power(pilots)
         same = bool(np.ptp(gain) <= 1e-3 * gain.max())
         self._plan = ops.Transform(
-            unit, antennas, p.basis, threads=threads, merge=merge, beamspace=getattr(p, "beamspace", True)
+            unit, antennas, p.basis, threads=threads, merge=merge, beamspace=p.beamspace
         )
         self.threads = self._plan.native.threads
         level = np.ones(1) if self.power is not None and same else _power_levels(flat, self.antennas)
@@ -292,13 +294,13 @@ def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
 
 def _native_network(prior: Any) -> Any:
     """The prior's network for the native kernel, if it is a beam network; others run where the prior wants."""
-    if type(prior).__name__ != "Prior" or type(prior).__module__ != f"{__package__}.priors.files":
+    if not hasattr(prior, "network"):
         return None
-    network = prior.network
-    layers = [network.inp]
-    for block in network.body:
-        layers += [block.depthwise, block.expand, block.mix]
-    layers.append(network.out)
+    from .priors.beam import BeamPrior  # loads no torch that is not loaded: the prior has a network
+
+    if not isinstance(prior, BeamPrior):
+        return None
+    network, layers = prior.network, [layer for layer, _ in prior.network.layers()]
     return _core.BeamNetwork(
         subcarriers=network.subcarriers,
         taps=network.body[0].depthwise.weight.shape[1],
@@ -309,21 +311,8 @@ def _native_network(prior: Any) -> Any:
 
 
 def _resolve(prior: Any, subcarriers: int) -> Any:
-    import os
-
     if isinstance(prior, (str, os.PathLike)):
-        from .priors.files import gaussian_prior, load_prior
+        from .priors.files import resolve_prior
 
-        prior = gaussian_prior(subcarriers) if prior == "gaussian" else load_prior(prior)
-    if isinstance(prior, type) or not hasattr(prior, "denoise"):
-        raise TypeError(f"prior: expected a name, a file or a prior object, found {type(prior).__name__}")
-    if prior.subcarriers != subcarriers:
-        raise ValueError(
-            f"prior: expected one for {subcarriers} subcarriers like the pilots, found {prior.subcarriers}"
-        )
-    basis = _check.array("prior.basis", prior.basis, (subcarriers, "P"), np.complex64)
-    for name, length in (("eigenvalues", basis.shape[1]), ("beam_gain", "G"), ("beam_weight", "G")):
-        value = _check.array(f"prior.{name}", getattr(prior, name), (length,), np.float32)
-        if value.size == 0 or value.min() <= 0:
-            raise ValueError(f"prior.{name}: expected positive numbers, found {value}")
-    return prior
+        prior = resolve_prior(prior, subcarriers)
+    return check_prior(prior, subcarriers)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ..detection import Detection
 from ..metrics import Score, score
-from ..priors.files import gaussian_prior, load_prior
+from ..priors.files import load_prior
+from ..priors.gaussian import GaussianPrior
 from ..receiver import Receiver
 from ..rules import Rules
 from .drop import Drop, Scenario, draw_drop
@@ -103,7 +104,7 @@ def demonstrate(
     return Demonstration(
         scenario,
         drop,
-        (run(prior, learned), run("gaussian", gaussian_prior(scenario.subcarriers)), run("genie", genie)),
+        (run(prior, learned), run("gaussian", GaussianPrior(scenario.subcarriers)), run("genie", genie)),
     )
 
 

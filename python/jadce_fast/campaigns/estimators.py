@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import baselines
-from ..priors.files import gaussian_prior, load_prior
+from ..priors.files import resolve_prior
+from ..priors.gaussian import GaussianPrior
 from .genie import GeniePrior
 from .held_out import Chunk, HeldOut, to_antennas, to_beams
 
@@ -100,23 +101,19 @@ class Denoiser:
 
     def _denoise(self, y: _Complex, v: _Real) -> tuple[_Complex, _Real, _Complex, _Real]:
         """Posterior mean and variance, and the coefficients and variances they are of."""
-        if not self._beamspace:
+        if not self.prior.beamspace:
             v = np.tile(v.mean(1, keepdims=True), v.shape[1])
         z = self._coefficients(y)
         mean, var = self.prior.denoise(z, v)
         return mean, var, z, v
 
-    @property
-    def _beamspace(self) -> bool:
-        return bool(getattr(self.prior, "beamspace", True))
-
     def _coefficients(self, h: _Complex) -> _Complex:
-        kept: _Complex = self.prior.basis.conj().T @ (to_beams(h) if self._beamspace else h)
+        kept: _Complex = self.prior.basis.conj().T @ (to_beams(h) if self.prior.beamspace else h)
         return kept
 
     def _channels(self, mean: _Complex) -> _Complex:
         h: _Complex = self.prior.basis @ mean
-        return to_antennas(h) if self._beamspace else h
+        return to_antennas(h) if self.prior.beamspace else h
 
 
 class Genie:
@@ -127,7 +124,7 @@ class Genie:
     multiplications: int | None = None
 
     def __init__(self, setting: HeldOut) -> None:
-        self._prior = GeniePrior(gaussian_prior(setting.subcarriers))
+        self._prior = GeniePrior(GaussianPrior(setting.subcarriers))
         self._known: Chunk | None = None
         self._seconds = 0.0
 
@@ -157,7 +154,7 @@ def load_estimator(name: str, setting: HeldOut) -> Estimator:
         return Baseline(name)
     if name == GENIE:
         return Genie(setting)
-    return Denoiser(name, gaussian_prior(setting.subcarriers) if name == "gaussian" else load_prior(name), setting)
+    return Denoiser(name, resolve_prior(name, setting.subcarriers), setting)
 
 
 def divergence(prior: Any, z: _Complex, v: _Real, probe: _Complex) -> npt.NDArray[np.float64]:

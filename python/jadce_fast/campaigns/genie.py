@@ -39,6 +39,9 @@ class GeniePrior:
     A device that was not revealed is known to be inactive: its estimate is zero and so is the variance.
     """
 
+    beamspace = True
+    closed_form = False
+
     def __init__(self, base: Any, spacing: float = 30e3) -> None:
         self.subcarriers = int(base.subcarriers)
         self.spacing = _check.real("spacing", spacing)
@@ -75,7 +78,7 @@ class GeniePrior:
     def denoise(
         self, z: npt.NDArray[np.complex64], v: npt.NDArray[np.float32], devices: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.float32]]:
-        """Posterior mean and variance, as of :class:`jadce_fast.priors.files.Prior`.
+        """Posterior mean and variance, as of :class:`jadce_fast.Prior`.
 
         Parameters
         ----------

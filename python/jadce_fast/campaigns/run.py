@@ -172,10 +172,10 @@ class _Bench:
     def __init__(
         self, scenario: Scenario, names: list[str], power: float | Literal["unknown"], threads: int | None
     ) -> None:
-        from ..priors.files import gaussian_prior, load_prior
+        from ..priors.files import resolve_prior
 
         def load(name: str) -> Any:
-            return gaussian_prior(scenario.subcarriers) if name == "gaussian" else load_prior(name)
+            return resolve_prior(name, scenario.subcarriers)
 
         self._scenario, self._power, self._threads = scenario, power, threads
         self._priors: dict[str, Any] = {name: load(name) for name in names if name != GENIE}

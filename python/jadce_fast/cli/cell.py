@@ -25,7 +25,7 @@ _TITLES = {
     "tang-impaired": "Quantised and interfered pilots, and whether the receiver is told their variance",
 }
 Priors = Annotated[
-    list[str] | None, typer.Option(help="cell (exact score), cell-refinenet or a file; repeat.", show_default="cell")
+    list[str] | None, typer.Option(help="cell (exact score), cell-network or a file; repeat.", show_default="cell")
 ]
 
 
@@ -46,7 +46,7 @@ def simulate_cell(
     prior: Annotated[
         list[str] | None,
         typer.Option(
-            help="Of the Langevin receiver: cell (the exact score), cell-refinenet or a file. In its place: tmp "
+            help="Of the Langevin receiver: cell (the exact score), cell-network or a file. In its place: tmp "
             "(message passing), lmmse or algorithm-1 (the paper's sampler as printed). Repeat to compare.",
             show_default="cell, lmmse",
         ),

@@ -31,7 +31,7 @@ def detect(
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Shipped name or .safetensors file: cdl ... of stmp, cell-refinenet of langevin.",
+            help="Shipped name or .safetensors file: cdl ... of stmp, cell-network of langevin.",
             show_default="cdl; of langevin cell, the exact score",
         ),
     ] = None,

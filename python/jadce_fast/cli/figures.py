@@ -99,7 +99,7 @@ def cai_4(
 @figures.command("tang-4")
 def tang_4(
     output: Annotated[Path, typer.Option(help="Directory of picture and table.")] = Path("out"),
-    prior: Annotated[str, typer.Option(help="Shipped score network of a cell, or a file.")] = "cell-refinenet",
+    prior: Annotated[str, typer.Option(help="Shipped score network of a cell, or a file.")] = "cell-network",
     as_json: Json = False,
 ) -> None:
     """Training loss over steps, Tang Fig. 4, beside the loss of the exact score, which no network can go below.

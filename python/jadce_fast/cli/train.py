@@ -16,12 +16,10 @@ from .app import Json, Seed, app, check_target
 def train(
     output: Annotated[Path, typer.Argument(help="Prior to write, .safetensors.", show_default=False)],
     network: Annotated[
-        str, typer.Option(help="tiny, base, large; ncsn: Cai's pair of networks; refinenet: Tang's, of a cell.")
+        str, typer.Option(help="tiny, base, large; ncsn: Cai's pair of networks; cell: Tang's, of a cell.")
     ] = "base",
-    width: Annotated[
-        int | None, typer.Option(help="Maps of ncsn (128 is Cai's) or refinenet. [default: 32, 16]")
-    ] = None,
-    reach: Annotated[int, typer.Option(help="Devices that refinenet's convolutions span; 3 is a square kernel.")] = 1,
+    width: Annotated[int | None, typer.Option(help="Maps of ncsn (128 is Cai's) or cell. [default: 32, 16]")] = None,
+    reach: Annotated[int, typer.Option(help="Devices that cell's convolutions span; 3 is a square kernel.")] = 1,
     weighting: Annotated[
         float,
         typer.Option(help="Exponent of the noise variance in ncsn's loss: 2 is the paper's, 1 is fairer to high SNR."),
@@ -29,7 +27,7 @@ def train(
     channels: Annotated[
         str | None,
         typer.Option(
-            help="cdl, wide, one CDL table A ... E, or a file of channels (.npz, .mat, .h5); with refinenet cell. "
+            help="cdl, wide, one CDL table A ... E, or a file of channels (.npz, .mat, .h5); with network cell: cell. "
             "[default: cdl, cell]"
         ),
     ] = None,

@@ -10,7 +10,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 
-from ..priors.files import GaussianPrior, Prior, ScorePrior
+from ..priors.beam import BeamPrior
+from ..priors.gaussian import GaussianPrior
 from ..priors.torchscript import compile_network, single_precision
 from .device import Machine
 
@@ -130,9 +131,9 @@ def denoiser(machine: Machine, prior: Any, antennas: int, network: Network) -> D
             "prior: expected one with a torch network, forward(z (A, 2 P, M), v (A, M)) -> (mean, var), or the "
             f"Gaussian one with device='cuda', found {type(prior).__name__}"
         )
-    if network == "torchscript" or (network == "auto" and not isinstance(prior, Prior)):
+    if network == "torchscript" or (network == "auto" and not isinstance(prior, BeamPrior)):
         return Script(machine, prior.network)
-    if isinstance(prior, ScorePrior) or not isinstance(prior, Prior):
+    if not isinstance(prior, BeamPrior):
         raise ValueError(f"network: expected 'auto' or 'torchscript' for {type(prior).__name__}, found {network!r}")
     takes = [name for name in ("bf16", "fp32") if _fits(machine, prior.network, antennas, name == "bf16")]
     if network == "auto":

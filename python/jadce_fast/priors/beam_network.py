@@ -197,6 +197,13 @@ class BeamNetwork(nn.Module):  # type: ignore[misc]
         var = error.sum(1) / self.subcarriers * f[:, 2 * p].clamp(-12.0, 4.0).exp()
         return mean, var
 
+    def layers(self) -> list[tuple[nn.Module, str]]:
+        """Layers in order of evaluation, each with its kind, "dense" or "depthwise"."""
+        found: list[tuple[nn.Module, str]] = [(self.inp, "dense")]
+        for block in self.body:
+            found += [(block.depthwise, "depthwise"), (block.expand, "dense"), (block.mix, "dense")]
+        return [*found, (self.out, "dense")]
+
     def multiplications(self, antennas: int) -> int:
         """Multiply-accumulate operations of all layers for one device."""
         return antennas * sum(int(weight.numel()) for weight in self.parameters() if weight.ndim == 2)

@@ -39,7 +39,7 @@ class CellScorePrior:
     def __init__(self, network: CellNetwork, cell: CellPrior, metadata: dict[str, Any]) -> None:
         self.cell, self.metadata = cell, metadata
         self.network = network.eval().requires_grad_(False)
-        self._compiled = compile_network(self.network)  # now: a detection shall not wait for it
+        self.compiled = compile_network(self.network)  # now: a detection shall not wait for it
         self._devices: dict[Any, Any] = {}
 
     @property
@@ -76,7 +76,7 @@ class CellScorePrior:
         parts = torch.from_numpy(np.stack([matrices.real, matrices.imag], 1).astype(np.float32))
         level = torch.from_numpy(np.clip(v.reshape(-1, devices) / self.unit**2, _LEAST, _MOST).astype(np.float32))
         with torch.inference_mode():
-            mean = self._compiled(parts, level).numpy().astype(np.float64)
+            mean = self.compiled(parts, level).numpy().astype(np.float64)
         found = np.swapaxes(mean[:, 0] + 1j * mean[:, 1], 1, 2).reshape(x.shape)
         return self.unit * found, variance, probability
 
@@ -109,7 +109,7 @@ class CellScorePrior:
         key = (device, antennas, self.cell)
         if key not in self._devices:
             compiled = (
-                self._compiled if device.type == "cpu" else compile_network(copy.deepcopy(self.network).to(device))
+                self.compiled if device.type == "cpu" else compile_network(copy.deepcopy(self.network).to(device))
             )
             mixture = (torch.from_numpy(np.array(a, np.float64)).to(device) for a in self.cell.mixture(antennas))
             self._devices[key] = (compiled, *mixture)

@@ -1,210 +1,67 @@
-"""Priors: what a receiver knows about an active device's channel. Trained ones are safetensors files."""
+"""Files of trained priors, safetensors, and the priors that come with the package, by name."""
 
 from __future__ import annotations
 
-import functools
 import json
 import os
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import safetensors
 import safetensors.torch
 import torch
 
-from .. import _check
+from ..files import write_atomically
+from .beam import BeamPrior
 from .beam_network import BeamNetwork
 from .cell import CellPrior
 from .cell_network import CellNetwork
 from .cell_score import CellScorePrior
-from .ncsn_network import ScoreNetwork
-from .torchscript import compile_network
+from .gaussian import GaussianPrior
+from .ncsn import NcsnPrior
+from .ncsn_network import NcsnNetwork
 
 _FORMAT, _VERSION = "jadce-prior", 1
-_KINDS = ("beam", "score", "cell")  # of networks
+_KINDS = {"beam": BeamPrior, "ncsn": NcsnPrior, "cell": CellScorePrior}  # by the name that a file has for them
 _CELL = "cell-"  # what the names of shipped networks of a cell begin with
-_CHUNK = 64  # devices that a score network denoises at once, which bounds its memory
-_Complex = npt.NDArray[np.complex64]
-_Real = npt.NDArray[np.float32]
+AnyPrior = BeamPrior | NcsnPrior | CellScorePrior
 
 
-class Prior:
-    """A beam network with the statistics of its channel family.
+def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
+    """Write a prior to one safetensors file, atomically; the metadata may be anything that JSON can hold.
 
-    Attributes
-    ----------
-    subcarriers : int
-        N.
-    basis : (N, P) complex64
-        Karhunen-Loeve basis over subcarriers, orthonormal columns.
-    eigenvalues : (P,) float32
-        Mean power of each coefficient per antenna for a unit-power channel.
-    beam_gain, beam_weight : (G,) float32
-        Under "active", coefficient p of a beam is CN(0, g eigenvalues[p]) with a power g from this mixture.
-    network : BeamNetwork
-        The denoiser, an eager module in evaluation mode on the CPU.
-    metadata : dict
-        How the prior was made and what was measured.
-    """
-
-    def __init__(
-        self,
-        network: BeamNetwork,
-        basis: _Complex,
-        beam_gain: _Real,
-        beam_weight: _Real,
-        metadata: dict[str, Any],
-    ) -> None:
-        self.subcarriers, self.basis = network.subcarriers, basis
-        self.eigenvalues: _Real = network.eigenvalues.numpy().copy()
-        self.beam_gain, self.beam_weight, self.metadata = beam_gain, beam_weight, metadata
-        self.network = network.eval().requires_grad_(False)
-
-    def denoise(
-        self, z: npt.ArrayLike, v: npt.ArrayLike, devices: npt.ArrayLike | None = None
-    ) -> tuple[_Complex, _Real]:
-        """Posterior mean and error variance of unit-power channels.
-
-        Parameters
-        ----------
-        z : (A, P, M) complex64
-            Noisy KLT coefficients in beamspace.
-        v : (A, M) float32
-            Complex noise variance of every beam, positive.
-        devices : (A,) int64, optional
-            Which devices these are; not used.
-
-        Returns
-        -------
-        mean : (A, P, M) complex64
-            Posterior mean.
-        var : (A, M) float32
-            Posterior error variance, summed over coefficients and divided by the number of subcarriers.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For arguments of another shape or type, not finite, or noise that is not positive.
-        """
-        return _run(self._compiled, *_check_denoise(z, v, len(self.eigenvalues)))
-
-    @functools.cached_property
-    def _compiled(self) -> Any:
-        return compile_network(self.network)  # takes a second, and receivers have a native kernel for these
-
-
-class ScorePrior:
-    """The paper's pair of score networks (Cai IV), on antennas and all subcarriers. Attributes as in `Prior`.
-
-    The networks know white noise only: of a device's noise variances they are told the mean.
-    """
-
-    beamspace = False
-
-    def __init__(self, network: ScoreNetwork, metadata: dict[str, Any]) -> None:
-        self.subcarriers, self.metadata = network.subcarriers, metadata
-        self.basis, self.eigenvalues, self.beam_gain, self.beam_weight = _unstructured(self.subcarriers)
-        self.network = network.eval().requires_grad_(False)
-        self._compiled = compile_network(self.network)  # now: a detection shall not wait for it
-
-    def denoise(
-        self, z: npt.ArrayLike, v: npt.ArrayLike, devices: npt.ArrayLike | None = None
-    ) -> tuple[_Complex, _Real]:
-        """Posterior mean and error variance by Tweedie's formulas; see `Prior.denoise`, with antennas for beams."""
-        z, v = _check_denoise(z, v, self.subcarriers)
-        starts = range(0, max(len(z), 1), _CHUNK)
-        means, variances = zip(
-            *[_run(self._compiled, z[i : i + _CHUNK], v[i : i + _CHUNK]) for i in starts], strict=True
-        )
-        return np.concatenate(means), np.concatenate(variances)
-
-
-class GaussianPrior:
-    """Independent CN(0, 1) entries, the channel model of BG-TMP. Attributes and `denoise` as in `Prior`.
-
-    Equal antennas need no beams: the receiver works on antennas, as the paper does, where the noise is white.
-    """
-
-    beamspace = False
-    closed_form = True
-
-    def __init__(self, subcarriers: int) -> None:
-        self.subcarriers = _check.integer("subcarriers", subcarriers, 1)
-        self.basis, self.eigenvalues, self.beam_gain, self.beam_weight = _unstructured(self.subcarriers)
-
-    def denoise(
-        self, z: npt.ArrayLike, v: npt.ArrayLike, devices: npt.ArrayLike | None = None
-    ) -> tuple[_Complex, _Real]:
-        """Wiener estimate z / (1 + v) and its error variance v / (1 + v); see `Prior.denoise`."""
-        z, v = _check_denoise(z, v, self.subcarriers)
-        return z / (1 + v[:, None, :]), v / (1 + v)
-
-
-def gaussian_prior(subcarriers: int) -> GaussianPrior:
-    """The i.i.d. Gaussian prior over `subcarriers`."""
-    return GaussianPrior(subcarriers)
-
-
-def save_prior(
-    path: str | os.PathLike[str],
-    *,
-    network: BeamNetwork | ScoreNetwork | CellNetwork,
-    basis: npt.ArrayLike | None = None,
-    beam_gain: npt.ArrayLike | None = None,
-    beam_weight: npt.ArrayLike | None = None,
-    cell: CellPrior | None = None,
-    metadata: dict[str, Any],
-) -> None:
-    """Write a prior to one safetensors file, atomically.
-
-    Parameters
-    ----------
-    path : path
-        File to write.
-    network, basis, beam_gain, beam_weight : see `Prior`
-        Its parts. Of a score network's prior the network alone is written: the rest is fixed.
-    cell : CellPrior, optional
-        With a `CellNetwork`: the cell it was trained on; its power is not kept.
-    metadata : dict
-        Anything JSON can hold: recipe, seed, measured curve, licence.
+    Of a `BeamPrior` network, basis and beam powers are written, of an `NcsnPrior` the networks, of a cell's prior the
+    network and the cell without its power.
 
     Raises
     ------
     TypeError
-        If a beam network comes without basis, gains or weights, or a cell's without the cell.
+        If `prior` is none of these.
     """
+    kind = next((name for name, kind in _KINDS.items() if isinstance(prior, kind)), None)
+    if kind is None:
+        wanted = "BeamPrior, NcsnPrior or a cell's network prior"
+        raise TypeError(f"prior: expected a {wanted}, found {type(prior).__name__}")
+    network = prior.network
     tensors = {f"network.{k}": value.detach().cpu().contiguous() for k, value in network.state_dict().items()}
-    kind = {CellNetwork: "cell", ScoreNetwork: "score"}.get(type(network), "beam")
-    if kind == "beam":
-        for name, value in (("basis", basis), ("beam_gain", beam_gain), ("beam_weight", beam_weight)):
-            if value is None:
-                raise TypeError(f"{name}: expected an array with a beam network, found None")
-        columns = np.asarray(basis)
-        for name, value in (
-            ("basis.real", columns.real),
-            ("basis.imag", columns.imag),
-            ("beam_gain", beam_gain),
-            ("beam_weight", beam_weight),
-        ):
-            tensors[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
     header = {
         "format": _FORMAT,
         "version": str(_VERSION),
         "network": kind,
         "subcarriers": str(network.subcarriers),
         "architecture": json.dumps(network.architecture),
-        "metadata": json.dumps(metadata),
+        "metadata": json.dumps(prior.metadata),
     }
-    if kind == "cell":
-        if cell is None:
-            raise TypeError("cell: expected a CellPrior with a cell's network, found None")
-        header["cell"] = json.dumps({"activity_rate": cell.activity_rate, "inner": cell.inner, "outer": cell.outer})
-    part = Path(f"{os.fspath(path)}.part")
-    part.write_bytes(safetensors.torch.save(tensors, header))
-    os.replace(part, path)
+    if isinstance(prior, BeamPrior):
+        parts = {"basis.real": prior.basis.real, "basis.imag": prior.basis.imag}
+        for name, value in (parts | {"beam_gain": prior.beam_gain, "beam_weight": prior.beam_weight}).items():
+            tensors[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
+    if isinstance(prior, CellScorePrior):
+        header["cell"] = json.dumps({k: v for k, v in asdict(prior.cell).items() if k != "power"})
+    with write_atomically(path) as part:
+        part.write_bytes(safetensors.torch.save(tensors, header))
 
 
 def shipped_priors() -> list[str]:
@@ -222,7 +79,7 @@ def _shipped() -> list[str]:
     return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if _is_weights(f.name))
 
 
-def load_prior(name_or_path: str | os.PathLike[str]) -> Prior | ScorePrior:
+def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior:
     """Load a shipped prior by name, or one from a file. No code from the file is executed.
 
     Parameters
@@ -233,7 +90,7 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior | ScorePrior:
 
     Returns
     -------
-    Prior or ScorePrior
+    BeamPrior or NcsnPrior
         By the network that the file holds.
 
     Raises
@@ -255,8 +112,13 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> Prior | ScorePrior:
     return prior
 
 
+def resolve_prior(name_or_path: str | os.PathLike[str], subcarriers: int) -> BeamPrior | NcsnPrior | GaussianPrior:
+    """Return the prior "gaussian" over `subcarriers`, or what `load_prior` finds, with its errors."""
+    return GaussianPrior(subcarriers) if name_or_path == "gaussian" else load_prior(name_or_path)
+
+
 def load_cell_prior(name_or_path: str | os.PathLike[str]) -> CellScorePrior:
-    """Load a cell's score network: a shipped one by name, ``"cell-refinenet"``, or a file of ``jadce train``.
+    """Load a cell's score network: a shipped one by name, ``"cell-network"``, or a file of ``jadce train``.
 
     Raises
     ------
@@ -272,12 +134,12 @@ def load_cell_prior(name_or_path: str | os.PathLike[str]) -> CellScorePrior:
     return prior
 
 
-def load_any(name_or_path: str | os.PathLike[str]) -> Prior | ScorePrior | CellScorePrior:
+def load_any(name_or_path: str | os.PathLike[str]) -> AnyPrior:
     """Load a prior of either kind; errors as `load_prior`."""
     return _load(name_or_path, _shipped())
 
 
-def _load(name_or_path: str | os.PathLike[str], names: list[str]) -> Prior | ScorePrior | CellScorePrior:
+def _load(name_or_path: str | os.PathLike[str], names: list[str]) -> AnyPrior:
     if not isinstance(name_or_path, (str, os.PathLike)):
         raise TypeError(f"prior: expected a name or a path, found {type(name_or_path).__name__}")
     text = str(os.fspath(name_or_path))
@@ -296,7 +158,7 @@ def _is_weights(name: str) -> bool:
     return name.endswith(".safetensors")
 
 
-def _read(path: Path, shipped: str) -> Prior | ScorePrior | CellScorePrior:
+def _read(path: Path, shipped: str) -> AnyPrior:
     wanted = f"prior: expected a {_FORMAT} file (shipped: {shipped}), found"
     try:
         with safetensors.safe_open(path, framework="pt") as file:
@@ -318,18 +180,18 @@ def _read(path: Path, shipped: str) -> Prior | ScorePrior | CellScorePrior:
         raise ValueError(f"{wanted} inconsistent file {str(path)!r}: {error}") from None
 
 
-def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> Prior | ScorePrior | CellScorePrior:
+def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> AnyPrior:
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} holds {tensor.dtype} or numbers that are not finite")
     subcarriers = int(header["subcarriers"])
     architecture, metadata = json.loads(header["architecture"]), json.loads(header["metadata"])
     weights = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
-    if header.get("network") == "score":
+    if header.get("network") == "ncsn":
         with torch.device("meta"):  # allocates nothing, however wide the header says
-            pair = ScoreNetwork(subcarriers, **architecture)
+            pair = NcsnNetwork(subcarriers, **architecture)
         pair.load_state_dict(weights, assign=True)
-        return ScorePrior(pair, metadata)
+        return NcsnPrior(pair, metadata)
     if header.get("network") == "cell":
         with torch.device("meta"):
             cell_network = CellNetwork(**architecture)
@@ -344,29 +206,4 @@ def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> Prior
         raise ValueError(f"basis {basis.shape}, beam_gain {gain.shape}, beam_weight {weight.shape}")
     if bool((weights["eigenvalues"] <= 0).any()) or (gain <= 0).any() or (weight < 0).any():
         raise ValueError("eigenvalues, beam_gain and beam_weight must be positive")
-    return Prior(network, basis.astype(np.complex64), gain, weight, metadata)
-
-
-def _unstructured(subcarriers: int) -> tuple[_Complex, _Real, _Real, _Real]:
-    """Basis, eigenvalues, beam gain and weight without a Karhunen-Loeve basis and a mixture."""
-    return (
-        np.eye(subcarriers, dtype=np.complex64),
-        np.ones(subcarriers, np.float32),
-        np.ones(1, np.float32),
-        np.ones(1, np.float32),
-    )
-
-
-def _run(compiled: Any, z: _Complex, v: _Real) -> tuple[_Complex, _Real]:
-    with torch.inference_mode():
-        mean, var = compiled(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(v))
-    real, imag = np.split(mean.numpy(), 2, axis=1)
-    return (real + 1j * imag).astype(np.complex64), var.numpy()
-
-
-def _check_denoise(z: npt.ArrayLike, v: npt.ArrayLike, coefficients: int) -> tuple[_Complex, _Real]:
-    noisy: _Complex = _check.array("z", z, (None, coefficients, None), np.complex64)
-    noise: _Real = _check.array("v", v, (noisy.shape[0], noisy.shape[2]), np.float32)
-    if not (noise > 0).all():
-        raise ValueError(f"v: expected positive variances, found {noise.min():g}")
-    return noisy, noise
+    return BeamPrior(network, basis.astype(np.complex64), gain, weight, metadata)

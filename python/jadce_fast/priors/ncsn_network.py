@@ -121,7 +121,7 @@ class Pooling(nn.Module):  # type: ignore[misc]
         return x
 
 
-class Refine(nn.Module):  # type: ignore[misc]
+class RefineBlock(nn.Module):  # type: ignore[misc]
     """Fuse a stage's features with the coarser ones (RefineNet): units, sum at the finer size, pooling, units."""
 
     def __init__(self, fine: int, coarse: int, outside: int, levels: int, last: bool = False) -> None:
@@ -141,7 +141,7 @@ class Refine(nn.Module):  # type: ignore[misc]
         return self.units(self.pooling(x, level), level)
 
 
-class Deepest(nn.Module):  # type: ignore[misc]
+class DeepestBlock(nn.Module):  # type: ignore[misc]
     """The refine block of the deepest stage, which has nothing coarser to fuse."""
 
     def __init__(self, width: int, levels: int) -> None:
@@ -187,10 +187,10 @@ class RefineNet(nn.Module):  # type: ignore[misc]
         self.stage2 = nn.ModuleList([Residual(width, double, levels, halve=True), Residual(double, double, levels)])
         self.stage3 = nn.ModuleList([Residual(double, double, levels, dilation=2) for _ in range(2)])
         self.stage4 = nn.ModuleList([Residual(double, double, levels, dilation=4) for _ in range(2)])
-        self.refine4 = Deepest(double, levels)
-        self.refine3 = Refine(double, double, double, levels)
-        self.refine2 = Refine(double, double, width, levels)
-        self.refine1 = Refine(width, width, width, levels, last=True)
+        self.refine4 = DeepestBlock(double, levels)
+        self.refine3 = RefineBlock(double, double, double, levels)
+        self.refine2 = RefineBlock(double, double, width, levels)
+        self.refine1 = RefineBlock(width, width, width, levels, last=True)
         self.norm = InstanceNorm(width, levels)
         self.end = _conv(width, 2)
         nn.init.zeros_(self.end.weight)
@@ -237,7 +237,7 @@ class RefineNet(nn.Module):  # type: ignore[misc]
         return (y * known.sqrt() * down - x * ((tau - known) / total)) / tau
 
 
-class ScoreNetwork(nn.Module):  # type: ignore[misc]
+class NcsnNetwork(nn.Module):  # type: ignore[misc]
     """Posterior mean and error variance of unit-power channels by two score networks, Cai (44), (45), (55), (56).
 
     The networks know white noise only, as in the paper: they are told the mean over antennas of a device's noise

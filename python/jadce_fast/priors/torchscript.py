@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from .beam import BeamPrior
     from .cell_score import CellScorePrior
-    from .files import Prior, ScorePrior
+    from .ncsn import NcsnPrior
 
 
 @contextlib.contextmanager
@@ -52,15 +55,25 @@ def compile_network(network: torch.nn.Module) -> Any:
         return torch.jit.freeze(torch.jit.script(network))
 
 
-def export_torchscript(prior: Prior | ScorePrior | CellScorePrior, path: str | os.PathLike[str]) -> float:
+def run_network(
+    compiled: Any, z: npt.NDArray[np.complex64], noise_var: npt.NDArray[np.float32]
+) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.float32]]:
+    """Run ``forward(z (A, 2 P, M), v (A, M)) -> (mean, var)`` on complex z (A, P, M)."""
+    with torch.inference_mode():
+        mean, var = compiled(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(noise_var))
+    real, imag = np.split(mean.numpy(), 2, axis=1)
+    return (real + 1j * imag).astype(np.complex64), var.numpy()
+
+
+def export_torchscript(prior: BeamPrior | NcsnPrior | CellScorePrior, path: str | os.PathLike[str]) -> float:
     """Write a prior's network as frozen TorchScript, atomically, and check it as other programs will load it.
 
-    ``forward(z, v) -> (mean, var)`` in float32 is documented at `BeamNetwork.forward` and `ScoreNetwork.forward`, a
+    ``forward(z, v) -> (mean, var)`` in float32 is documented at `BeamNetwork.forward` and `NcsnNetwork.forward`, a
     cell's ``forward(x, v) -> mean`` at `CellNetwork.forward`.
 
     Parameters
     ----------
-    prior : Prior, ScorePrior or CellScorePrior
+    prior : BeamPrior, NcsnPrior or CellScorePrior
         From `load_prior` or `load_cell_prior`.
     path : path
         File to write, for ``torch.jit.load`` or ``torch::jit::load``.
@@ -84,7 +97,7 @@ def export_torchscript(prior: Prior | ScorePrior | CellScorePrior, path: str | o
     part = Path(f"{os.fspath(path)}.part")
     try:
         with _torchscript():
-            prior._compiled.save(part)
+            prior.compiled.save(part)
             loaded = torch.jit.load(part)
         inside = (2, 7) if isinstance(prior, CellScorePrior) else (2 * len(prior.eigenvalues),)
         difference, rounding = _compare(loaded, prior.network, inside)

@@ -22,7 +22,7 @@ def curve(network: nn.Module, basis: Tensor, cases: list[HeldOut], *, beamspace:
 
     Parameters
     ----------
-    network : BeamNetwork or ScoreNetwork
+    network : BeamNetwork or NcsnNetwork
         On the channels' device, in evaluation mode.
     basis : (N, P) complex tensor
         Its basis over subcarriers.

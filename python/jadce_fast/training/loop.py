@@ -13,11 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import _check
+from ..priors.beam import BeamPrior
 from ..priors.beam_network import BeamNetwork
 from ..priors.cell import CellPrior
 from ..priors.cell_network import CellNetwork
+from ..priors.cell_score import CellScorePrior
 from ..priors.files import save_prior
-from ..priors.ncsn_network import ScoreNetwork
+from ..priors.ncsn import NcsnPrior
+from ..priors.ncsn_network import NcsnNetwork
 from . import cell, evaluate, mixture
 from .data import KINDS, Family, Recording, Source
 from .trainer import Trainer
@@ -27,9 +30,9 @@ SIZES: dict[str, dict[str, Any]] = {
     "base": {"width": 64, "hidden": 128, "blocks": 4, "taps": 7, "dilations": (1, 2)},
     "large": {"width": 96, "hidden": 192, "blocks": 8, "taps": 7, "dilations": (1, 2)},
 }
-NETWORKS = (*SIZES, "ncsn", "refinenet")
-_RATES = {"ncsn": 1e-3, "refinenet": 3e-3}  # others 8e-3
-_BATCHES = {"ncsn": (400, 8), "refinenet": (512, 32)}  # on a GPU and a CPU; others (4096, 64)
+NETWORKS = (*SIZES, "ncsn", "cell")
+_RATES = {"ncsn": 1e-3, "cell": 3e-3}  # others 8e-3
+_BATCHES = {"ncsn": (400, 8), "cell": (512, 32)}  # on a GPU and a CPU; others (4096, 64)
 _SAVE_EVERY = 60.0  # seconds
 _VALIDATIONS = 24
 _GROWTH = 1.03  # of the steps at which the mean loss is noted
@@ -65,19 +68,19 @@ def train(
     ----------
     out : path
         The ``.safetensors`` file to write.
-    network : {"tiny", "base", "large", "ncsn", "refinenet"}
+    network : {"tiny", "base", "large", "ncsn", "cell"}
         A beam network, see `SIZES`, the pair of score networks of Cai IV, or the score network of Tang 3, a cell's.
     width : int, optional
         Of "ncsn", see :class:`jadce_fast.priors.ncsn_network.RefineNet`: the paper's is 128, the default 32; of
-        "refinenet", see :class:`jadce_fast.priors.cell_network.CellNetwork`: 16.
+        "cell", see :class:`jadce_fast.priors.cell_network.CellNetwork`: 16.
     reach : int
-        Of "refinenet": devices that a convolution spans.
+        Of "cell": devices that a convolution spans.
     weighting : float
         Of "ncsn": exponent of the noise variance in the weights of the first-order loss. The paper's is 2, Cai (49),
         which neglects high SNR; 1 weighs all levels alike.
     channels : {"cdl", "wide", "A", "B", "C", "D", "E"} or (S, N, M) complex tensor, optional
         A family made on the fly, see `family.draw_paths`, or recorded channels over subcarriers and antennas. Default:
-        "cdl". For "refinenet" "cell", the default cell, or a :class:`jadce_fast.CellPrior`.
+        "cdl". For "cell" "cell", the default cell, or a :class:`jadce_fast.CellPrior`.
     minutes : float
         Training time, over which the learning rate falls to zero.
     steps : int, optional
@@ -87,12 +90,12 @@ def train(
     device : str
         A torch device; under torchrun "cuda" is the process's own.
     batch : int, optional
-        Channels of an update (of one process). Default: 64, or 4096 on a GPU; for "ncsn" 8 and 400. For "refinenet"
+        Channels of an update (of one process). Default: 64, or 4096 on a GPU; for "ncsn" 8 and 400. For "cell"
         matrices of 16 antennas and 64 devices, or as many entries with other antennas: 32 and 512.
     pool : int, optional
         Channels kept to draw from.
     rate : float, optional
-        Highest learning rate. Default: 8e-3, for "ncsn" 1e-3, for "refinenet" 3e-3.
+        Highest learning rate. Default: 8e-3, for "ncsn" 1e-3, for "cell" 3e-3.
     log : path, optional
         Directory for TensorBoard.
     report : callable
@@ -117,7 +120,7 @@ def train(
     minutes = _check.real("minutes", minutes)
     steps = None if steps is None else _check.integer("steps", steps, 1)
     seed = _check.integer("seed", seed, 0)
-    ncsn, refinenet = network == "ncsn", network == "refinenet"
+    ncsn, of_cell = network == "ncsn", network == "cell"
     width = _check.integer("width", (32 if ncsn else 16) if width is None else width, 2 if ncsn else 1)
     weighting = _check.real("weighting", weighting)
     rate = _RATES.get(network, 8e-3) if rate is None else _check.real("rate", rate)
@@ -126,7 +129,7 @@ def train(
     sizes = _BATCHES.get(network, (4096, 64)) if batch is None else (_check.integer("batch", batch, 1),) * 2
     many = (2**17 if ncsn else 2**20, 8192) if pool is None else (_check.integer("pool", pool, 1),) * 2
     batch, pool = sizes[not cuda], many[not cuda]
-    source = _source(channels, refinenet, place)
+    source = _source(channels, of_cell, place)
     out, checkpoint = Path(out), Path(f"{os.fspath(out)}.checkpoint")
     if not out.absolute().parent.is_dir():
         raise ValueError(f"out: expected a file in an existing directory, found {str(out)!r}")
@@ -134,17 +137,24 @@ def train(
     torch.manual_seed(seed)
     generator = torch.Generator(place).manual_seed(seed)
     basis = torch.eye(source.subcarriers, dtype=torch.complex64)
-    parts: dict[str, Any] = {}
-    model: BeamNetwork | ScoreNetwork | CellNetwork
+    make: Callable[[Any, dict[str, Any]], BeamPrior | NcsnPrior | CellScorePrior]
+    model: BeamNetwork | NcsnNetwork | CellNetwork
     if isinstance(source, cell.Cell):
-        model, parts = CellNetwork(width=width, reach=reach), {"cell": source.prior}
+        model, world = CellNetwork(width=width, reach=reach), source.prior
+
+        def make(trained: Any, metadata: dict[str, Any]) -> CellScorePrior:
+            return CellScorePrior(trained, world, metadata)
     elif ncsn:
-        model = ScoreNetwork(source.subcarriers, width=width)
+        model, make = NcsnNetwork(source.subcarriers, width=width), NcsnPrior
     else:
         basis, eigenvalues = source.klt(generator)
         gain, weight = mixture.fit_beam_powers(source, basis.to(place), eigenvalues, generator)
         model = BeamNetwork(eigenvalues, source.subcarriers, **SIZES[network])
-        parts = {"basis": basis.cpu().numpy(), "beam_gain": gain.numpy(), "beam_weight": weight.numpy()}
+        parts = (basis.cpu().numpy(), gain.numpy(), weight.numpy())
+
+        def make(trained: Any, metadata: dict[str, Any]) -> BeamPrior:
+            return BeamPrior(trained, *parts, metadata)
+
     multiplications = model.multiplications(source.antennas)
     settings: dict[str, Any] = {
         "network": network,
@@ -224,7 +234,7 @@ def train(
     if rank == 0:
         result["curve"] = examiner.curve(trainer.average, final=True)
         metadata = _metadata(settings, minutes, trainer, place, result)
-        save_prior(out, network=trainer.average.cpu(), metadata=metadata, **parts)
+        save_prior(out, make(trainer.average.cpu(), metadata))
         checkpoint.unlink(missing_ok=True)
     return result
 
@@ -246,13 +256,13 @@ class _Channels:
         return evaluate.genie(self.cases)
 
 
-def _source(channels: str | Tensor | CellPrior | None, refinenet: bool, place: torch.device) -> Source | cell.Cell:
-    if refinenet:
+def _source(channels: str | Tensor | CellPrior | None, of_cell: bool, place: torch.device) -> Source | cell.Cell:
+    if of_cell:
         if not (
             channels is None or isinstance(channels, CellPrior) or (isinstance(channels, str) and channels == "cell")
         ):
             found = repr(channels) if isinstance(channels, str) else type(channels).__name__
-            raise ValueError(f"channels: expected cell or a CellPrior with network refinenet, found {found}")
+            raise ValueError(f"channels: expected cell or a CellPrior with network cell, found {found}")
         return cell.Cell(channels if isinstance(channels, CellPrior) else CellPrior(), place)
     channels = "cdl" if channels is None else channels
     if isinstance(channels, CellPrior) or (isinstance(channels, str) and channels not in KINDS):
@@ -354,7 +364,7 @@ def _metadata(
     recipe = f"jadce train --network {network}" + (
         f" --width {settings['width']} --weighting {settings['weighting']:g}" if network == "ncsn" else ""
     )
-    recipe += f" --width {settings['width']} --reach {settings['reach']}" if network == "refinenet" else ""
+    recipe += f" --width {settings['width']} --reach {settings['reach']}" if network == "cell" else ""
     recipe += f" --channels {channels} " + (f"--steps {steps}" if steps else f"--minutes {minutes:g}")
     recipe += (
         f" --seed {settings['seed']} --batch {settings['batch']} --rate {settings['rate']:g} --device {place.type}"
@@ -370,7 +380,7 @@ def _metadata(
         "name": f"{names.get(channels, f'CDL-{channels} alone')} ({network})",
         "license": "Apache-2.0",
         "normalisation": "entries of X of unit mean power, inactive ones included"
-        if network == "refinenet"
+        if network == "cell"
         else "channels of unit mean power over subcarriers and antennas",
         "recipe": recipe,
         "settings": settings,

@@ -5,17 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..priors.ncsn_network import LEVELS, LOWEST_SNR, ScoreNetwork
+from ..priors.ncsn_network import LEVELS, LOWEST_SNR, NcsnNetwork
 
 
 def losses(
-    network: ScoreNetwork, truth: Tensor, generator: torch.Generator, *, exponent: float = 2.0
+    network: NcsnNetwork, truth: Tensor, generator: torch.Generator, *, exponent: float = 2.0
 ) -> tuple[Tensor, Tensor]:
     """Losses of both networks, every channel in noise of one of the 41 levels, drawn at random.
 
     Parameters
     ----------
-    network : ScoreNetwork
+    network : NcsnNetwork
         In training mode or not: it has no state besides its weights.
     truth : (B, 2 N, M) tensor
         Channels over antennas: N real parts, then N imaginary parts, of unit mean power each (Cai V-B).

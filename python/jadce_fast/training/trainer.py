@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..priors.beam_network import BeamNetwork
 from ..priors.cell_network import CellNetwork
-from ..priors.ncsn_network import ScoreNetwork
+from ..priors.ncsn_network import NcsnNetwork
 from . import beam_loss, score_matching
 from .cell import Cell
 from .data import Pool, Source
@@ -29,7 +29,7 @@ class Trainer:
 
     Parameters
     ----------
-    network : BeamNetwork, ScoreNetwork or CellNetwork
+    network : BeamNetwork, NcsnNetwork or CellNetwork
     source : Source or Cell
         The latter with a `CellNetwork`; it has no pool, as new matrices cost less than an update.
     basis : (N, P) complex tensor
@@ -45,7 +45,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: BeamNetwork | ScoreNetwork | CellNetwork,
+        network: BeamNetwork | NcsnNetwork | CellNetwork,
         source: Source | Cell,
         basis: Tensor,
         *,
@@ -86,7 +86,7 @@ class Trainer:
         assert self.pool is not None
         index = torch.randint(self.pool.size, (self.batch,), generator=self.generator, device=self.device)
         z = self.pool.data[index]
-        if isinstance(self.network, ScoreNetwork):
+        if isinstance(self.network, NcsnNetwork):
             return torch.stack(score_matching.losses(self.network, z, self.generator, exponent=self.weighting))
         noise = torch.randn(z.shape, generator=self.generator, device=self.device)
         v = beam_loss.noise_maps(self.batch, z.shape[2], self.generator)
@@ -201,7 +201,7 @@ class Trainer:
 
 
 def _optimisers(
-    network: BeamNetwork | ScoreNetwork | CellNetwork, rate: Tensor, cuda: bool
+    network: BeamNetwork | NcsnNetwork | CellNetwork, rate: Tensor, cuda: bool
 ) -> list[torch.optim.Optimizer]:
     """Adam, as the paper; for the dense layers inside a beam network Muon, which is faster.
 
