@@ -15,7 +15,7 @@ from timing import measure, report
 
 import jadce_fast as jf
 from jadce_fast import _core
-from jadce_fast.campaigns.drop import Drop, Scenario, draw_drop
+from jadce_fast.campaigns.ofdm_drop import Drop, Scenario, draw_drop
 
 BLOCKS = 100
 AIRTIME_MS = {20: 0.714, 40: 1.43}  # of T OFDM symbols at 30 kHz

@@ -20,7 +20,7 @@ from timing import report
 
 import jadce_fast as jf
 from jadce_fast import _core, receiver
-from jadce_fast.campaigns.drop import Scenario, draw_drop
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 
 ROUNDS = 100_000  # of one loop: kernels are called again and again
 

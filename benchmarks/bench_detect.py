@@ -16,7 +16,7 @@ from plain_receivers import numpy_detect, torch_detect
 from timing import measure, peak_gflop_s, report
 
 import jadce_fast as jf
-from jadce_fast.campaigns.drop import Scenario, draw_drop
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 
 
 def nmse_db(active, channels, drop):

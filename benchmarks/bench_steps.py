@@ -6,7 +6,7 @@ import numpy as np
 from timing import report
 
 import jadce_fast as jf
-from jadce_fast.campaigns.drop import Scenario, draw_drop
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 
 RUNS = 100
 

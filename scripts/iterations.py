@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 import jadce_fast as jf
-from jadce_fast.campaigns.drop import Scenario, draw_drop
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 
 LIMITS, DROPS = (3, 4, 5, 6, 24), 20
 CASES = [(prior, symbols) for prior in ("cdl", "cdl-tiny", "gaussian") for symbols in (20, 10)]

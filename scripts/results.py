@@ -10,8 +10,8 @@ import argparse
 import time
 from pathlib import Path
 
-from jadce_fast.campaigns.drop import Scenario
-from jadce_fast.campaigns.run import simulate, summarize
+from jadce_fast.campaigns.ofdm_campaign import simulate, summarize
+from jadce_fast.campaigns.ofdm_drop import Scenario
 
 PRIORS = ("cdl", "cdl-tiny")
 HEADER = """# Results

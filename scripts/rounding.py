@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import jadce_fast as jf
-from jadce_fast.campaigns.drop import Drop, Scenario, draw_drop
+from jadce_fast.campaigns.ofdm_drop import Drop, Scenario, draw_drop
 from jadce_fast.priors.beam import BeamPrior
 from jadce_fast.priors.files import load_prior
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import jadce_fast.receiver as receiver
-from jadce_fast.campaigns.drop import Scenario
-from jadce_fast.campaigns.run import simulate, summarize
+from jadce_fast.campaigns.ofdm_campaign import simulate, summarize
+from jadce_fast.campaigns.ofdm_drop import Scenario
 
 POINTS = {
     "T=20": (Scenario(), 8),

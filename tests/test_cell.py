@@ -9,7 +9,7 @@ from scipy import integrate
 
 from jadce_fast import reference
 from jadce_fast.campaigns import CellScenario, draw_cell
-from jadce_fast.campaigns.cell import qpsk_pilots
+from jadce_fast.campaigns.cell_drop import qpsk_pilots
 from jadce_fast.priors.cell import CellPrior
 
 PRIORS = {"default": CellPrior(), "dense": CellPrior(0.4, power=3.0), "narrow": CellPrior(0.02, inner=100, outer=101)}

@@ -14,7 +14,7 @@ import jadce_fast as jf
 from jadce_fast import _core, reference
 from jadce_fast.anneal import leave_one_out, leave_one_out_tensors, preconditioned_level
 from jadce_fast.campaigns import CellScenario, draw_cell
-from jadce_fast.campaigns.cell import qpsk_pilots
+from jadce_fast.campaigns.cell_drop import qpsk_pilots
 from jadce_fast.cuda.langevin import DeviceSampler
 
 

@@ -10,7 +10,7 @@ from problems import complex_normal
 from rounded import disturbed, rounded
 
 import jadce_fast as jf
-from jadce_fast.campaigns.drop import Scenario, draw_drop
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 from jadce_fast.priors.beam_network import BeamNetwork
 from jadce_fast.priors.files import load_prior
 

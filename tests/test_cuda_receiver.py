@@ -7,7 +7,7 @@ from kernels import EmulatedMachine, error
 from problems import SIZES, WienerPrior, problem
 
 import jadce_fast as jf
-from jadce_fast.campaigns.drop import Scenario, draw_drop
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 from jadce_fast.cuda import denoisers as _cuda_denoisers
 from jadce_fast.cuda import detector as _cuda_plan
 from jadce_fast.cuda import device as _cuda

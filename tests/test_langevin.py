@@ -11,7 +11,7 @@ from problems import complex_normal
 import jadce_fast as jf
 from jadce_fast import metrics, reference
 from jadce_fast.campaigns import CellScenario, draw_cell
-from jadce_fast.campaigns.cell import qpsk_pilots
+from jadce_fast.campaigns.cell_drop import qpsk_pilots
 
 
 def matrix(drop, devices: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from problems import assert_close, complex_normal
 
 from jadce_fast import _core, reference
 from jadce_fast.anneal import Level, coefficients, leave_one_out, noise_levels, paper_level, preconditioned_level
-from jadce_fast.campaigns.cell import qpsk_pilots
+from jadce_fast.campaigns.cell_drop import qpsk_pilots
 from jadce_fast.priors.cell import CellPrior
 
 SIZES = {

@@ -9,8 +9,8 @@ from problems import WienerPrior, complex_normal
 
 from jadce_fast import channels
 from jadce_fast.campaigns import GeniePrior, Scenario, draw_drop, simulate
-from jadce_fast.campaigns.drop import draw_pilots
-from jadce_fast.campaigns.run import summarize
+from jadce_fast.campaigns.ofdm_campaign import summarize
+from jadce_fast.campaigns.ofdm_drop import draw_pilots
 
 SMALL = Scenario(devices=100, symbols=12, antennas=16, activity_rate=0.08, snr_db=12)
 

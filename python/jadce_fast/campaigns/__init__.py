@@ -1,9 +1,9 @@
 """Drops of a simulated cell, the genie, and campaigns of many trials at one operating point."""
 
-from .cell import CellDrop, CellScenario, draw_cell
-from .drop import Drop, Scenario, draw_drop
+from .cell_drop import CellDrop, CellScenario, draw_cell
 from .genie import GeniePrior
-from .run import Outcome, simulate
+from .ofdm_campaign import Outcome, simulate
+from .ofdm_drop import Drop, Scenario, draw_drop
 
 __all__ = [
     "CellDrop",

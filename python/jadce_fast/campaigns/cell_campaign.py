@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import _check
 from ..priors.cell import CellPrior
-from .cell import CellScenario, draw_cell
+from .cell_drop import CellScenario, draw_cell
 from .cell_receivers import Estimate, load_receiver, true_matrix
 from .store import Store
 

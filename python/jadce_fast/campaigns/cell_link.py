@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from .. import _check
 from ..priors.cell import CellPrior
-from .cell import CellDrop, CellScenario, draw_cell
 from .cell_campaign import SAVE_EVERY
+from .cell_drop import CellDrop, CellScenario, draw_cell
 from .cell_receivers import Estimate, load_receiver, true_matrix
 from .impairments import complex_normal
 from .store import Store

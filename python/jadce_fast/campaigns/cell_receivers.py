@@ -12,7 +12,7 @@ import numpy.typing as npt
 from .. import reference
 from ..langevin import LangevinReceiver, Posterior
 from ..priors.cell import CellPrior
-from .cell import CellDrop, CellScenario, draw_cell
+from .cell_drop import CellDrop, CellScenario, draw_cell
 
 TMP, LMMSE, ALGORITHM_1, TRUTH = "tmp", "lmmse", "algorithm-1", "truth"
 BASELINES = (TMP, LMMSE, ALGORITHM_1)

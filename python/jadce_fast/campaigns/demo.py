@@ -14,8 +14,8 @@ from ..priors.files import load_prior
 from ..priors.gaussian import GaussianPrior
 from ..receiver import Receiver
 from ..rules import Rules
-from .drop import Drop, Scenario, draw_drop
 from .genie import GeniePrior
+from .ofdm_drop import Drop, Scenario, draw_drop
 
 _REPEATS = 7  # timed detections after one that is not
 

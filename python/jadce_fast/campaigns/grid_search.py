@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import _check
 from ..langevin import LangevinReceiver
-from .cell import CellScenario, draw_cell
 from .cell_campaign import SAVE_EVERY
+from .cell_drop import CellScenario, draw_cell
 from .cell_receivers import VALIDATION, one_posterior, true_matrix
 from .store import Store
 

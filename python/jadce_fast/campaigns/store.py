@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .run import write_text
+from .ofdm_campaign import write_text
 
 Lists = dict[str, list[float]]
 

@@ -126,7 +126,7 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     import csv
     import io
 
-    from ..campaigns.run import write_text
+    from ..campaigns.ofdm_campaign import write_text
 
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")

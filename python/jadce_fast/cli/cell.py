@@ -60,7 +60,7 @@ def simulate_cell(
     resume: Resume = None,
 ) -> None:
     """Simulate many draws of the single cell of Tang et al., one subcarrier, and sum up the errors."""
-    from ..campaigns.cell import CellScenario
+    from ..campaigns.cell_drop import CellScenario
     from ..campaigns.cell_campaign import simulate_cell as run
     from ..campaigns.cell_campaign import summarize_cell
     from ..priors.cell import CellPrior
@@ -198,7 +198,7 @@ def tang_link(
     """
     import torch
 
-    from ..campaigns.cell import CellScenario
+    from ..campaigns.cell_drop import CellScenario
     from ..campaigns.cell_link import simulate_link
 
     torch.set_num_threads(threads or 1)  # decoders of a few words are small: more threads wait for each other

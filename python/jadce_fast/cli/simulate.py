@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..campaigns.demo import Contender
-    from ..campaigns.run import Outcome, Record
+    from ..campaigns.ofdm_campaign import Outcome, Record
 
 
 @app.command()
@@ -54,8 +54,8 @@ def simulate(
     """Simulate many drops of the OFDM system at one operating point and sum up the errors."""
     from dataclasses import asdict
 
-    from ..campaigns.drop import Scenario
-    from ..campaigns.run import GENIE, simulate, summarize
+    from ..campaigns.ofdm_campaign import GENIE, simulate, summarize
+    from ..campaigns.ofdm_drop import Scenario
 
     low, high = delay_spread
     scenario = Scenario(
@@ -118,7 +118,7 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Detect one realistic CDL-C drop three ways; ends with a table and a picture."""
-    from ..campaigns.drop import Scenario
+    from ..campaigns.ofdm_drop import Scenario
 
     scenario = Scenario(devices, symbols, antennas=antennas, snr_db=snr)
     output.mkdir(parents=True, exist_ok=True)

@@ -20,7 +20,7 @@ import torch
 from .. import _check
 from ..campaigns.estimators import GENIE, Estimator, load_estimator
 from ..campaigns.held_out import CHUNK, NOISES, HeldOut
-from ..campaigns.run import write_text
+from ..campaigns.ofdm_campaign import write_text
 
 _SAVE_EVERY = 20.0  # seconds between writes of the file to resume from
 _Lists = dict[str, list[float]]

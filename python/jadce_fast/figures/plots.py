@@ -16,9 +16,9 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ..campaigns.demo import Contender, Demonstration
-from ..campaigns.drop import Scenario
 from ..campaigns.estimators import GENIE
-from ..campaigns.run import Record
+from ..campaigns.ofdm_campaign import Record
+from ..campaigns.ofdm_drop import Scenario
 from .denoising import Row
 
 # Okabe and Ito's colours, told apart with any colour vision.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from ..campaigns.cell import CellScenario, moved
+from ..campaigns.cell_drop import CellScenario, moved
 from ..campaigns.cell_receivers import ALGORITHM_1, LMMSE, TMP
 from ..priors.cell import CellPrior
 

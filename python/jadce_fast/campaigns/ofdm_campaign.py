@@ -16,8 +16,8 @@ from .. import _check
 from ..metrics import Score, score
 from ..pilots import Pilots
 from ..receiver import Receiver
-from .drop import Drop, Scenario, draw_drop, draw_pilots
 from .genie import GeniePrior
+from .ofdm_drop import Drop, Scenario, draw_drop, draw_pilots
 
 GENIE = "genie"
 _SAVE_EVERY = 5.0  # seconds between writes of the file to resume from
