@@ -6,10 +6,12 @@ import sys
 import numpy as np
 import pytest
 
+from jadce_fast.baselines.receivers.estimate import Estimate
+from jadce_fast.baselines.receivers.lmmse import best_threshold
 from jadce_fast.campaigns import CellScenario, draw_cell
 from jadce_fast.campaigns.cell_campaign import bootstrap, median_interval, simulate_cell, summarize_cell
 from jadce_fast.campaigns.cell_link import equalise, simulate_link
-from jadce_fast.campaigns.cell_receivers import Estimate, best_threshold, load_receiver, true_matrix
+from jadce_fast.campaigns.cell_receivers import load_receiver, true_matrix
 from jadce_fast.campaigns.grid_search import Setting, grid, grid_search
 from jadce_fast.campaigns.impairments import complex_normal, interference, quantise
 from jadce_fast.figures.tang import TRAINING, curves
@@ -97,7 +99,7 @@ def test_interrupted_campaign_goes_on(tmp_path):
     with pytest.raises(Stop):
         simulate_cell(points, ("cell",), 3, threads=1, resume=file, progress=stop)
     kept = json.loads(file.read_text())
-    assert len(kept["entries"][0]["lists"]["trial"]) == 3
+    assert len(kept["entries"][0]["lists"]["missed"]) == 3
     again = simulate_cell(points, ("cell", "lmmse"), 4, threads=1, resume=file)
     for a, b in zip(again, whole, strict=True):
         assert (a.point, a.trial, a.receiver, a.missed, a.false_alarms) == (

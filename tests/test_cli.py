@@ -424,4 +424,4 @@ def test_an_interrupted_campaign_ends_with_130(jadce, tmp_path, monkeypatch):
     status, out, err = jadce(*CELL, "--trials", 9, "--prior", "cell", "--resume", file)
     assert (status, out) == (130, "")
     assert "interrupted" in err
-    assert len(json.loads(file.read_text())["entries"][0]["lists"]["trial"]) == 2
+    assert len(json.loads(file.read_text())["entries"][0]["lists"]["missed"]) == 2

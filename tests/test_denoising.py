@@ -10,9 +10,9 @@ from matplotlib.image import imread
 from problems import WienerPrior, complex_normal
 
 from jadce_fast import channels
+from jadce_fast.campaigns.denoising import benchmark
 from jadce_fast.campaigns.estimators import BASELINES, Baseline, Denoiser, Genie, divergence
 from jadce_fast.campaigns.held_out import HeldOut, noise_profiles, to_beams
-from jadce_fast.figures.denoising import benchmark
 from jadce_fast.priors.files import load_prior, save_prior
 from jadce_fast.priors.gaussian import GaussianPrior
 
@@ -194,7 +194,9 @@ def test_going_on(tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         benchmark(SMALL, names, LEVELS, channels=60, resume=path, progress=interrupt)
-    found = {(e["estimator"], e["noise"], e["snr_db"]): e for e in json.loads(path.read_text())["entries"]}
+    found = {
+        tuple(e["key"][k] for k in ("estimator", "noise", "snr_db")): e for e in json.loads(path.read_text())["entries"]
+    }
     assert len(found["ls", "white", 0]["lists"]["error"]) == 60
     assert len(found["cdl-tiny", "white", 0]["lists"]["error"]) == 50
     assert untimed(benchmark(SMALL, names, LEVELS, channels=60, resume=path)) == untimed(whole)
@@ -253,10 +255,10 @@ def test_other_weights_are_measured_anew(tmp_path):
 def test_files_of_other_channels_are_refused(tmp_path):
     path = tmp_path / "cai-4.json"
     benchmark(SMALL, ("ls",), (10,), channels=1, resume=path)
-    with pytest.raises(ValueError, match="expected a benchmark with seed=4, found 3"):
+    with pytest.raises(ValueError, match="expected a campaign with seed=4, found 3"):
         benchmark(replace(SMALL, seed=4), ("ls",), (10,), channels=1, resume=path)
     path.write_text("{}")
-    with pytest.raises(ValueError, match="expected a denoising benchmark, found another file"):
+    with pytest.raises(ValueError, match="expected a campaign to resume, found another file"):
         benchmark(SMALL, ("ls",), (10,), channels=1, resume=path)
 
 

@@ -168,9 +168,9 @@ def test_resume(tmp_path):
     simulate(SMALL, ("cdl",), trials=2, resume=path)
     done = []
     records = simulate(SMALL, ("cdl",), trials=3, resume=path, progress=lambda n, _: done.append(n))
-    assert done == [3]  # the first two came from the file
+    assert done == [1, 2, 3]  # the first two from the file
     assert [r.score for r in records] == whole
-    assert len(json.loads(path.read_text())["records"]) == 3
+    assert len(json.loads(path.read_text())["entries"][0]["lists"]["missed"]) == 3
     with pytest.raises(ValueError, match="expected a campaign with seed=1, found 0"):
         simulate(SMALL, ("cdl",), trials=3, seed=1, resume=path)
     path.write_text("not a campaign")

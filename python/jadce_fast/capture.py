@@ -33,6 +33,7 @@ import numpy.typing as npt
 from . import _check
 from ._mat import read_mat
 from .detection import Detection
+from .files import write_atomically
 from .metrics import active_indices
 from .pilots import Pilots
 
@@ -286,9 +287,5 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
         savemat(buffer, dict(values), do_compression=True)  # type: ignore[arg-type]
     else:
         np.savez_compressed(buffer, **values)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(buffer.getbuffer())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with write_atomically(path) as part:
+        part.write_bytes(buffer.getbuffer())

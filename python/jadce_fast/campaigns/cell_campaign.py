@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,10 @@ import numpy.typing as npt
 
 from .. import _check
 from ..priors.cell import CellPrior
-from .cell_drop import CellScenario, draw_cell
-from .cell_receivers import Estimate, load_receiver, true_matrix
-from .store import Store
+from .cell_drop import CellDrop, CellScenario, draw_cell
+from .cell_receivers import Contender, load_receiver, true_matrix
+from .store import Lists, Store, measure_draws
 
-SAVE_EVERY = 10.0  # seconds between writes of the file to resume from
 _RESAMPLES = 2000  # of the bootstrap
 
 
@@ -158,16 +158,24 @@ def simulate_cell(
         if not len(given):
             raise ValueError(f"{argument}: expected at least one, found none")
     store = Store(resume, "cell", {"seed": seed})
-    records: list[CellRecord] = []
-    try:
-        for index, scenario in enumerate(points):
-            own = _run_point(
-                index, scenario, names, trials, seed, belief, threads, options, store, progress, len(points)
-            )
-            records += own
-    finally:
-        store.save()
-    return records
+
+    def run_point(index: int, scenario: CellScenario) -> list[CellRecord]:
+        world = belief or scenario.prior
+        at_work = {name: load_receiver(name, scenario, world, seed, threads, options) for name in names}
+        key = {"scenario": asdict(scenario), "belief": asdict(world), "options": options}
+        kept = {n: store.lists(key | {"receiver": n, "fingerprint": c.fingerprint}) for n, c in at_work.items()}
+        records: list[CellRecord] = []
+
+        def count(done: int) -> None:
+            records.extend(_record(index, name, kept[name], done - 1) for name in names)
+            if progress is not None:
+                progress(index * trials + done, len(points) * trials, records)
+
+        measure = {name: partial(_measure, contender) for name, contender in at_work.items()}
+        measure_draws(store, kept, trials, partial(draw_cell, scenario, seed), measure, count)
+        return sorted(records, key=lambda r: names.index(r.receiver))
+
+    return [record for index, scenario in enumerate(points) for record in run_point(index, scenario)]
 
 
 def summarize_cell(records: Sequence[CellRecord], scenario: CellScenario, receiver: str) -> CellOutcome:
@@ -224,74 +232,28 @@ def bootstrap(
     return statistic(*paired), float(low), float(high)
 
 
-def _run_point(
-    index: int,
-    scenario: CellScenario,
-    names: list[str],
-    trials: int,
-    seed: int,
-    belief: CellPrior | None,
-    threads: int | None,
-    options: dict[str, Any],
-    store: Store,
-    progress: Callable[[int, int, list[CellRecord]], None] | None,
-    points: int,
-) -> list[CellRecord]:
-    """All receivers at one operating point."""
-    world = belief or scenario.prior
-    at_work = {name: load_receiver(name, scenario, world, seed, threads, options) for name in names}
-    kept = {}
-    for name, receiver in at_work.items():
-        key = {"scenario": asdict(scenario), "belief": asdict(world), "receiver": name, "options": options}
-        kept[name] = store.lists(key | {"fingerprint": receiver.fingerprint})
-    done = {name: len(lists.get("trial", ())) for name, lists in kept.items()}
-    records: list[CellRecord] = []
-    for trial in range(trials):
-        waiting = [name for name in names if done[name] <= trial]
-        drop = draw_cell(scenario, seed, trial) if waiting else None
-        for name in names:
-            if drop is not None and name in waiting:
-                start = time.perf_counter()
-                found = at_work[name].estimate(drop)
-                seconds = time.perf_counter() - start
-                record = _record(index, trial, name, found, *true_matrix(drop), seconds)
-                store.add(kept[name], {f: getattr(record, f) for f in _NUMBERS})
-            records.append(_stored(index, name, kept[name], trial))
-        if waiting:
-            store.save(SAVE_EVERY)
-        if progress is not None:
-            progress(index * trials + trial + 1, points * trials, records)
-    return sorted(records, key=lambda r: names.index(r.receiver))
-
-
-_NUMBERS = [f.name for f in fields(CellRecord) if f.name not in ("point", "receiver")]
 _REAL = ("error_energy", "channel_energy", "seconds")
+_NUMBERS = [f.name for f in fields(CellRecord) if f.name not in ("point", "trial", "receiver")]
 
 
-def _record(
-    point: int,
-    trial: int,
-    name: str,
-    found: Estimate,
-    truth: npt.NDArray[np.complex128],
-    active: npt.NDArray[np.bool_],
-    seconds: float,
-) -> CellRecord:
-    return CellRecord(
-        point=point,
-        trial=trial,
-        receiver=name,
-        active=int(active.sum()),
-        missed=int(np.sum(active & ~found.active)),
-        false_alarms=int(np.sum(found.active & ~active)),
-        error_energy=float(np.sum(np.abs(found.x - truth) ** 2)),
-        channel_energy=float(np.sum(np.abs(truth) ** 2)),
-        restarts=found.restarts,
-        diverged=found.diverged,
-        seconds=seconds,
-    )
+def _measure(contender: Contender, drop: CellDrop) -> dict[str, float]:
+    """Numbers of a `CellRecord`. Unlike `metrics.score` they count what is estimated for idle devices too."""
+    start = time.perf_counter()
+    found = contender.estimate(drop)
+    seconds = time.perf_counter() - start
+    truth, active = true_matrix(drop)
+    return {
+        "active": int(active.sum()),
+        "missed": int(np.sum(active & ~found.active)),
+        "false_alarms": int(np.sum(found.active & ~active)),
+        "error_energy": float(np.sum(np.abs(found.x - truth) ** 2)),
+        "channel_energy": float(np.sum(np.abs(truth) ** 2)),
+        "restarts": found.restarts,
+        "diverged": found.diverged,
+        "seconds": seconds,
+    }
 
 
-def _stored(point: int, name: str, lists: dict[str, list[float]], trial: int) -> CellRecord:
+def _record(point: int, name: str, lists: Lists, trial: int) -> CellRecord:
     numbers: dict[str, Any] = {f: lists[f][trial] if f in _REAL else int(lists[f][trial]) for f in _NUMBERS}
-    return CellRecord(point=point, receiver=name, **numbers)
+    return CellRecord(point=point, trial=trial, receiver=name, **numbers)

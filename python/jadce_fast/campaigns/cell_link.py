@@ -6,24 +6,23 @@ import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _check
+from ..baselines.receivers.estimate import Complex, Estimate
 from ..priors.cell import CellPrior
-from .cell_campaign import SAVE_EVERY
 from .cell_drop import CellDrop, CellScenario, draw_cell
-from .cell_receivers import Estimate, load_receiver, true_matrix
+from .cell_receivers import Contender, load_receiver, true_matrix
 from .impairments import complex_normal
-from .store import Store
+from .store import Store, measure_draws
 
 INFORMATION_BITS, CODED_BITS = 200, 400  # of a word of the 5G LDPC code; two bits a symbol
 _ITERATIONS = 20  # of the decoder
 _DATA_STREAM = 3  # random stream of one seed
-
-Complex = npt.NDArray[np.complex128]
 
 
 @dataclass(frozen=True)
@@ -156,51 +155,53 @@ def simulate_link(
     """
     draws, seed = _check.integer("draws", draws, 1), _check.integer("seed", seed, 0)
     code, store = Code(), Store(resume, "coded link", {"seed": seed})
-    rows, done = [], 0
-    try:
-        for scenario in points:
-            world = belief or scenario.prior
-            at_work = {name: load_receiver(name, scenario, world, seed, threads, {}) for name in receivers}
-            key = {"scenario": asdict(scenario), "belief": asdict(world)}
-            kept = {
-                name: store.lists(key | {"receiver": name, "fingerprint": receiver.fingerprint})
-                for name, receiver in at_work.items()
-            }
-            for trial in range(draws):
-                waiting = [name for name in receivers if len(kept[name].get("words", ())) <= trial]
-                if waiting:
-                    drop = draw_cell(scenario, seed, trial)
-                    bits, y = _data(code, drop, scenario.noise_var, seed, trial)
-                for name in waiting:
-                    store.add(kept[name], _words(code, drop, at_work[name].estimate(drop), bits, y))
-                done += 1
-                store.save(SAVE_EVERY)
-                if progress is not None:
-                    progress(done, len(points) * draws)
-            for name in receivers:
-                counts = {f: int(sum(kept[name][f][:draws])) for f in ("words", "lost", "missed")}
-                rows.append(LinkRow(name, scenario.snr_db, **counts))
-    finally:
-        store.save()
-    return rows
+
+    def run_point(index: int, scenario: CellScenario) -> list[LinkRow]:
+        world = belief or scenario.prior
+        at_work = {name: load_receiver(name, scenario, world, seed, threads, {}) for name in receivers}
+        key = {"scenario": asdict(scenario), "belief": asdict(world)}
+        kept = {n: store.lists(key | {"receiver": n, "fingerprint": c.fingerprint}) for n, c in at_work.items()}
+
+        def draw(trial: int) -> _Sent:
+            return _send(code, draw_cell(scenario, seed, trial), scenario.noise_var, (seed, _DATA_STREAM, trial))
+
+        def count(done: int) -> None:
+            if progress is not None:
+                progress(index * draws + done, len(points) * draws)
+
+        measure = {name: partial(_words, code, contender) for name, contender in at_work.items()}
+        measure_draws(store, kept, draws, draw, measure, count)
+        sums = ({f: int(sum(kept[n][f][:draws])) for f in ("words", "lost", "missed")} for n in receivers)
+        return [LinkRow(name, scenario.snr_db, **own) for name, own in zip(receivers, sums, strict=True)]
+
+    return [row for index, scenario in enumerate(points) for row in run_point(index, scenario)]
 
 
-def _data(code: Code, drop: CellDrop, noise_var: float, seed: int, trial: int) -> tuple[npt.NDArray[np.int64], Complex]:
-    """Bits of the active devices, and what is received of their symbols."""
-    rng = np.random.default_rng((seed, _DATA_STREAM, trial))
+@dataclass(frozen=True)
+class _Sent:
+    """A drop, the bits of its active devices, and what is received of their symbols."""
+
+    drop: CellDrop
+    bits: npt.NDArray[np.int64]
+    y: Complex
+
+
+def _send(code: Code, drop: CellDrop, noise_var: float, stream: tuple[int, int, int]) -> _Sent:
+    rng = np.random.default_rng(stream)
     bits = rng.integers(0, 2, (len(drop.active), INFORMATION_BITS))
     x, active = true_matrix(drop)
     noise = np.sqrt(noise_var) * complex_normal(rng, len(drop.y), CODED_BITS // 2)
-    return bits, (x[:, active] @ code.send(bits) if len(bits) else 0) + noise
+    return _Sent(drop, bits, (x[:, active] @ code.send(bits) if len(bits) else 0) + noise)
 
 
-def _words(code: Code, drop: CellDrop, found: Estimate, bits: npt.NDArray[np.int64], y: Complex) -> dict[str, float]:
+def _words(code: Code, contender: Contender, sent: _Sent) -> dict[str, float]:
     """Words sent, lost, and lost because their device was missed."""
-    devices, symbols, variance = equalise(y, found, drop.noise_var)
+    drop = sent.drop
+    devices, symbols, variance = equalise(sent.y, contender.estimate(drop), drop.noise_var)
     heard = np.isin(drop.active, devices)
     decoded = code.receive(symbols, variance) if len(devices) else np.zeros((0, INFORMATION_BITS), np.int64)
     right = 0
-    for k, sent in zip(drop.active[heard], bits[heard], strict=True):
-        right += int(np.array_equal(decoded[np.searchsorted(devices, k)], sent))
+    for k, bits in zip(drop.active[heard], sent.bits[heard], strict=True):
+        right += int(np.array_equal(decoded[np.searchsorted(devices, k)], bits))
     words = len(drop.active)
     return {"words": words, "lost": words - right, "missed": int(np.sum(~heard))}

@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import baselines
+from ..baselines import denoisers
 from ..priors.files import resolve_prior
 from ..priors.gaussian import GaussianPrior
 from .genie import GeniePrior
 from .held_out import Chunk, HeldOut, to_antennas, to_beams
+from .store import fingerprint
 
 BASELINES = ("ls", "omp", "omp-stop", "bg", "bg-em", "valse")
 GENIE = "genie"
@@ -44,16 +46,16 @@ class Baseline:
 
     def __init__(self, name: str) -> None:
         self.name, self.slow = name, name in _SLOW_BASELINES
-        files = sorted(Path(baselines.__path__[0]).rglob("*.py"))
+        files = sorted(Path(denoisers.__path__[0]).rglob("*.py"))
         self.fingerprint = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
     def measure(self, chunk: Chunk, noise: str, snr: float) -> dict[str, npt.ArrayLike]:
-        """Seconds a channel, and the squared error of every channel."""
+        """Seconds and squared error of every channel."""
         y, v = chunk.observe(noise, snr)
         start = time.perf_counter()
         estimate = self.estimate(y, float(v[0, 0]) if noise == "white" else v)
         seconds = (time.perf_counter() - start) / len(y)
-        return {"seconds": [seconds], "error": _energy(estimate - chunk.h)}
+        return {"seconds": np.full(len(y), seconds), "error": _energy(estimate - chunk.h)}
 
     def estimate(self, y: _Complex, noise_var: float | _Real) -> _Complex:
         """Estimate channels (B, N, M)."""
@@ -83,7 +85,7 @@ class Denoiser:
         self.slow = (self.multiplications or 0) > _SLOW_NETWORK
 
     def measure(self, chunk: Chunk, noise: str, snr: float) -> dict[str, npt.ArrayLike]:
-        """Seconds a channel and, of every channel, squared errors and divergences, true and promised."""
+        """Seconds, squared errors and divergences, true and promised, of every channel."""
         y, v = chunk.observe(noise, snr)
         start = time.perf_counter()
         mean, var, z, v = self._denoise(y, v)
@@ -91,7 +93,7 @@ class Denoiser:
         seconds = (time.perf_counter() - start) / len(y)
         probe = chunk.probe[:, : z.shape[1]]
         return {
-            "seconds": [seconds],
+            "seconds": np.full(len(y), seconds),
             "error": _energy(estimate - chunk.h),
             "kept_error": _energy(mean - self._coefficients(chunk.h)),
             "promised_error": len(chunk.h[0]) * var.sum(1, dtype=np.float64),
@@ -129,7 +131,7 @@ class Genie:
         self._seconds = 0.0
 
     def measure(self, chunk: Chunk, noise: str, snr: float) -> dict[str, npt.ArrayLike]:
-        """Seconds a channel, with those of its covariance, and squared errors, true and promised."""
+        """Seconds, with those of its covariance, and squared errors, true and promised, of every channel."""
         if self._known is None or not np.array_equal(self._known.paths.phase, chunk.paths.phase):
             start = time.perf_counter()
             self._prior.reveal(np.arange(len(chunk)), chunk.paths, chunk.h.shape[2])
@@ -142,7 +144,7 @@ class Genie:
         seconds = self._seconds + (time.perf_counter() - start) / len(y)
         error = _energy(estimate - chunk.h)
         promised = chunk.h.shape[1] * var.sum(1, dtype=np.float64)
-        return {"seconds": [seconds], "error": error, "kept_error": error, "promised_error": promised}
+        return {"seconds": np.full(len(y), seconds), "error": error, "kept_error": error, "promised_error": promised}
 
 
 Estimator = Baseline | Denoiser | Genie
@@ -192,11 +194,8 @@ def _describe(prior: Any, antennas: int) -> tuple[str, int | None, int | None]:
     network = getattr(prior, "network", None)
     if network is None:
         return "", None, None
-    digest = hashlib.sha256(prior.basis.tobytes())
-    for value in network.state_dict().values():
-        digest.update(value.numpy().tobytes())
     parameters = sum(int(p.numel()) for p in network.parameters())
-    return digest.hexdigest()[:16], parameters, int(network.multiplications(antennas))
+    return fingerprint(prior), parameters, int(network.multiplications(antennas))
 
 
 def _energy(h: _Complex) -> npt.NDArray[np.float64]:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from .. import _check
-from ..langevin import LangevinReceiver
-from .cell_campaign import SAVE_EVERY
-from .cell_drop import CellScenario, draw_cell
-from .cell_receivers import VALIDATION, one_posterior, true_matrix
-from .store import Store
-
-_FAILED = 1.0  # NMSE of a draw whose chain diverged to the end: that of the estimate zero
+from ..baselines.receivers.algorithm_1 import Algorithm1
+from .cell_drop import CellDrop, CellScenario, draw_cell, qpsk_pilots
+from .cell_receivers import VALIDATION, true_matrix
+from .store import Lists, Store, measure_draws
 
 
 @dataclass(frozen=True)
@@ -98,40 +96,27 @@ def grid_search(
     for argument, given in (("settings", grid), ("snr_db", levels)):
         if not given:
             raise ValueError(f"{argument}: expected at least one, found none")
-    base = {k: v for k, v in asdict(scenario or CellScenario()).items() if k not in ("snr_db", "prior")}
-    prior = (scenario or CellScenario()).prior
-    store = Store(resume, "grid search", {"seed": seed, "scenario": base, "prior": asdict(prior)})
-    first = draw_cell(CellScenario(**base, prior=prior), seed)
+    point = scenario or CellScenario()
+    fixed = {k: v for k, v in asdict(point).items() if k != "snr_db"}
+    store = Store(resume, "grid search", {"seed": seed, "scenario": fixed})
+    pilots = qpsk_pilots(point.devices, point.symbols, seed)
     receivers = {
-        s: LangevinReceiver(
-            first.pilots, base["antennas"], prior, sampler="paper", chains=1, seed=seed, threads=threads, **asdict(s)
-        )
-        for s in grid
+        s: Algorithm1(pilots, point.antennas, point.prior, seed=seed, threads=threads, **asdict(s)) for s in grid
     }
-    done, total = 0, len(grid) * len(levels) * draws
-    try:
-        for snr in levels:
-            point = CellScenario(**base, prior=prior, snr_db=snr)
-            lists = {s: store.lists(asdict(s) | {"snr_db": snr}) for s in grid}
-            for trial in range(draws):
-                waiting = [s for s in grid if len(lists[s].get("nmse", ())) <= trial]
-                if waiting:
-                    drop = draw_cell(point, seed, VALIDATION + trial)
-                    x, active = true_matrix(drop)
-                for setting in waiting:
-                    p = one_posterior(receivers[setting].sample(drop.y, drop.noise_var))
-                    failed = not len(p.chains)
-                    energy = float(np.sum(np.abs(x) ** 2))
-                    error = float(np.sum(np.abs(p.chains.mean(0) - x) ** 2)) if not failed else energy * _FAILED
-                    wrong = float(np.mean((p.chain_probability >= 0.5) != active))
-                    nmse = error / energy if energy > 0 else -1.0  # nobody active: does not count
-                    store.add(lists[setting], {"nmse": nmse, "wrong": wrong, "restarts": p.restarts})
-                done += len(grid)
-                store.save(SAVE_EVERY)
-                if progress is not None:
-                    progress(done, total)
-    finally:
-        store.save()
+    measure = {s: partial(_measure, receiver) for s, receiver in receivers.items()}
+
+    def run_level(index: int, snr: float) -> None:
+        def draw(trial: int) -> CellDrop:
+            return draw_cell(replace(point, snr_db=snr), seed, VALIDATION + trial)
+
+        def count(done: int) -> None:
+            if progress is not None:
+                progress((index * draws + done) * len(grid), len(levels) * draws * len(grid))
+
+        measure_draws(store, {s: _lists(store, s, snr) for s in grid}, draws, draw, measure, count)
+
+    for index, snr in enumerate(levels):
+        run_level(index, snr)
     return sorted((_row(s, levels, draws, store) for s in grid), key=lambda row: row.mean_nmse_db)
 
 
@@ -146,10 +131,23 @@ def grid(
     return [Setting(*values) for values in itertools.product(step, decay, beta, levels, steps)]
 
 
+def _lists(store: Store, setting: Setting, snr: float) -> Lists:
+    return store.lists(asdict(setting) | {"snr_db": snr})
+
+
+def _measure(receiver: Algorithm1, drop: CellDrop) -> dict[str, float]:
+    found = receiver.estimate(drop.y, drop.noise_var)
+    x, active = true_matrix(drop)
+    energy = float(np.sum(np.abs(x) ** 2))
+    # A draw with nobody active does not count.
+    nmse = float(np.sum(np.abs(found.x - x) ** 2)) / energy if energy > 0 else -1.0
+    return {"nmse": nmse, "wrong": float(np.mean(found.active != active)), "restarts": found.restarts}
+
+
 def _row(setting: Setting, levels: list[float], draws: int, store: Store) -> GridRow:
     nmse, accuracy, restarts = [], [], 0
     for snr in levels:
-        lists = store.lists(asdict(setting) | {"snr_db": snr})
+        lists = _lists(store, setting, snr)
         ratios = np.array(lists["nmse"][:draws])
         heard = ratios[ratios >= 0]
         nmse.append(10 * float(np.log10(max(np.median(heard), 1e-30))) if len(heard) else 0.0)

@@ -1,13 +1,12 @@
-"""Campaigns: many trials at one operating point, several priors on the same drops."""
+"""Campaigns in an OFDM system: many trials at one operating point, several priors on the same drops."""
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -18,9 +17,9 @@ from ..pilots import Pilots
 from ..receiver import Receiver
 from .genie import GeniePrior
 from .ofdm_drop import Drop, Scenario, draw_drop, draw_pilots
+from .store import Lists, Store, fingerprint, measure_draws
 
 GENIE = "genie"
-_SAVE_EVERY = 5.0  # seconds between writes of the file to resume from
 
 
 @dataclass(frozen=True)
@@ -105,9 +104,11 @@ def simulate(
     threads : int, optional
         Native threads of each receiver.
     resume : path-like, optional
-        JSON file that keeps what is done; an interrupted campaign goes on from it.
+        JSON file that keeps what is done. An interrupted campaign goes on from it; more trials, priors and scenarios
+        may be added.
     progress : callable, optional
-        Called with the number of trials done and all records, after every trial.
+        Called with the number of trials done and all records, after every trial, kept ones included; an exception in
+        it cancels the campaign, whose file is written.
 
     Returns
     -------
@@ -126,20 +127,19 @@ def simulate(
     if power not in ("unknown", "known"):
         raise ValueError(f'power: expected "unknown" or "known", found {power!r}')
     bench = _Bench(scenario, names, 1.0 if power == "known" else "unknown", threads)
-    setup: dict[str, Any] = {"scenario": asdict(scenario) | {"delay_spread": list(scenario.delay_spread)}}
-    setup |= {"priors": names, "seed": seed, "power": power}
-    records = [] if resume is None else _load(Path(resume), setup)
-    done = len(records) // len(names)
-    del records[trials * len(names) :]
-    saved = time.monotonic()
-    for trial in range(min(done, trials), trials):
-        drop = draw_drop(scenario, seed, trial, bench.pilots(seed, trial))
-        records += [bench.detect(name, trial, drop) for name in names]
-        if resume is not None and (trial + 1 == trials or time.monotonic() - saved > _SAVE_EVERY):
-            _save(Path(resume), setup, records)
-            saved = time.monotonic()
+    store = Store(resume, "ofdm", {"seed": _check.integer("seed", seed, 0), "power": power})
+    kept = {name: store.lists({"scenario": asdict(scenario)} | bench.key(name)) for name in names}
+    records: list[Record] = []
+
+    def draw(trial: int) -> Drop:
+        return draw_drop(scenario, seed, trial, bench.pilots(seed, trial))
+
+    def count(done: int) -> None:
+        records.extend(_record(name, kept[name], done - 1) for name in names)
         if progress is not None:
-            progress(trial + 1, records)
+            progress(done, records)
+
+    measure_draws(store, kept, trials, draw, {name: partial(bench.detect, name) for name in names}, count)
     return records
 
 
@@ -180,9 +180,9 @@ class _Bench:
         self._scenario, self._power, self._threads = scenario, power, threads
         self._priors: dict[str, Any] = {name: load(name) for name in names if name != GENIE}
         self.genie: GeniePrior | None = None
+        self._base = next(iter(self._priors), "cdl")  # what the genie's loop is on top of
         if GENIE in names:
-            self.genie = GeniePrior(next(iter(self._priors.values())) if self._priors else load("cdl"))
-            self._priors[GENIE] = self.genie
+            self.genie = self._priors[GENIE] = GeniePrior(self._priors.get(self._base) or load(self._base))
         self._pilots: Pilots | None = None
         self._receivers: dict[str, Receiver] = {}
 
@@ -193,7 +193,12 @@ class _Bench:
             self._receivers.clear()
         return self._pilots
 
-    def detect(self, name: str, trial: int, drop: Drop) -> Record:
+    def key(self, name: str) -> dict[str, Any]:
+        """What the numbers of a receiver depend on besides scenario and seed."""
+        base = {"base": self._base} if name == GENIE else {}
+        return {"prior": name, "fingerprint": fingerprint(self._priors[name])} | base
+
+    def detect(self, name: str, drop: Drop) -> dict[str, float]:
         """Detect and score one drop."""
         if name == GENIE and self.genie is not None:
             self.genie.reveal(drop.active, drop.paths, self._scenario.antennas)
@@ -205,8 +210,9 @@ class _Bench:
         start = time.perf_counter()
         found = receiver.detect(drop.y, drop.noise_var)
         seconds = time.perf_counter() - start
-        errors = score(found, drop.active, drop.channels)
-        return Record(trial, name, errors, found.iterations, bool(found.converged), seconds)
+        errors = asdict(score(found, drop.active, drop.channels))
+        del errors["trials"]
+        return errors | {"iterations": found.iterations, "converged": found.converged, "seconds": seconds}
 
     def _plan(self, name: str, pilots: Pilots) -> Receiver:
         s = self._scenario
@@ -214,30 +220,11 @@ class _Bench:
         return Receiver(pilots, s.antennas, prior, s.activity_rate, self._power, threads=self._threads)
 
 
-def _load(path: Path, setup: dict[str, Any]) -> list[Record]:
-    """Records of an interrupted campaign; none if there is no file yet."""
-    if not path.exists():
-        return []
-    try:
-        found = json.loads(path.read_text())
-        records = [Record(**{**r, "score": Score(**r["score"])}) for r in found.pop("records")]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: expected a campaign to resume, found another file ({error})") from None
-    for key, value in setup.items():
-        if found.get(key) != value:
-            raise ValueError(f"{path}: expected a campaign with {key}={value}, found {found.get(key)}")
-    return records
+_SCORE = [f.name for f in fields(Score) if f.name != "trials"]
+_REAL = ("error_energy", "channel_energy", "false_alarm_energy")
 
 
-def _save(path: Path, setup: dict[str, Any], records: list[Record]) -> None:
-    write_text(path, json.dumps(setup | {"records": [asdict(r) for r in records]}, allow_nan=False))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write beside the target and rename, so that no reader ever sees half a file."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _record(name: str, lists: Lists, trial: int) -> Record:
+    numbers: dict[str, Any] = {f: lists[f][trial] if f in _REAL else int(lists[f][trial]) for f in _SCORE}
+    iterations, converged = int(lists["iterations"][trial]), bool(lists["converged"][trial])
+    return Record(trial, name, Score(**numbers, trials=1), iterations, converged, lists["seconds"][trial])

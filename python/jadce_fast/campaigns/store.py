@@ -1,16 +1,24 @@
-"""Numbers of every draw, in a JSON file from which an interrupted campaign goes on."""
+"""Draws measured one after the other, and their numbers in a JSON file from which an interrupted campaign goes on."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from .ofdm_campaign import write_text
+import numpy as np
+import numpy.typing as npt
 
+from ..files import write_atomically
+
+SAVE_EVERY = 10.0  # seconds between writes of the file to resume from
 Lists = dict[str, list[float]]
+Name = TypeVar("Name")
+Drop = TypeVar("Drop")
 
 
 class Store:
@@ -42,10 +50,11 @@ class Store:
         """What is measured so far of `key`, any values of JSON."""
         return self._entries.setdefault(json.dumps(key, sort_keys=True), {})
 
-    def add(self, lists: Lists, values: dict[str, float]) -> None:
-        """Append one draw."""
+    def add(self, lists: Lists, values: Mapping[str, npt.ArrayLike]) -> None:
+        """Append one draw, or as many as the values are long."""
         for name, value in values.items():
-            lists.setdefault(name, []).append(float(f"{value:.7g}"))  # enough, and keeps the file small
+            # Seven digits are enough and keep the file small.
+            lists.setdefault(name, []).extend(float(f"{x:.7g}") for x in np.atleast_1d(np.asarray(value)))
 
     def save(self, interval: float = 0.0) -> None:
         """Write the file, unless the last time is less than `interval` seconds ago."""
@@ -53,7 +62,8 @@ class Store:
             return
         entries = [{"key": json.loads(key), "lists": lists} for key, lists in self._entries.items() if lists]
         found = {"kind": self._kind, "setup": self._setup, "entries": entries}
-        write_text(self._path, json.dumps(found, allow_nan=False))
+        with write_atomically(self._path) as part:
+            part.write_text(json.dumps(found, allow_nan=False))
         self._saved = time.monotonic()
 
     def _load(self, path: Path) -> None:
@@ -72,3 +82,56 @@ class Store:
         for name, value in self._setup.items():
             if setup.get(name) != value:
                 raise ValueError(f"{path}: expected a campaign with {name}={value}, found {setup.get(name)}")
+
+
+def count_draws(lists: Lists) -> int:
+    """Number of draws that lists hold."""
+    return len(next(iter(lists.values()), ()))
+
+
+def measure_draws(
+    store: Store,
+    kept: Mapping[Name, Lists],
+    draws: int,
+    draw: Callable[[int], Drop],
+    measure: Mapping[Name, Callable[[Drop], Mapping[str, float]]],
+    progress: Callable[[int], None],
+) -> None:
+    """Measure what is not kept yet of every draw, for several contenders on the same draws.
+
+    Parameters
+    ----------
+    store : Store
+        Written now and then, and at the end, whatever happens.
+    kept : dict
+        Its lists, by contender.
+    draws : int
+    draw : callable
+        Makes a draw of its number.
+    measure : dict of callable
+        Numbers of a draw, always of the same names, by contender.
+    progress : callable
+        Called with the number of draws that are done, after every draw, kept ones included; an exception cancels.
+    """
+    try:
+        for i in range(draws):
+            waiting = [name for name, lists in kept.items() if count_draws(lists) <= i]
+            if waiting:
+                drop = draw(i)
+                for name in waiting:
+                    store.add(kept[name], measure[name](drop))
+                store.save(SAVE_EVERY)
+            progress(i + 1)
+    finally:
+        store.save()
+
+
+def fingerprint(prior: Any) -> str:
+    """Fingerprint of the weights of a prior's network: what was measured with others is of no use."""
+    network = getattr(prior, "network", None)
+    if network is None:
+        return ""
+    digest = hashlib.sha256(getattr(prior, "basis", np.empty(0)).tobytes())
+    for value in network.state_dict().values():
+        digest.update(value.cpu().numpy().tobytes())
+    return digest.hexdigest()[:16]

@@ -126,13 +126,14 @@ def write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     import csv
     import io
 
-    from ..campaigns.ofdm_campaign import write_text
+    from ..files import write_atomically
 
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_text(path, text.getvalue())
+    with write_atomically(path) as part:
+        part.write_text(text.getvalue())
 
 
 def _fail(text: str, status: int = 2) -> None:

@@ -13,7 +13,7 @@ from . import console
 from .app import Group, Json, Seed, app, write_csv
 
 if TYPE_CHECKING:
-    from ..figures.denoising import Row
+    from ..campaigns.denoising import Row
 
 figures = typer.Typer(cls=Group, help="Measure a published figure anew: pictures and a table.")
 app.add_typer(figures, name="figures")
@@ -50,9 +50,9 @@ def cai_4(
     """
     from dataclasses import asdict
 
+    from ..campaigns.denoising import benchmark
     from ..campaigns.estimators import BASELINES
     from ..campaigns.held_out import NOISES, HeldOut
-    from ..figures.denoising import benchmark
     from ..priors.files import shipped_priors
 
     if noise not in (*NOISES, "both"):

@@ -16,10 +16,10 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ..campaigns.demo import Contender, Demonstration
+from ..campaigns.denoising import Row
 from ..campaigns.estimators import GENIE
 from ..campaigns.ofdm_campaign import Record
 from ..campaigns.ofdm_drop import Scenario
-from .denoising import Row
 
 # Okabe and Ito's colours, told apart with any colour vision.
 INK, GREY, BLUE, ORANGE, GREEN = "#1b2733", "#aab4be", "#0072b2", "#d55e00", "#009e73"

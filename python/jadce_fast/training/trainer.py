@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..files import write_atomically
 from ..priors.beam_network import BeamNetwork
 from ..priors.cell_network import CellNetwork
 from ..priors.ncsn_network import NcsnNetwork
@@ -159,9 +159,8 @@ class Trainer:
             "chunks": self.pool.made if self.pool is not None else 0,
             "total": self.total,
         }
-        part = path.with_name(path.name + ".part")
-        torch.save(state, part)
-        os.replace(part, path)
+        with write_atomically(path) as part:
+            torch.save(state, part)
 
     def resume(self, path: Path, settings: dict[str, Any], rank: int = 0) -> dict[str, Any]:
         """Take up a checkpoint of the same settings; returns the progress saved with it.

@@ -1,16 +1,13 @@
-"""Denoising benchmark, Cai Fig. 4: error of estimators over SNR, calibration and divergence of priors.
+"""Denoising benchmark: error of estimators over SNR, calibration and divergence of priors.
 
 Every estimator sees the same held-out channels and the same noise, at all SNRs. The genie is always among them.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,12 +15,10 @@ import numpy.typing as npt
 import torch
 
 from .. import _check
-from ..campaigns.estimators import GENIE, Estimator, load_estimator
-from ..campaigns.held_out import CHUNK, NOISES, HeldOut
-from ..campaigns.ofdm_campaign import write_text
+from .estimators import GENIE, Estimator, load_estimator
+from .held_out import CHUNK, NOISES, HeldOut
+from .store import SAVE_EVERY, Lists, Store, count_draws
 
-_SAVE_EVERY = 20.0  # seconds between writes of the file to resume from
-_Lists = dict[str, list[float]]
 _Floats = npt.NDArray[np.float64]
 
 
@@ -43,7 +38,7 @@ class Row:
     genie_gap_db, genie_gap_db_se : float
         Distance to the genie on the same channels.
     seconds : float
-        Per channel, median over batches of 25.
+        Per channel, median over channels, which are estimated in batches of 25.
     calibration, calibration_se : float or None
         Promised over true squared error, sums over the coefficients that the prior keeps.
     divergence, promised_divergence : float or None
@@ -135,7 +130,7 @@ def benchmark(
     names = [*(name for name in dict.fromkeys(estimators) if name != GENIE), GENIE]
     at_work = [load_estimator(name, setting) for name in names]
     count = {e.name: min(channels, slow_channels) if e.slow else channels for e in at_work}
-    store = _Store(resume, asdict(setting) | {"delay_spread": list(setting.delay_spread), "threads": threads})
+    store = Store(resume, "denoising", asdict(setting) | {"threads": threads})
     conditions = [(kind, snr) for kind in kinds for snr in levels]
 
     before = torch.get_num_threads()
@@ -145,8 +140,8 @@ def benchmark(
             chunk = None
             for estimator in at_work:
                 for kind, snr in conditions:
-                    lists = store.lists(estimator.name, kind, snr, estimator.fingerprint)
-                    first, last = max(len(lists["error"]), start), min(start + CHUNK, count[estimator.name])
+                    lists = _lists(store, estimator, kind, snr)
+                    first, last = max(count_draws(lists), start), min(start + CHUNK, count[estimator.name])
                     if first >= last:
                         continue
                     if progress is not None:
@@ -155,10 +150,8 @@ def benchmark(
                     found = estimator.measure(chunk.part(first - start, last - start), kind, snr)
                     if not np.isfinite(found["error"]).all():
                         raise ValueError(f"{estimator.name}: expected finite estimates, found others at {snr:g} dB")
-                    for name, values in found.items():
-                        # Six digits are enough and keep the file small.
-                        lists.setdefault(name, []).extend(float(f"{x:.6g}") for x in np.asarray(values).tolist())
-                    store.save(_SAVE_EVERY)
+                    store.add(lists, found)
+                    store.save(SAVE_EVERY)
             if progress is not None:
                 progress(min(start + CHUNK, channels), "")
     finally:
@@ -166,21 +159,26 @@ def benchmark(
         store.save()
 
     energy = setting.subcarriers * setting.antennas  # of every channel
-    return [
-        _row(estimator, kind, snr, count[estimator.name], energy, store)
-        for kind in kinds
-        for estimator in at_work
-        for snr in levels
-    ]
+
+    def row(estimator: Estimator, kind: str, snr: float) -> Row:
+        lists, genie = (_lists(store, e, kind, snr) for e in (estimator, at_work[-1]))
+        columns = {name: np.array(values[: count[estimator.name]]) for name, values in lists.items()}
+        return _row(estimator, (kind, snr), columns, np.array(genie["error"][: count[estimator.name]]), energy)
+
+    return [row(estimator, kind, snr) for kind in kinds for estimator in at_work for snr in levels]
 
 
-def _row(estimator: Estimator, noise: str, snr: float, count: int, energy: int, store: _Store) -> Row:
-    """Sum up the first `count` channels of one estimator."""
-    lists = store.lists(estimator.name, noise, snr, estimator.fingerprint)
-    columns = {name: np.array(values[:count]) for name, values in lists.items()}
+def _lists(store: Store, estimator: Estimator, noise: str, snr: float) -> Lists:
+    key = {"estimator": estimator.name, "fingerprint": estimator.fingerprint}
+    return store.lists(key | {"noise": noise, "snr_db": snr})
+
+
+def _row(
+    estimator: Estimator, condition: tuple[str, float], columns: dict[str, _Floats], genie: _Floats, energy: int
+) -> Row:
+    """Sum up the channels of one estimator at one noise and SNR; `genie` has the genie's errors."""
     error = columns["error"]
-    genie = np.array(store.lists(GENIE, noise, snr, "")["error"][:count])
-    nmse, nmse_se = _ratio(error, np.full(count, float(energy)))
+    nmse, nmse_se = _ratio(error, np.full(len(error), float(energy)))
     gap, gap_se = _ratio(error, genie)
     row: dict[str, Any] = {}
     if "promised_error" in columns:
@@ -191,14 +189,13 @@ def _row(estimator: Estimator, noise: str, snr: float, count: int, energy: int, 
         row["divergence_ratio"], row["divergence_ratio_se"] = _ratio(probed, promised)
     return Row(
         estimator.name,
-        noise,
-        snr,
-        count,
+        *condition,
+        len(error),
         _db(nmse),
         _db_error(nmse, nmse_se),
         _db(gap),
         _db_error(gap, gap_se),
-        float(np.median(lists["seconds"])),
+        float(np.median(columns["seconds"])),
         parameters=estimator.parameters,
         multiplications=estimator.multiplications,
         **row,
@@ -219,51 +216,3 @@ def _db(ratio: float) -> float:
 
 def _db_error(ratio: float, error: float | None) -> float | None:
     return None if error is None else 10 / float(np.log(10)) * error / ratio
-
-
-class _Store:
-    """Numbers of every channel by estimator, noise and SNR, in a JSON file if there is a path."""
-
-    def __init__(self, path: str | os.PathLike[str] | None, setup: dict[str, Any]) -> None:
-        self._path = None if path is None else Path(path)
-        self._setup = setup
-        self._entries: dict[tuple[str, str, float], dict[str, Any]] = {}
-        self._saved = time.monotonic()
-        if self._path is not None and self._path.exists():
-            self._load(self._path)
-
-    def lists(self, estimator: str, noise: str, snr: float, fingerprint: str) -> _Lists:
-        """What is measured so far; nothing, if it was of other code or weights."""
-        entry = self._entries.get((estimator, noise, snr))
-        if entry is None or entry["fingerprint"] != fingerprint:
-            entry = {"estimator": estimator, "noise": noise, "snr_db": snr, "fingerprint": fingerprint}
-            entry["lists"] = {"seconds": [], "error": []}
-            self._entries[estimator, noise, snr] = entry
-        lists: _Lists = entry["lists"]
-        return lists
-
-    def save(self, interval: float = 0.0) -> None:
-        """Write the file if the last time is longer ago than `interval` seconds."""
-        if self._path is None or time.monotonic() - self._saved < interval:
-            return
-        entries = [e for e in self._entries.values() if e["lists"]["error"]]
-        write_text(self._path, json.dumps({"setup": self._setup, "entries": entries}, allow_nan=False))
-        self._saved = time.monotonic()
-
-    def _load(self, path: Path) -> None:
-        try:
-            found = json.loads(path.read_text())
-            setup = dict(found["setup"])
-            for entry in found["entries"]:
-                lists = entry["lists"]
-                whole = min(len(values) for name, values in lists.items() if name != "seconds")
-                for name in lists.keys() - {"seconds"}:
-                    del lists[name][whole:]  # an interrupt may have come between two lists
-                if not isinstance(entry["fingerprint"], str) or "error" not in lists:
-                    raise ValueError("an entry without errors or fingerprint")
-                self._entries[entry["estimator"], entry["noise"], entry["snr_db"]] = entry
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: expected a denoising benchmark, found another file ({error})") from None
-        for key, value in self._setup.items():
-            if setup.get(key) != value:
-                raise ValueError(f"{path}: expected a benchmark with {key}={value}, found {setup.get(key)}")

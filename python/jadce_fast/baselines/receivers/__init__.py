@@ -1,0 +1,1 @@
+"""Receivers of a cell's columns, a file each."""

@@ -1,0 +1,32 @@
+"""What a baseline receiver of a cell's columns returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Complex = npt.NDArray[np.complex128]
+Real = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Columns of X with the decision who is active.
+
+    Attributes
+    ----------
+    x : ndarray, shape (M, N)
+    variance : ndarray, shape (N,)
+        Error variance of an entry of every column, zero where the receiver knows none.
+    active : ndarray of bool, shape (N,)
+    restarts, diverged : int
+        Chains that began anew, and that were given up.
+    """
+
+    x: Complex
+    variance: Real
+    active: npt.NDArray[np.bool_]
+    restarts: int = 0
+    diverged: int = 0
