@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _check
+from .clusters import DELAY_SPREAD
 from .paths import draw_paths, generator
 from .synthesis import synthesize
 
@@ -18,7 +19,7 @@ def cdl(
     subcarriers: int = 48,
     antennas: int = 32,
     *,
-    delay_spread: float | tuple[float, float] = (100e-9, 363e-9),
+    delay_spread: float | tuple[float, float] = DELAY_SPREAD,
     angles: str = "departure",
     random_azimuth: bool = True,
     randomize: bool = False,

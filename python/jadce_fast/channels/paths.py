@@ -8,14 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _check
-from .tables import RAY_OFFSETS, load_table
+from .clusters import DELAY_SPREAD, RAY_OFFSETS, jitter, settle, spread_rays
+from .tables import load_table
 
-# Spreads of the randomised family around a table: Cai VI-A.1 randomises "the angles, delays, and complex
-# gains of each path" and gives no figures.
-_DELAY_SIGMA = 0.4  # of the natural logarithm
-_POWER_SIGMA = 3.0  # dB
-_AZIMUTH_SIGMA = 15.0  # degrees, on top of the device's uniform azimuth
-_ZENITH_SIGMA = 5.0  # degrees
+_OFFSETS = np.array(RAY_OFFSETS)
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def draw_paths(
     count: int,
     model: str = "C",
     *,
-    delay_spread: float | tuple[float, float] = (100e-9, 363e-9),
+    delay_spread: float | tuple[float, float] = DELAY_SPREAD,
     angles: str = "departure",
     random_azimuth: bool = True,
     randomize: bool = False,
@@ -94,9 +90,9 @@ def draw_paths(
     random_azimuth : bool
         Turn each channel as a whole by a uniform azimuth, as devices are all around the base station.
     randomize : bool
-        Randomise every cluster around the table: the training family of Cai VI-A.1. Delays are multiplied by
-        a log-normal factor, powers of clusters by another, those of rays by an exponential one (complex
-        Gaussian gains), and angles have a normal error. Powers still sum to one.
+        Randomise every cluster around the table as the family that the shipped priors were trained on: delays, powers
+        and angular spreads of clusters are multiplied by log-normal factors, angles have a normal error. Powers still
+        sum to one.
     seed : int or numpy.random.Generator
 
     Returns
@@ -114,38 +110,15 @@ def draw_paths(
     table = load_table(model, angles)
     rng = generator(seed)
 
-    clusters, rays = len(table.delay), len(RAY_OFFSETS)
-    shape, ray_shape = (count, clusters), (count, clusters, rays)
-    delay = np.broadcast_to(table.delay, shape)
-    power = np.broadcast_to(table.power, shape)
-    azimuth = np.broadcast_to(table.azimuth, shape)
-    zenith = np.broadcast_to(table.zenith, shape)
+    shape, ray_shape = (count, len(table.delay)), (count, len(table.delay), len(_OFFSETS))
     if randomize:
-        delay = delay * np.exp(_DELAY_SIGMA * rng.standard_normal(shape))
-        delay = delay - delay.min(axis=1, keepdims=True)
-        power = power * 10 ** (_POWER_SIGMA / 10 * rng.standard_normal(shape))
-        azimuth = azimuth + _AZIMUTH_SIGMA * rng.standard_normal(shape)
-        zenith = zenith + _ZENITH_SIGMA * rng.standard_normal(shape)
-    if random_azimuth:
-        azimuth = azimuth + rng.uniform(-180, 180, (count, 1))
-    delay = delay * rng.uniform(low, high, (count, 1))
-
-    ray_power = np.repeat(power[..., None] / rays, rays, axis=-1)
-    ray_azimuth = azimuth[..., None] + table.azimuth_spread * RAY_OFFSETS
-    # Step 8 couples azimuths and zeniths at random: it is enough to shuffle one of the two.
-    offsets = RAY_OFFSETS[rng.random(ray_shape, dtype=np.float32).argsort(axis=-1)]
-    ray_zenith = zenith[..., None] + table.zenith_spread * offsets
-    if randomize:
-        ray_power *= rng.standard_exponential(ray_shape)
-    if table.line_of_sight:
-        ray_power[:, 0, 1:] = 0
-        ray_power[:, 0, 0] = power[:, 0]
-        ray_azimuth[:, 0] = azimuth[:, :1]
-        ray_zenith[:, 0] = zenith[:, :1]
-    if randomize:
-        ray_power /= ray_power.sum(axis=(1, 2), keepdims=True)
+        table = settle(np, jitter(np, table, lambda: rng.standard_normal(shape)))
+    azimuth = table.azimuth + (rng.uniform(-180, 180, (count, 1)) if random_azimuth else np.zeros((count, 1)))
+    delay = table.delay * rng.uniform(low, high, (count, 1))
+    coupled = _OFFSETS[rng.random(ray_shape, dtype=np.float32).argsort(axis=-1)]
+    power, azimuth, zenith = spread_rays(table._replace(azimuth=azimuth), _OFFSETS, coupled)
     phase = rng.uniform(-np.pi, np.pi, ray_shape)
-    return Paths(delay, ray_power, np.deg2rad(ray_azimuth), np.deg2rad(ray_zenith), phase)
+    return Paths(delay, np.broadcast_to(power, ray_shape), np.deg2rad(azimuth), np.deg2rad(zenith), phase)
 
 
 def delay_spread_range(delay_spread: float | tuple[float, float]) -> tuple[float, float]:

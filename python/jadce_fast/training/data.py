@@ -9,9 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..channels.tables import MODELS
 from . import family
 
-KINDS = (*family.MIXED, *family.TABLES)
+KINDS = (*family.MIXED, *MODELS)
 _HELD_OUT_SEED = 1_000_003
 _TAIL = 1e-5  # share of a recording's energy that its KLT basis may leave out
 

@@ -1,39 +1,26 @@
 """Randomised CDL channels in torch: what the shipped priors are trained on (Cai VI-A.1).
 
-A draw picks one of the 3GPP TR 38.901 tables CDL-A...E, one of its two columns of base-station angles, a
-delay spread and a device azimuth, then jitters delays, powers, angles and angle spreads.
-`jadce_fast.channels` is the library's generator in NumPy; this one makes a million channels a second on a
-GPU.
+A draw picks one of the 3GPP TR 38.901 tables CDL-A...E, one of its two columns of base-station angles, a delay spread
+and a device azimuth. Clusters, their jitter and their rays are those of `jadce_fast.channels`; the sums over rays are
+written for torch, which makes a million channels a second on a GPU.
 """
 
 from __future__ import annotations
 
-import json
-from importlib import resources
+from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..channels.clusters import DELAY_SPREAD, RAY_OFFSETS, RAYS, Clusters, jitter, settle, spread_rays
+from ..channels.tables import ANGLES, MODELS, load_table
+
 SUBCARRIERS, ANTENNAS, SPACING = 48, 32, 30e3  # SPACING in Hz
-TABLES = "ABCDE"
 MIXED = ("cdl", "wide")  # families of randomised tables, see `draw_paths`
 _TABLE_WEIGHT = (0.2, 0.2, 0.35, 0.15, 0.1)
-_OFFSETS = (0.0447, 0.1413, 0.2492, 0.3715, 0.5129, 0.6797, 0.8844, 1.1481, 1.5195, 2.1551)  # Table 7.5-3
-_RAYS = 2 * len(_OFFSETS)
 _CLUSTERS = 24
-
-
-class Tables(NamedTuple):
-    """CDL tables, padded to 24 clusters; convention 0 is departure (aod, zod), 1 is arrival (aoa, zoa)."""
-
-    delay: Tensor  # [5, C] in units of the delay spread
-    power: Tensor  # [5, C] summing to 1
-    azimuth: Tensor  # [5, 2, C] degrees
-    zenith: Tensor  # [5, 2, C] degrees
-    azimuth_spread: Tensor  # [5, 2] degrees
-    zenith_spread: Tensor  # [5, 2] degrees
-    specular: Tensor  # [5, C] 1 where the cluster is a single line-of-sight ray
 
 
 class Paths(NamedTuple):
@@ -44,46 +31,30 @@ class Paths(NamedTuple):
     phase_step: Tensor  # [B, C, R] radians from antenna to antenna
 
 
-def load_tables(device: torch.device) -> Tables:
-    """Read the tables that the package ships."""
-    columns: list[list[Tensor]] = [[] for _ in Tables._fields]
-    for letter in TABLES:
-        text = (resources.files("jadce_fast") / f"channels/tables/CDL-{letter}.json").read_text()
-        table = json.loads(text)
+def load_tables(device: torch.device) -> Clusters:
+    """Tables that the package ships, [2, 5, C]: departure and arrival angles, CDL-A...E, padded to C = 24 clusters."""
+    padding = Clusters(0.0, 0.0, 0.0, 90.0, 0.0, 0.0, 0.0)
 
-        def pad(name: str, fill: float, table: dict[str, list[float]] = table) -> Tensor:
-            values = torch.full((_CLUSTERS,), fill)
-            values[: len(table[name])] = torch.tensor(table[name])
-            return values
+    def stack(name: str) -> Tensor:
+        values = np.full((len(ANGLES), len(MODELS), _CLUSTERS), getattr(padding, name))
+        for side, angles in enumerate(ANGLES):
+            for i, model in enumerate(MODELS):
+                column = getattr(load_table(model, angles), name)
+                values[side, i, : len(column)] = column
+        return torch.from_numpy(values).float().to(device)
 
-        power = 10 ** (pad("powers", -torch.inf) / 10)
-        specular = torch.zeros(_CLUSTERS)
-        specular[0] = float(table["los"])
-        for column, value in zip(
-            columns,
-            (
-                pad("delays", 0.0),
-                power / power.sum(),
-                torch.stack([pad("aod", 0.0), pad("aoa", 0.0)]),
-                torch.stack([pad("zod", 90.0), pad("zoa", 90.0)]),
-                torch.tensor([table["cASD"], table["cASA"]]),
-                torch.tensor([table["cZSD"], table["cZSA"]]),
-                specular,
-            ),
-            strict=True,
-        ):
-            column.append(value)
-    return Tables(*(torch.stack(c).to(device) for c in columns))
+    return Clusters(*map(stack, Clusters._fields))
 
 
 def draw_paths(
-    tables: Tables, count: int, generator: torch.Generator, kind: str = "cdl", convention: int | None = None
+    tables: Clusters, count: int, generator: torch.Generator, kind: str = "cdl", convention: int | None = None
 ) -> Paths:
     """Draw `count` sets of paths.
 
     Parameters
     ----------
-    tables : Tables
+    tables : Clusters
+        From `load_tables`.
     count : int
     generator : torch.Generator
         On the tables' device.
@@ -109,52 +80,41 @@ def draw_paths(
         weight = torch.tensor(_TABLE_WEIGHT, device=device)
         index = torch.multinomial(weight, count, replacement=True, generator=generator)
     else:
-        index = torch.full((count,), TABLES.index(kind), device=device)
+        index = torch.full((count,), MODELS.index(kind), device=device)
     side = (uniform(count) < 0.5).long() if convention is None else torch.full_like(index, convention)
-    spread = 100e-9 + 263e-9 * uniform(count, 1)
-    delay, power = tables.delay[index], tables.power[index]
-    azimuth, zenith = tables.azimuth[index, side], tables.zenith[index, side]
-    azimuth_spread = tables.azimuth_spread[index, side][:, None]
-    zenith_spread = tables.zenith_spread[index, side][:, None]
-    specular = tables.specular[index]
+    low, high = DELAY_SPREAD
+    spread = low + (high - low) * uniform(count, 1)
+    c = Clusters(*(x[side, index] for x in tables))
     if mixed:
         tail = uniform(count, 1) < 0.15
         spread = torch.where(tail, 30e-9 * 20 ** uniform(count, 1), spread)
-        delay = delay * torch.exp(0.4 * normal(count, _CLUSTERS))
-        power = power * 10 ** (0.3 * normal(count, _CLUSTERS))
-        azimuth = azimuth + 15 * normal(count, _CLUSTERS)
-        zenith = zenith + 4 * normal(count, _CLUSTERS)
-        azimuth_spread = azimuth_spread * torch.exp(0.35 * normal(count, _CLUSTERS))
-        zenith_spread = zenith_spread * torch.exp(0.35 * normal(count, _CLUSTERS))
+        c = jitter(torch, c, lambda: normal(count, _CLUSTERS))
     if kind == "wide":
         spread = 30e-9 * (1000 / 30) ** uniform(count, 1)
-        any_spread = uniform(count, 1) < 0.5
-        azimuth_spread = torch.where(any_spread, 2 + 15 * uniform(count, _CLUSTERS), azimuth_spread)
-        zenith_spread = torch.where(any_spread, 1 + 6 * uniform(count, _CLUSTERS), zenith_spread)
-        # TR 38.901 (7.5-1), (7.5-5): delays of unit rms spread, powers that fall with them.
-        free = (uniform(count, 1) < 0.3) & (power > 0)
-        delay = torch.where(free, -uniform(count, _CLUSTERS).clamp_min(1e-6).log(), delay)
-        power = torch.where(free, torch.exp(-0.6 * delay) * 10 ** (0.3 * normal(count, _CLUSTERS)), power)
-        azimuth = torch.where(free, 360 * uniform(count, _CLUSTERS), azimuth)
-        rician = 10 ** (2.2 * uniform(count, 1))
-        scattered = (power * (1 - specular)).sum(1, keepdim=True)
-        power = torch.where(specular > 0, rician * scattered, power)
+        c = _widen(c, count, uniform, normal)
     if mixed:
-        power = power / power.sum(1, keepdim=True)
-        present = power > 0
-        delay = delay - torch.where(present, delay, torch.inf).min(1, keepdim=True).values
-        delay = torch.where(present, delay, 0.0)
-    azimuth = azimuth + 360 * uniform(count, 1)
-    offsets = torch.tensor([s * o for o in _OFFSETS for s in (1, -1)], device=device)
-    # A random permutation of zenith offsets couples them to the azimuth offsets (TR 38.901, 7.7.1 step 2).
-    coupled = offsets[uniform(count, _CLUSTERS, _RAYS).argsort(2)]
-    scatter = 1 - specular[:, :, None]
-    azimuth = azimuth[:, :, None] + azimuth_spread[:, :, None] * offsets * scatter
-    zenith = zenith[:, :, None] + zenith_spread[:, :, None] * coupled * scatter
-    share = torch.full((_RAYS,), 1 / _RAYS, device=device) * scatter
-    share[:, :, 0] += 1 - scatter[:, :, 0]
+        c = settle(torch, c)
+    c = c._replace(azimuth=c.azimuth + 360 * uniform(count, 1))
+    offsets = torch.tensor(RAY_OFFSETS, device=device)
+    power, azimuth, zenith = spread_rays(c, offsets, offsets[uniform(count, _CLUSTERS, RAYS).argsort(2)])
     step = torch.pi * torch.sin(torch.deg2rad(zenith)) * torch.sin(torch.deg2rad(azimuth))
-    return Paths(delay * spread, power[:, :, None] * share, step)
+    return Paths(c.delay * spread, power, step)
+
+
+def _widen(c: Clusters, count: int, uniform: Callable[..., Tensor], normal: Callable[..., Tensor]) -> Clusters:
+    """Clusters of the family "wide", not yet settled."""
+    any_spread = uniform(count, 1) < 0.5
+    azimuth_spread = torch.where(any_spread, 2 + 15 * uniform(count, _CLUSTERS), c.azimuth_spread)
+    zenith_spread = torch.where(any_spread, 1 + 6 * uniform(count, _CLUSTERS), c.zenith_spread)
+    # TR 38.901 (7.5-1), (7.5-5): delays of unit rms spread, powers that fall with them.
+    free = (uniform(count, 1) < 0.3) & (c.power > 0)
+    delay = torch.where(free, -uniform(count, _CLUSTERS).clamp_min(1e-6).log(), c.delay)
+    power = torch.where(free, torch.exp(-0.6 * delay) * 10 ** (0.3 * normal(count, _CLUSTERS)), c.power)
+    azimuth = torch.where(free, 360 * uniform(count, _CLUSTERS), c.azimuth)
+    rician = 10 ** (2.2 * uniform(count, 1))
+    scattered = (power * (1 - c.specular)).sum(1, keepdim=True)
+    power = torch.where(c.specular > 0, rician * scattered, power)
+    return Clusters(delay, power, azimuth, c.zenith, azimuth_spread, zenith_spread, c.specular)
 
 
 def responses(paths: Paths) -> tuple[Tensor, Tensor]:
@@ -205,7 +165,7 @@ def genie(paths: Paths, y: Tensor, noise_var: float) -> Tensor:
     return (a * weight[:, None, :]) @ b
 
 
-def klt(tables: Tables, generator: torch.Generator, count: int = 100_000, kind: str = "cdl") -> tuple[Tensor, Tensor]:
+def klt(tables: Clusters, generator: torch.Generator, count: int = 100_000, kind: str = "cdl") -> tuple[Tensor, Tensor]:
     """Karhunen-Loeve basis [N, N] and eigenvalues [N] of the family's mean covariance over subcarriers.
 
     The covariance follows from delays and powers alone (ray phases are independent). Eigenvalues fall and sum
