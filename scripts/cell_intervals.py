@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from jadce_fast.campaigns.cell_campaign import CellRecord, bootstrap, simulate_cell
-from jadce_fast.figures.tang import TRAINING, curves
+from jadce_fast.figures import tang_5, tang_6
+from jadce_fast.figures.cell_curves import TRAINING
 
 
 def records(name: str, curve: int, snr: float, receiver: str, folder: Path, draws: int) -> list[CellRecord]:
     """What is kept of one receiver at one point, or measured now."""
-    point = replace(curves(name)[curve].scenario, snr_db=snr)
+    point = replace({"tang-5": tang_5, "tang-6": tang_6}[name].CURVES[curve].scenario, snr_db=snr)
     return simulate_cell([point], [receiver], draws, belief=TRAINING, threads=1, resume=folder / f"{name}.json")
 
 

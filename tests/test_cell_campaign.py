@@ -14,7 +14,8 @@ from jadce_fast.campaigns.cell_link import equalise, simulate_link
 from jadce_fast.campaigns.cell_receivers import load_receiver, true_matrix
 from jadce_fast.campaigns.grid_search import Setting, grid, grid_search
 from jadce_fast.campaigns.impairments import complex_normal, interference, quantise
-from jadce_fast.figures.tang import TRAINING, curves
+from jadce_fast.figures import tang_5, tang_6, tang_density, tang_impaired, tang_shift
+from jadce_fast.figures.cell_curves import TRAINING
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = CellScenario(antennas=4, devices=12, symbols=9, snr_db=20.0)
@@ -182,7 +183,5 @@ def test_coded_link_without_sionna(monkeypatch):
 
 
 def test_curves_of_the_figures():
-    counts = {name: len(curves(name)) for name in ("tang-5", "tang-6", "tang-density", "tang-shift", "tang-impaired")}
-    assert counts == {"tang-5": 1, "tang-6": 11, "tang-density": 6, "tang-shift": 7, "tang-impaired": 15}
-    with pytest.raises(ValueError, match="figure: expected"):
-        curves("tang-7")
+    counts = [len(figure.CURVES) for figure in (tang_5, tang_6, tang_density, tang_shift, tang_impaired)]
+    assert counts == [1, 11, 6, 7, 15]

@@ -279,7 +279,7 @@ def test_figure_4(tmp_path, jadce):
     result = json.loads(text)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["tang-4.csv", "tang-4.png"]
     assert (tmp_path / "tang-4.csv").read_text().splitlines()[0] == "step,loss"
-    assert result["curve"][0]["loss"] > 10 * result["curve"][-1]["loss"]
+    assert result["results"][0]["loss"] > 10 * result["results"][-1]["loss"]
     # No network is below the exact score, on the same draws less what chance can do.
     assert 0.999 < result["network"] / result["exact"] < 1.01
     save_prior(tmp_path / "a.safetensors", CellScorePrior(random_network(), jf.CellPrior(), {}))

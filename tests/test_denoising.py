@@ -348,7 +348,7 @@ def test_bad_commands(jadce, tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_figure_must_be_named(jadce):
+def test_figures_alone_are_listed(jadce):
     status, out, err = jadce("figures")
-    assert (status, out) == (2, "")
-    assert "Missing command" in err
+    assert (status, err) == (0, "")
+    assert "cai-4" in out

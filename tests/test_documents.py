@@ -58,7 +58,8 @@ def check_jadce(words):
     while words and not words[0].startswith("-") and hasattr(command, "commands"):
         if words[0].isupper():  # a placeholder such as NAME
             return
-        command = command.commands[words.pop(0)]
+        command = command.get_command(None, words.pop(0))
+        assert command is not None
     known = {option for parameter in command.params for option in parameter.opts}
     assert set(options(words)) <= known | {"--help"}
 

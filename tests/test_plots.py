@@ -8,7 +8,9 @@ from matplotlib.image import imread
 
 from jadce_fast.campaigns import Scenario, simulate
 from jadce_fast.campaigns.demo import demonstrate
-from jadce_fast.figures.plots import delay_angle, demo_figure, save_figure, trials_figure
+from jadce_fast.figures.demo import delay_angle, demo_figure
+from jadce_fast.figures.style import save_figure
+from jadce_fast.figures.trials import trials_figure
 
 SMALL = Scenario(devices=100, symbols=12, antennas=16, activity_rate=0.08)
 

@@ -42,7 +42,8 @@ class Group(TyperGroup):
             return super().invoke(ctx)
         except (ValueError, TypeError) as error:
             name, colon, rest = str(error).partition(": ")
-            options = {p.name: p.opts[0] for p in self.commands[ctx.invoked_subcommand].params}
+            command = self.get_command(ctx, ctx.invoked_subcommand)
+            options = {p.name: p.opts[0] for p in command.params} if command else {}
             option = options.get(name) or options.get(_OPTIONS.get(name, ""), "")
             if not (colon and option.startswith("--")):
                 raise

@@ -1,32 +1,18 @@
-"""Commands of the single cell of Tang et al.: ``jadce simulate-cell``, its figures, ``jadce tune``."""
+"""Commands of the single cell of Tang et al.: ``jadce simulate-cell``, ``jadce tune``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from pathlib import Path
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import console
 from .app import Csv, Json, Plot, Resume, Seed, Threads, Trials, app, check_campaign, check_target, write_csv
-from .figures import _levels, figures
 
 if TYPE_CHECKING:
     from ..campaigns.cell_campaign import CellOutcome, CellRecord
-
-_SNRS = "-10,0,10,20,30,40,45,50"
-_TITLES = {
-    "tang-5": "Tang Fig. 5: M = 16 antennas, N = 64 devices, 10 % active, L = 48 pilots",
-    "tang-6": "Tang Fig. 6: antennas, devices (L / N = 0.75) and active devices varied one at a time",
-    "tang-density": "Pilot density L / N below and above one, M = 16, N = 64",
-    "tang-shift": "Other channels than the prior's, M = 16, N = 64, L = 48",
-    "tang-impaired": "Quantised and interfered pilots, and whether the receiver is told their variance",
-}
-Priors = Annotated[
-    list[str] | None, typer.Option(help="cell (exact score), cell-network or a file; repeat.", show_default="cell")
-]
 
 
 @app.command("simulate-cell")
@@ -60,9 +46,9 @@ def simulate_cell(
     resume: Resume = None,
 ) -> None:
     """Simulate many draws of the single cell of Tang et al., one subcarrier, and sum up the errors."""
-    from ..campaigns.cell_drop import CellScenario
     from ..campaigns.cell_campaign import simulate_cell as run
     from ..campaigns.cell_campaign import summarize_cell
+    from ..campaigns.cell_drop import CellScenario
     from ..priors.cell import CellPrior
 
     scenario = CellScenario(
@@ -89,11 +75,11 @@ def simulate_cell(
     if csv is not None:
         write_csv(csv, [record.row() for record in records])
     if plot is not None:
-        from ..figures.plots import save_figure
-        from ..figures.plots_cell import cell_figure
+        from ..figures.cell_curves import draw
+        from ..figures.style import save_figure
 
         rows = [asdict(o) | {"panel": "", "curve": "", "snr_db": snr} for o in outcomes]
-        save_figure(cell_figure(rows, f"M={antennas}, N={devices}, L={symbols}, {snr:g} dB"), plot)
+        save_figure(draw(rows, f"M={antennas}, N={devices}, L={symbols}, {snr:g} dB"), plot)
     if as_json:
         setup = {"scenario": asdict(scenario), "seed": seed, "trials": trials}
         console.show_json(setup | {"results": [asdict(o) for o in outcomes]})
@@ -114,134 +100,6 @@ def _table(title: str | None, outcomes: Sequence[CellOutcome]) -> Any:
     return console.table(title, columns, rows)
 
 
-def measure_figure(
-    name: str, snr: Sequence[float], receivers: Sequence[str], draws: int, seed: int, threads: int | None, output: Path
-) -> list[dict[str, Any]]:
-    """Rows of a figure: a curve, a receiver and an SNR each. ``OUTPUT/NAME.json`` keeps what is done."""
-    from ..campaigns.cell_campaign import simulate_cell as run
-    from ..campaigns.cell_campaign import summarize_cell
-    from ..figures.tang import TRAINING, curves
-
-    places = [(curve, replace(curve.scenario, snr_db=float(level))) for curve in curves(name) for level in snr]
-    output.mkdir(parents=True, exist_ok=True)
-    with console.Progress(name, len(places) * draws) as bar:
-        records = run(
-            [point for _, point in places],
-            receivers,
-            draws,
-            seed,
-            belief=TRAINING,
-            threads=threads,
-            resume=output / f"{name}.json",
-            progress=lambda done, total, records: bar.update(done, ""),
-        )
-    rows = []
-    for i, (curve, point) in enumerate(places):
-        own = [r for r in records if r.point == i]
-        for receiver in receivers:
-            about = {"panel": curve.panel, "curve": curve.label, "snr_db": point.snr_db}
-            rows.append(about | asdict(summarize_cell(own, point, receiver)))
-    return rows
-
-
-def _add_figure(name: str, draws: int, text: str) -> None:
-    @figures.command(name, help=f"{text} OUTPUT/{name}.json keeps what is done; an interrupted command goes on.")
-    def command(
-        output: Annotated[Path, typer.Option(help="Directory of picture, table and JSON.")] = Path("out"),
-        draws: Annotated[int, typer.Option(help="Draws at every point.")] = draws,
-        snr: Annotated[str, typer.Option(help="SNRs in dB: a list 0,10,20 or LOW:HIGH:STEP.")] = _SNRS,
-        prior: Priors = None,
-        seed: Seed = 0,
-        threads: Threads = None,
-        as_json: Json = False,
-    ) -> None:
-        from ..figures.tang import receivers
-
-        names = receivers(name, prior or ["cell"])
-        rows = measure_figure(name, _levels(snr), names, draws, seed, threads, output)
-        files = [output / f"{name}.csv", output / f"{name}.png"]
-        write_csv(files[0], rows)
-
-        from ..figures.plots import save_figure
-        from ..figures.plots_cell import cell_figure
-
-        save_figure(cell_figure(rows, _TITLES[name]), files[1])
-        if as_json:
-            console.show_json({"figure": name, "draws": draws, "files": [str(f) for f in files], "results": rows})
-            return
-        for key, digits in (("nmse_db", 2), ("accuracy", 4)):
-            what = "median NMSE in dB" if key == "nmse_db" else "accuracy of activity"
-            _show_rows(rows, f"{name}: {what}", key, digits)
-        console.show("files: " + ", ".join(map(str, files)))
-
-
-_add_figure("tang-5", 100, "NMSE and accuracy of activity over SNR, Tang Fig. 5, beside message passing and LMMSE.")
-_add_figure("tang-6", 60, "Antennas, devices and active devices varied one at a time, Tang Fig. 6.")
-_add_figure("tang-density", 60, "Pilot density L / N below and above one.")
-_add_figure("tang-shift", 60, "Draws from other distributions than the prior's.")
-_add_figure("tang-impaired", 60, "Pilots quantised to 1 to 4 bits, and pilots with interference.")
-
-
-@figures.command("tang-link")
-def tang_link(
-    output: Annotated[Path, typer.Option(help="Directory of picture, table and JSON.")] = Path("out"),
-    draws: Annotated[int, typer.Option(help="Draws at every SNR, each with some six words.")] = 100,
-    snr: Annotated[str, typer.Option(help="SNRs in dB: a list 0,10,20 or LOW:HIGH:STEP.")] = "0:40:5",
-    prior: Priors = None,
-    seed: Seed = 0,
-    threads: Threads = None,
-    as_json: Json = False,
-) -> None:
-    """Block error rate of LDPC-coded QPSK after LMMSE detection with estimated and with true channels.
-
-    Needs Sionna (pip install jadce-fast[sim]). OUTPUT/tang-link.json keeps what is done; an interrupted run goes on.
-    """
-    import torch
-
-    from ..campaigns.cell_drop import CellScenario
-    from ..campaigns.cell_link import simulate_link
-
-    torch.set_num_threads(threads or 1)  # decoders of a few words are small: more threads wait for each other
-    points = [CellScenario(snr_db=level) for level in _levels(snr)]
-    output.mkdir(parents=True, exist_ok=True)
-    with console.Progress("coded link", len(points) * draws) as bar:
-        found = simulate_link(
-            points,
-            [*(prior or ["cell"]), "lmmse", "truth"],
-            draws,
-            seed,
-            threads=threads,
-            resume=output / "tang-link.json",
-            progress=lambda done, total: bar.update(done, ""),
-        )
-    files = [output / "tang-link.csv", output / "tang-link.png"]
-    write_csv(files[0], [row.row() for row in found])
-
-    from ..figures.plots import save_figure
-    from ..figures.plots_cell import link_figure
-
-    save_figure(link_figure(found), files[1])
-    if as_json:
-        console.show_json({"draws": draws, "files": [str(f) for f in files], "results": [r.row() for r in found]})
-        return
-    lines: dict[str, list[str]] = {}
-    for row in found:
-        lines.setdefault(row.receiver, []).append(f"{row.block_error_rate:.4f}")
-    columns = ["SNR, dB", *(f"{point.snr_db:g}" for point in points)]
-    console.show(console.table("block error rate", columns, [[name, *cells] for name, cells in lines.items()]))
-    console.show("files: " + ", ".join(map(str, files)))
-
-
-def _show_rows(rows: Sequence[dict[str, Any]], title: str, key: str, digits: int) -> None:
-    levels = list(dict.fromkeys(row["snr_db"] for row in rows))
-    lines: dict[str, list[str]] = {}
-    for row in rows:
-        name = ", ".join(x for x in (row["panel"], row["curve"], row["receiver"]) if x)
-        lines.setdefault(name, []).append("-" if row[key] is None else f"{row[key]:.{digits}f}")
-    table = [[name, *cells] for name, cells in lines.items()]
-    console.show(console.table(title, ["SNR, dB", *(f"{x:g}" for x in levels)], table))
-
-
 @app.command()
 def tune(
     *,
@@ -259,6 +117,7 @@ def tune(
 ) -> None:
     """Search the paper's Langevin sampler (Tang, Algorithm 1) over a grid of step, decay and noise."""
     from ..campaigns.grid_search import grid, grid_search
+    from ..figures.result import snr_levels
 
     check_target("--resume", resume)
     chosen = grid(
@@ -268,7 +127,7 @@ def tune(
         [int(x) for x in _numbers("--levels", levels)],
         [int(x) for x in _numbers("--steps", steps)],
     )
-    points = _levels(snr)
+    points = snr_levels(snr)
     with console.Progress("searching", len(chosen) * len(points) * draws) as bar:
         rows = grid_search(
             chosen,

@@ -94,7 +94,8 @@ def simulate(
     if csv is not None:
         write_csv(csv, [record.row() for record in records])
     if plot is not None:
-        from ..figures.plots import save_figure, trials_figure
+        from ..figures.style import save_figure
+        from ..figures.trials import trials_figure
 
         save_figure(trials_figure(records, scenario), plot)
     if as_json:
@@ -124,7 +125,8 @@ def demo(
     output.mkdir(parents=True, exist_ok=True)
 
     from ..campaigns.demo import demonstrate
-    from ..figures.plots import demo_figure, save_figure
+    from ..figures.demo import demo_figure
+    from ..figures.style import save_figure
 
     with console.Progress("detecting", 4) as bar:
         stages = iter(range(4))

@@ -1,58 +1,19 @@
-"""Pictures of demonstrations, campaigns, the denoising benchmark and trainings. Drawn without a display."""
+"""The picture of ``jadce demo``: who is active, one channel and its estimates, NMSE over iterations."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import rc_context
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ..campaigns.demo import Contender, Demonstration
-from ..campaigns.denoising import Row
-from ..campaigns.estimators import GENIE
-from ..campaigns.ofdm_campaign import Record
-from ..campaigns.ofdm_drop import Scenario
+from .style import BLUE, DASHES, GREY, INK, ORANGE, drawing
 
-# Okabe and Ito's colours, told apart with any colour vision.
-INK, GREY, BLUE, ORANGE, GREEN = "#1b2733", "#aab4be", "#0072b2", "#d55e00", "#009e73"
-_COLOURS = (BLUE, ORANGE, GREEN, "#cc79a7", "#56b4e9", "#e69f00")
-_STYLE = {
-    "font.family": "sans-serif",
-    "font.size": 12,
-    "axes.titlesize": 13.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.edgecolor": "#6b7783",
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid.axis": "y",
-    "grid.color": "#e3e7eb",
-    "text.color": INK,
-    "xtick.color": "#46525e",
-    "ytick.color": "#46525e",
-    "legend.frameon": False,
-    "figure.facecolor": "white",
-}
-_BASELINES = {  # of the denoising benchmark: label, colour, marker
-    "ls": ("least squares", "#8a949e", "x"),
-    "omp": ("OMP, 100 atoms", "#a6761d", "s"),
-    "omp-stop": ("OMP, ends at the noise", "#a6761d", "D"),
-    "bg": ("Bernoulli-Gaussian, 0.15", "#7d6bb0", "^"),
-    "bg-em": ("Bernoulli-Gaussian, EM", "#7d6bb0", "v"),
-    "valse": ("VALSE", INK, "P"),
-}
-_PRIOR_MARKERS = "o<>hp*dH8"
-_NEAR_DB = 4.0  # the panel of distances to the genie ends here
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 _RANGE_DB = 35.0  # dynamic range of channel images
 _PAD = 4  # zero padding of the delay-angle transform
 
@@ -61,8 +22,7 @@ def demo_figure(demo: Demonstration) -> Figure:
     """Draw activity probabilities, a channel and its estimates, and NMSE per iteration."""
     learned, gaussian, genie = demo.contenders
     s = demo.scenario
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(13.6, 7.65), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1))
+    with drawing(13.6, 7.65) as figure:
         rows: Any = figure.subfigures(3, 1, height_ratios=(0.26, 0.95, 1.3))
         head, top, bottom = rows
         title = "Who is active, and through which channel?"
@@ -78,97 +38,6 @@ def demo_figure(demo: Demonstration) -> Figure:
         _draw_channels(left.subplots(1, 3, sharey=True), demo, learned, gaussian)
         _draw_curves(right.subplots(), learned, gaussian, genie)
     return figure
-
-
-def trials_figure(records: Sequence[Record], scenario: Scenario) -> Figure:
-    """Draw the distribution over trials of NMSE and of detection time, one line for each prior."""
-    names = list(dict.fromkeys(r.prior for r in records))
-    with rc_context(_STYLE | {"axes.grid": True, "axes.grid.axis": "both"}):
-        figure = Figure(figsize=(11, 4.6), layout="constrained")
-        figure.suptitle(
-            f"K={scenario.devices}, N={scenario.subcarriers}, M={scenario.antennas}, T={scenario.symbols}, "
-            f"{scenario.snr_db:g} dB, activity {scenario.activity_rate:g}, CDL-{scenario.model}",
-            x=0.012,
-            ha="left",
-            fontsize=13,
-        )
-        left, right = figure.subplots(1, 2)
-        for i, name in enumerate(names):
-            own = [r for r in records if r.prior == name]
-            colour = _COLOURS[i % len(_COLOURS)]
-            errors = [r.score.nmse_db for r in own if r.score.channel_energy > 0]
-            _draw_distribution(left, errors, name, colour)
-            _draw_distribution(right, [1e3 * r.seconds for r in own], name, colour)
-        left.set(title="NMSE of a drop", xlabel="dB", ylabel="share of drops")
-        right.set(title="Time of a detection", xlabel="ms", xscale="log")
-        right.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        right.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        right.xaxis.set_minor_formatter(NullFormatter())
-        left.legend()
-    return figure
-
-
-def denoising_figure(rows: Sequence[Row], title: str) -> Figure:
-    """Draw NMSE over SNR, and the distance to the genie with two standard errors, of one kind of noise."""
-    lines: dict[str, list[Row]] = {}
-    for row in rows:
-        lines.setdefault(row.estimator, []).append(row)
-    priors = [name for name in lines if name not in (*_BASELINES, GENIE)]
-    with rc_context(_STYLE | {"axes.grid": True, "axes.grid.axis": "both"}):
-        figure = Figure(figsize=(13.2, 6.2), layout=ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.08, wspace=0.03))
-        figure.suptitle(title, x=0.012, ha="left", fontsize=13)
-        left, right = figure.subplots(1, 2)
-        for name, own in lines.items():
-            look: dict[str, Any] = {"lw": 2.0, "ms": 7, "mec": "white", "mew": 0.6}
-            if name == GENIE:
-                look |= {"label": "genie (true paths)", "color": "black", "ls": (0, (4, 2)), "lw": 1.8, "zorder": 4}
-            elif name in _BASELINES:
-                label, colour, marker = _BASELINES[name]
-                look |= {"label": label, "color": colour, "marker": marker, "lw": 1.4, "ls": (0, (2, 1.5))}
-                look |= {"mec": colour, "mew": 1.2} if marker == "x" else {}
-            else:
-                i = priors.index(name)
-                look |= {"label": _prior_label(name), "color": _COLOURS[i % len(_COLOURS)], "zorder": 3}
-                look |= {"marker": _PRIOR_MARKERS[i % len(_PRIOR_MARKERS)]}
-            snr = [row.snr_db for row in own]
-            left.plot(snr, [row.nmse_db for row in own], **look)
-            gap = [row.genie_gap_db for row in own]
-            errors = [2 * (row.genie_gap_db_se or 0.0) for row in own]
-            right.errorbar(snr, gap, errors, capsize=2.5, elinewidth=1, **look)
-        farthest = max((r.genie_gap_db + 2 * (r.genie_gap_db_se or 0) for n in priors for r in lines[n]), default=1.0)
-        left.set(title="Denoising error", xlabel="SNR in dB", ylabel="NMSE in dB")
-        right.set(title="Distance to the genie", xlabel="SNR in dB", ylabel="dB above the genie")
-        right.set_ylim(-0.05, min(max(1.1 * farthest, 1.0), _NEAR_DB))
-        handles, labels = left.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside right center", handlelength=2.6)
-    return figure
-
-
-def training_figure(rows: Sequence[dict[str, Any]], exact: float) -> Figure:
-    """Training loss over steps, both logarithmic, and the loss of the exact score."""
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(8, 5), layout=ConstrainedLayoutEngine())
-        axes = figure.subplots()
-        steps, losses = [row["step"] for row in rows], [row["loss"] for row in rows]
-        axes.plot(steps, losses, color=BLUE, lw=1.8, label="score network")
-        axes.axhline(exact, color=INK, ls=(0, (4, 2)), label="exact score")
-        axes.set(title="Denoising score matching", xlabel="update", ylabel="loss per entry", xscale="log", yscale="log")
-        axes.grid(True)
-        axes.legend()
-        return figure
-
-
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure to .png, .pdf or .svg, atomically."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    FigureCanvasAgg(figure)
-    try:
-        with rc_context(_STYLE):
-            figure.savefig(temporary, dpi=160)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def delay_angle(channel: npt.ArrayLike, pad: int = _PAD) -> npt.NDArray[np.float64]:
@@ -273,7 +142,7 @@ def _draw_curves(axes: Any, learned: Contender, gaussian: Contender, genie: Cont
     for contender, label, colour, marker, line in (
         (gaussian, "Gaussian prior", ORANGE, "s", "-"),
         (learned, "score prior", BLUE, "o", "-"),
-        (genie, "genie (true paths)", INK, None, (0, (4, 2))),
+        (genie, "genie (true paths)", INK, None, DASHES[1]),
     ):
         curve = (0.0, *contender.nmse_db)  # before the first iteration every estimate is zero
         steps = np.arange(len(curve))
@@ -305,18 +174,6 @@ def _draw_curves(axes: Any, learned: Contender, gaussian: Contender, genie: Cont
         ylim=(low - 1.3 * margin, high + margin),
     )
     axes.xaxis.get_major_locator().set_params(integer=True)
-
-
-def _draw_distribution(axes: Any, values: Sequence[float], name: str, colour: str) -> None:
-    ordered = np.sort(values)
-    share = np.arange(1, len(ordered) + 1) / max(len(ordered), 1)
-    axes.plot(ordered, share, color=colour, lw=2.2, drawstyle="steps-post", label=name, marker="o", ms=3)
-    axes.set(ylim=(0, 1.02))
-
-
-def _prior_label(name: str) -> str:
-    """Name of a prior, or of its file without the folder."""
-    return f"network {Path(name).stem}" if name != "gaussian" else "Gaussian prior"
 
 
 def _error(channel: npt.NDArray[np.complex64] | None, truth: npt.NDArray[np.complex64]) -> str:
