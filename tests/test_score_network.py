@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from jadce_fast.priors.ncsn_network import LEVELS, InstanceNorm, NcsnNetwork, RefineNet, level_weights
-from jadce_fast.training import score_matching
+from jadce_fast.training import ncsn
 
 torch.set_num_threads(1)
 
@@ -242,7 +242,7 @@ def test_losses_are_the_paper_s():
     seen = []
     network.first.register_forward_hook(lambda _, inputs, output: seen.append((*inputs, output)))
     network.second.register_forward_hook(lambda _, inputs, output: seen.append((*inputs, output)))
-    first, second = score_matching.losses(network, truth, seeded(3))
+    first, second = ncsn.losses(network, truth, seeded(3))
     (x, tau, one), (x2, tau2, two) = [[t.detach().numpy() for t in call] for call in seen]
     np.testing.assert_array_equal(x, x2)
     np.testing.assert_array_equal(tau, tau2)
@@ -252,7 +252,7 @@ def test_losses_are_the_paper_s():
     l2 = [abs(s2[i].sum() - l1[i] + n * m / tau[i]) ** 2 for i in range(count)]
     assert first.item() == pytest.approx(np.mean(tau**2 * l1) / (n * m), rel=1e-10)
     assert second.item() == pytest.approx(np.mean(tau**4 * l2) / (n * m) ** 2, rel=1e-10)
-    first, second = score_matching.losses(network, truth, seeded(3), exponent=1)
+    first, second = ncsn.losses(network, truth, seeded(3), exponent=1)
     assert first.item() == pytest.approx(np.mean(tau * l1) / (n * m), rel=1e-10)
     assert second.item() == pytest.approx(np.mean(tau**2 * l2) / (n * m) ** 2, rel=1e-10)
     snr = -10 * np.log10(tau)
@@ -266,7 +266,7 @@ def test_noise_of_the_losses():
     network.first = Gaussian(np.eye(6), 1)
     network.second = Gaussian(np.eye(6), 2)
     network.first.register_forward_hook(lambda _, inputs, __: seen.append(inputs))
-    score_matching.losses(network, truth, seeded(0))
+    ncsn.losses(network, truth, seeded(0))
     x, tau = seen[0]
     levels = np.round(-10 * np.log10(tau.numpy())).astype(int)
     assert set(levels) == set(range(-10, 31))  # missing one of 41 in 4000 draws: probability 41 e^-98
@@ -278,7 +278,7 @@ def test_losses_of_the_true_scores():
     """For CN(0, 1) entries the error is tau / (1 + tau), and one channel's mean error varies by that / sqrt(N M)."""
     n, m, count = 6, 4, 20_000
     truth = torch.randn(count, 2 * n, m, generator=seeded(0)) / 2**0.5
-    first, second = score_matching.losses(gaussian_network(np.eye(n)), truth, seeded(1))
+    first, second = ncsn.losses(gaussian_network(np.eye(n)), truth, seeded(1))
     tau = 10 ** (-np.arange(-10, 31) / 10)
     error = tau / (1 + tau)
     # Standard error from the spread of `error` over levels (0.35) and, of the second, from kurtosis: below 2 %.
@@ -288,10 +288,10 @@ def test_losses_of_the_true_scores():
 
 def test_losses_gradients_and_repetition():
     network, truth = random_network(), channels(4, 6, 5, 0)
-    first, second = score_matching.losses(network, truth, seeded(0))
-    again = score_matching.losses(network, truth, seeded(0))
+    first, second = ncsn.losses(network, truth, seeded(0))
+    again = ncsn.losses(network, truth, seeded(0))
     assert (first.item(), second.item()) == (again[0].item(), again[1].item())
-    assert score_matching.losses(network, truth, seeded(1))[0].item() != first.item()
+    assert ncsn.losses(network, truth, seeded(1))[0].item() != first.item()
     second.backward()
     assert all(p.grad is None for p in network.first.parameters())
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in network.second.parameters())
@@ -308,12 +308,12 @@ def test_training_reduces_the_losses():
 
     def measured() -> list[float]:
         with torch.no_grad():
-            return [float(x) for x in score_matching.losses(network, truth, seeded(100))]
+            return [float(x) for x in ncsn.losses(network, truth, seeded(100))]
 
     before = measured()
     for step in range(20):
         optimiser.zero_grad()
-        sum(score_matching.losses(network, truth, seeded(step))).backward()
+        sum(ncsn.losses(network, truth, seeded(step))).backward()
         optimiser.step()
     after = measured()
     assert after[0] < 0.8 * before[0]

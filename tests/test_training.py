@@ -14,7 +14,7 @@ import torch
 from jadce_fast.priors.cell import CellPrior
 from jadce_fast.priors.files import load_cell_prior, load_prior
 from jadce_fast.priors.ncsn import NcsnPrior
-from jadce_fast.training import cell, data, evaluate, family, load_channels, loop, mixture, train
+from jadce_fast.training import beam, cell, data, evaluate, family, load_channels, mixture, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -29,10 +29,10 @@ def quick(monkeypatch):
     """Train a small network on few channels, with cheap statistics: the loop itself is what is tested."""
     architecture = {"width": 16, "hidden": 16, "blocks": 2, "taps": 3, "dilations": (1,)}
     klt, fit, held_out = family.klt, mixture.fit_beam_powers, data.Family.held_out
-    monkeypatch.setitem(loop.SIZES, "tiny", architecture)
+    monkeypatch.setitem(beam.SIZES, "tiny", architecture)
     monkeypatch.setattr(family, "klt", lambda tables, generator, count, kind: klt(tables, generator, 2000, kind))
     monkeypatch.setattr(cell, "COLUMNS", 100)
-    monkeypatch.setattr(mixture, "fit_beam_powers", lambda *a: fit(*a, count=100))
+    monkeypatch.setattr(beam, "fit_beam_powers", lambda *a: fit(*a, count=100))
     monkeypatch.setattr(data.Family, "held_out", lambda self, count: held_out(self, min(count, 16))[:1])
 
     def run(path, steps, **more):
@@ -179,7 +179,8 @@ AVERAGED = """
 import torch
 from jadce_fast.priors.beam_network import BeamNetwork
 from jadce_fast.training import data
-from jadce_fast.training.trainer import Trainer
+from jadce_fast.training.beam import BeamObjective
+from jadce_fast.training.trainer import Trainer, process_seed
 
 torch.set_num_threads(1)
 torch.distributed.init_process_group("gloo")
@@ -191,8 +192,10 @@ def trained(processes, rank):
     value, basis = torch.ones(3), torch.eye(48, dtype=torch.complex64)[:, :3]
     network = BeamNetwork(value, 48, width=8, hidden=8, blocks=1, taps=3)
     source = data.Family("C", torch.device("cpu"))
-    run = Trainer(network, source, basis, seed=1, device=torch.device("cpu"), batch=8, pool=32, rank=rank,
-                  processes=processes)
+    cpu = torch.device("cpu")
+    statistics = (basis, torch.ones(1), torch.ones(1))
+    objective = BeamObjective(network, source, statistics, pool=32, seed=process_seed(1, rank) + 1, device=cpu)
+    run = Trainer(objective, seed=1, device=cpu, batch=8, rank=rank, processes=processes)
     for _ in range(3):
         run.step(1e-2)
     return torch.cat([p.detach().flatten() for p in run.network.parameters()])

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from jadce_fast.priors.beam_network import BeamNetwork
-from jadce_fast.training import beam_loss, data, evaluate, family, loop, mixture
+from jadce_fast.training import beam, data, evaluate, family, mixture
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -94,7 +94,7 @@ def test_symmetries_keep_the_array():
     """Shift, mirror image and phase of a plane wave's beams are the beams of a plane wave: of full coherence."""
     angle = 0.37
     wave = torch.fft.fft(torch.polar(torch.ones(32), -angle * torch.arange(32.0)), norm="ortho")
-    source, real, imag = beam_loss.symmetries(64, 32, seeded(9))
+    source, real, imag = beam.symmetries(64, 32, seeded(9))
     moved = wave.expand(64, 1, 32).gather(2, source) * torch.complex(*torch.broadcast_tensors(real, imag))
     antennas = torch.fft.ifft(moved, dim=2, norm="ortho")[:, 0]
     ratio = antennas[:, 1:] / antennas[:, :-1]
@@ -104,7 +104,7 @@ def test_symmetries_keep_the_array():
 
 
 def test_noise_maps():
-    v = beam_loss.noise_maps(4000, 32, seeded(10))
+    v = beam.noise_maps(4000, 32, seeded(10))
     assert (v > 0).all()
     depth = v.max(1).values / v.min(1).values
     assert (depth < 1.001).float().mean().item() == pytest.approx(0.25, abs=0.05)
@@ -113,7 +113,7 @@ def test_noise_maps():
 
 @pytest.mark.parametrize("antennas", [1, 2, 3])
 def test_noise_maps_of_few_antennas(antennas):
-    v = beam_loss.noise_maps(20000, antennas, seeded(10))
+    v = beam.noise_maps(20000, antennas, seeded(10))
     assert v.isfinite().all()
     # The level is 52 dB wide and the profile has mean 1; single beams reach up to the number of antennas above it.
     assert (v.mean(1) > 10**-3.7).all()
@@ -127,7 +127,7 @@ def test_variance_loss_is_least_at_the_expected_error():
     lam = torch.ones(1)
 
     def loss(s: float) -> float:
-        return float(beam_loss.mean_and_variance_loss(mean, torch.full((4000, 1), s), truth, v, lam, 1)[1])
+        return float(beam.mean_and_variance_loss(mean, torch.full((4000, 1), s), truth, v, lam, 1)[1])
 
     assert loss(0.5) < min(loss(0.4), loss(0.6))
 
@@ -152,7 +152,7 @@ def test_wide_family_spans_what_it_says():
 def test_genie_curve_is_below_every_network():
     case = data.Family("C", CPU).held_out(8)[:1]
     basis, value = data.Family("C", CPU).klt(seeded())
-    network = BeamNetwork(value, 48, **loop.SIZES["tiny"]).eval()
+    network = BeamNetwork(value, 48, **beam.SIZES["tiny"]).eval()
     wiener = evaluate.curve(network, basis, case)["CDL-C arrival"]
     genie = evaluate.genie(case)["CDL-C arrival"]["genie"]
     assert all(g < w - 0.3 for g, w in zip(genie, wiener["nmse"], strict=True))
@@ -162,12 +162,13 @@ def test_genie_curve_is_below_every_network():
 def test_pool_of_any_moment_can_be_made_again():
     source = data.Family("C", CPU)
     basis = torch.eye(48, dtype=torch.complex64)[:, :2]
-    pool = data.Pool(source, basis, True, 64, seeded(3))
+    pool = data.Pool(source, basis, True, size=64, seed=3)
     for _ in range(3):
         pool.refresh()
-    again = data.Pool(source, basis, True, 64, seeded(3), made=pool.made)
+    again = data.Pool(source, basis, True, size=64, seed=3)
+    again.remake(pool.made)
     torch.testing.assert_close(again.data, pool.data, rtol=0, atol=0)
-    assert not torch.equal(data.Pool(source, basis, True, 64, seeded(4), made=4).data, pool.data)
+    assert not torch.equal(data.Pool(source, basis, True, size=64, seed=4).data, pool.data)
 
 
 def test_beam_powers_of_a_known_mixture():

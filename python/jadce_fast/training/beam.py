@@ -1,13 +1,95 @@
-"""What a beam network is trained by: noise maps, symmetries of the array, and the two losses."""
+"""The objective of beam networks: noise maps, symmetries of the array, and the two losses."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..priors.beam import BeamPrior
 from ..priors.beam_network import BeamNetwork
+from .data import Pool, Source
+from .evaluate import HeldOutChannels
+from .mixture import fit_beam_powers
+from .objective import Defaults
+
+SIZES: dict[str, dict[str, Any]] = {
+    "tiny": {"width": 40, "hidden": 80, "blocks": 4, "taps": 7, "dilations": (1, 2)},
+    "base": {"width": 64, "hidden": 128, "blocks": 4, "taps": 7, "dilations": (1, 2)},
+    "large": {"width": 96, "hidden": 192, "blocks": 8, "taps": 7, "dilations": (1, 2)},
+}
+DEFAULTS = Defaults(rate=8e-3, warm_up=500, batch=(4096, 64), pool=(2**20, 8192))
+
+
+class BeamObjective:
+    """A beam network, and the channels that it learns from.
+
+    Parameters
+    ----------
+    network : BeamNetwork
+    source : Source
+    statistics : (basis (N, P), beam_gain (G,), beam_weight (G,)) tensors
+        Of the prior.
+    pool, seed : int
+        Channels to keep, and the seed of their draws.
+    device : torch.device
+    """
+
+    variance_weight, one_shape = 0.1, True
+    normalisation = "channels of unit mean power over subcarriers and antennas"
+
+    def __init__(
+        self,
+        network: BeamNetwork,
+        source: Source,
+        statistics: tuple[Tensor, Tensor, Tensor],
+        *,
+        pool: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.network, self.source, self.statistics = network, source, statistics
+        self.basis = statistics[0].to(device)
+        self.pool = Pool(source, self.basis, True, size=pool, seed=seed)
+        cuda = device.type == "cuda"
+        # Muon takes no rate from a tensor: in a graph Adam does it all.
+        names = () if cuda else ("expand.weight", "mix.weight")
+        self.inner = [p for name, p in network.named_parameters() if name.endswith(names)] if names else []
+        self.settings: dict[str, Any] = {}
+        self._losses = torch.compile(losses, dynamic=False) if cuda else losses
+
+    def losses(self, batch: int, update: int, generator: torch.Generator) -> Tensor:
+        """Losses [2] of mean and variance."""
+        z = self.pool.pick(batch, generator)
+        noise = torch.randn(z.shape, generator=generator, device=z.device)
+        v = noise_maps(batch, z.shape[2], generator)
+        turned = symmetries(batch, z.shape[2], generator, narrow=self.source.narrow)
+        result: Tensor = self._losses(self.network, z, turned, v, noise)
+        return result
+
+    def multiplications(self) -> int:
+        """Multiply-accumulate operations of the network for one device."""
+        return self.network.multiplications(self.source.antennas)
+
+    def examiner(self) -> HeldOutChannels:
+        """Channels in white noise."""
+        return HeldOutChannels(self.source, self.basis, beamspace=True)
+
+    def prior(self, network: BeamNetwork, metadata: dict[str, Any]) -> BeamPrior:
+        """The network with the statistics of its family."""
+        basis, gain, weight = (np.asarray(x.cpu()) for x in self.statistics)
+        return BeamPrior(network, basis, gain, weight, metadata)
+
+
+def beam_objective(size: str, source: Source, generator: torch.Generator, *, pool: int, seed: int) -> BeamObjective:
+    """A new network of one of `SIZES`, with the statistics of a source of channels."""
+    basis, eigenvalues = source.klt(generator)
+    gain, weight = fit_beam_powers(source, basis.to(generator.device), eigenvalues, generator)
+    network = BeamNetwork(eigenvalues, source.subcarriers, **SIZES[size])
+    return BeamObjective(network, source, (basis, gain, weight), pool=pool, seed=seed, device=generator.device)
 
 
 def noise_maps(count: int, antennas: int, generator: torch.Generator) -> Tensor:
@@ -49,13 +131,12 @@ def symmetries(
     return source, gain * turn.cos(), gain * turn.sin()
 
 
-def losses(
-    network: BeamNetwork, z: Tensor, source: Tensor, real: Tensor, imag: Tensor, v: Tensor, noise: Tensor
-) -> Tensor:
+def losses(network: BeamNetwork, z: Tensor, turned: tuple[Tensor, Tensor, Tensor], v: Tensor, noise: Tensor) -> Tensor:
     """Losses [2] of mean and variance for channels z [B, 2 P, M] turned by `symmetries`, in noise v [B, M].
 
     `noise` is normal, of the shape of z.
     """
+    source, real, imag = turned
     z = z.gather(2, source.expand_as(z))
     a, b = z.chunk(2, 1)
     truth = torch.cat([a * real - b * imag, a * imag + b * real], 1)

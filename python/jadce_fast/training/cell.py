@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..priors.cell import CellPrior
-from ..priors.cell_network import LEAST_ANTENNAS, LEAST_NOISE, MOST_ANTENNAS, MOST_NOISE
+from ..priors.cell_network import LEAST_ANTENNAS, LEAST_NOISE, MOST_ANTENNAS, MOST_NOISE, CellNetwork
 from ..priors.cell_score import CellScorePrior
+from .objective import Defaults, Rows
 
 DEVICES = 64
 SNR_DB = (-30, -20, -10, 0, 10, 20, 40, 60)  # of entries of mean power one, per entry
@@ -18,7 +20,7 @@ _HELD_OUT = (8, 16, 64)  # antennas
 COLUMNS = 4_000  # held out, ten times as many at the end
 _HELD_OUT_SEED = 1_000_003
 _DECADES = math.log10(MOST_NOISE / LEAST_NOISE)
-Rows = dict[str, list[float]]
+DEFAULTS = Defaults(rate=3e-3, warm_up=500, batch=(512, 32), pool=(0, 0))
 
 
 class Cell:
@@ -80,6 +82,44 @@ def matching(network: nn.Module, truth: Tensor, v: Tensor, white: Tensor) -> Ten
     difference = noise.sqrt() * network.score(truth + noise.sqrt() * white, v) + white
     loss: Tensor = difference.square().sum(1).mean()
     return loss
+
+
+class CellObjective:
+    """A new network, and the matrices that it learns from; it has no pool, as new ones cost less than an update.
+
+    Parameters
+    ----------
+    source : Cell
+    width, reach : int
+        Of `CellNetwork`.
+    """
+
+    variance_weight, one_shape = 1.0, False
+    normalisation = "entries of X of unit mean power, inactive ones included"
+    pool = None
+
+    def __init__(self, source: Cell, width: int, reach: int) -> None:
+        self.network, self.source = CellNetwork(width=width, reach=reach), source
+        self.inner: list[Tensor] = []
+        p = source.prior
+        cell = [p.activity_rate, p.inner, p.outer]
+        self.settings: dict[str, Any] = {"width": width, "reach": reach, "cell": cell}
+
+    def losses(self, batch: int, update: int, generator: torch.Generator) -> Tensor:
+        """See `Cell.losses`."""
+        return self.source.losses(self.network, batch, update, generator)
+
+    def multiplications(self) -> int:
+        """Multiply-accumulate operations of the network for one device."""
+        return self.network.multiplications(self.source.antennas)
+
+    def examiner(self) -> HeldOutCell:
+        """Columns beside their exact posterior means."""
+        return HeldOutCell(self.source)
+
+    def prior(self, network: CellNetwork, metadata: dict[str, Any]) -> CellScorePrior:
+        """The network with its cell."""
+        return CellScorePrior(network, self.source.prior, metadata)
 
 
 class HeldOutCell:

@@ -136,19 +136,27 @@ class Pool:
     chunks made so far.
     """
 
-    def __init__(
-        self, source: Source, basis: Tensor, beamspace: bool, size: int, generator: torch.Generator, made: int = 0
-    ) -> None:
+    def __init__(self, source: Source, basis: Tensor, beamspace: bool, *, size: int, seed: int) -> None:
         self.source, self.basis, self.beamspace = source, basis, beamspace
-        self.generator, self.seed = generator, generator.initial_seed()
+        self.generator, self.seed = torch.Generator(basis.device).manual_seed(seed), seed
         self.chunk = min(size, 4096)
         self.chunks = math.ceil(size / self.chunk)
         self.size = self.chunks * self.chunk
         shape = (self.size, 2 * basis.shape[1], source.antennas)
-        self.data = torch.empty(shape, device=generator.device)
+        self.data = torch.empty(shape, device=basis.device)
+        self.made = 0
+        self.remake(0)
+
+    def remake(self, made: int) -> None:
+        """Make the pool of the moment when so many chunks had been made, at least as many as it holds."""
         self.made = max(made - self.chunks, 0)
         while self.made < max(made, self.chunks):
             self.refresh()
+
+    def pick(self, count: int, generator: torch.Generator) -> Tensor:
+        """Some of the channels at random, [count, 2 P, M]."""
+        index = torch.randint(self.size, (count,), generator=generator, device=self.data.device)
+        return self.data[index]
 
     def refresh(self) -> None:
         """Replace one chunk by new channels."""

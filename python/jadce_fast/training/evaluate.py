@@ -9,12 +9,31 @@ import torch
 from torch import Tensor, nn
 
 from . import family
-from .data import HeldOut, coordinates
+from .data import HeldOut, Source, coordinates
 
 SNR_DB = (-10, 0, 10, 20, 30)
 _SEED = 1_000_033
 _CHUNK = 64
 Rows = dict[str, list[float]]
+
+
+class HeldOutChannels:
+    """Channels of a family or a recording: two cases of 64 during training, all of 256 at its end."""
+
+    snr_db = SNR_DB
+
+    def __init__(self, source: Source, basis: Tensor, *, beamspace: bool) -> None:
+        self.source, self.basis, self.beamspace = source, basis, beamspace
+        self.cases = source.held_out(64)[:2]
+
+    def curve(self, network: nn.Module, *, final: bool = False) -> dict[str, Rows]:
+        """See `curve`."""
+        cases = self.source.held_out(256) if final else self.cases
+        return curve(network, self.basis, cases, beamspace=self.beamspace)
+
+    def genie(self) -> dict[str, Rows]:
+        """See `genie`."""
+        return genie(self.cases)
 
 
 def curve(network: nn.Module, basis: Tensor, cases: list[HeldOut], *, beamspace: bool = True) -> dict[str, Rows]:

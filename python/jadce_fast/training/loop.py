@@ -10,29 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import _check
-from ..priors.beam import BeamPrior
-from ..priors.beam_network import BeamNetwork
 from ..priors.cell import CellPrior
-from ..priors.cell_network import CellNetwork
-from ..priors.cell_score import CellScorePrior
 from ..priors.files import save_prior
-from ..priors.ncsn import NcsnPrior
-from ..priors.ncsn_network import NcsnNetwork
-from . import cell, evaluate, mixture
+from . import beam, cell, ncsn
 from .data import KINDS, Family, Recording, Source
-from .trainer import Trainer
+from .objective import Examiner, Objective
+from .trainer import Trainer, process_seed
 
-SIZES: dict[str, dict[str, Any]] = {
-    "tiny": {"width": 40, "hidden": 80, "blocks": 4, "taps": 7, "dilations": (1, 2)},
-    "base": {"width": 64, "hidden": 128, "blocks": 4, "taps": 7, "dilations": (1, 2)},
-    "large": {"width": 96, "hidden": 192, "blocks": 8, "taps": 7, "dilations": (1, 2)},
-}
-NETWORKS = (*SIZES, "ncsn", "cell")
-_RATES = {"ncsn": 1e-3, "cell": 3e-3}  # others 8e-3
-_BATCHES = {"ncsn": (400, 8), "cell": (512, 32)}  # on a GPU and a CPU; others (4096, 64)
+NETWORKS = (*beam.SIZES, "ncsn", "cell")
+_DEFAULTS = {"ncsn": ncsn.DEFAULTS, "cell": cell.DEFAULTS}  # of others those of beam networks
 _SAVE_EVERY = 60.0  # seconds
 _VALIDATIONS = 24
 _GROWTH = 1.03  # of the steps at which the mean loss is noted
@@ -69,7 +58,7 @@ def train(
     out : path
         The ``.safetensors`` file to write.
     network : {"tiny", "base", "large", "ncsn", "cell"}
-        A beam network, see `SIZES`, the pair of score networks of Cai IV, or the score network of Tang 3, a cell's.
+        A beam network of `beam.SIZES`, the pair of score networks of Cai IV, or the score network of Tang 3, a cell's.
     width : int, optional
         Of "ncsn", see :class:`jadce_fast.priors.ncsn_network.RefineNet`: the paper's is 128, the default 32; of
         "cell", see :class:`jadce_fast.priors.cell_network.CellNetwork`: 16.
@@ -120,77 +109,43 @@ def train(
     minutes = _check.real("minutes", minutes)
     steps = None if steps is None else _check.integer("steps", steps, 1)
     seed = _check.integer("seed", seed, 0)
-    ncsn, of_cell = network == "ncsn", network == "cell"
-    width = _check.integer("width", (32 if ncsn else 16) if width is None else width, 2 if ncsn else 1)
+    pair, of_cell = network == "ncsn", network == "cell"
+    width = _check.integer("width", (32 if pair else 16) if width is None else width, 2 if pair else 1)
     weighting = _check.real("weighting", weighting)
-    rate = _RATES.get(network, 8e-3) if rate is None else _check.real("rate", rate)
+    defaults = _DEFAULTS.get(network, beam.DEFAULTS)
+    rate = defaults.rate if rate is None else _check.real("rate", rate)
     rank, processes, place = _processes(device)
     cuda = place.type == "cuda"
-    sizes = _BATCHES.get(network, (4096, 64)) if batch is None else (_check.integer("batch", batch, 1),) * 2
-    many = (2**17 if ncsn else 2**20, 8192) if pool is None else (_check.integer("pool", pool, 1),) * 2
-    batch, pool = sizes[not cuda], many[not cuda]
+    batch = defaults.batch[not cuda] if batch is None else _check.integer("batch", batch, 1)
+    pool = defaults.pool[not cuda] if pool is None else _check.integer("pool", pool, 1)
     source = _source(channels, of_cell, place)
     out, checkpoint = Path(out), Path(f"{os.fspath(out)}.checkpoint")
     if not out.absolute().parent.is_dir():
         raise ValueError(f"out: expected a file in an existing directory, found {str(out)!r}")
 
     torch.manual_seed(seed)
-    generator = torch.Generator(place).manual_seed(seed)
-    basis = torch.eye(source.subcarriers, dtype=torch.complex64)
-    make: Callable[[Any, dict[str, Any]], BeamPrior | NcsnPrior | CellScorePrior]
-    model: BeamNetwork | NcsnNetwork | CellNetwork
+    pool_seed = process_seed(seed + 1, rank) + 1
+    objective: Objective
     if isinstance(source, cell.Cell):
-        model, world = CellNetwork(width=width, reach=reach), source.prior
-
-        def make(trained: Any, metadata: dict[str, Any]) -> CellScorePrior:
-            return CellScorePrior(trained, world, metadata)
-    elif ncsn:
-        model, make = NcsnNetwork(source.subcarriers, width=width), NcsnPrior
+        objective = cell.CellObjective(source, width, reach)
+    elif pair:
+        objective = ncsn.NcsnObjective(source, width, weighting, pool=pool, seed=pool_seed, device=place)
     else:
-        basis, eigenvalues = source.klt(generator)
-        gain, weight = mixture.fit_beam_powers(source, basis.to(place), eigenvalues, generator)
-        model = BeamNetwork(eigenvalues, source.subcarriers, **SIZES[network])
-        parts = (basis.cpu().numpy(), gain.numpy(), weight.numpy())
-
-        def make(trained: Any, metadata: dict[str, Any]) -> BeamPrior:
-            return BeamPrior(trained, *parts, metadata)
-
-    multiplications = model.multiplications(source.antennas)
-    settings: dict[str, Any] = {
-        "network": network,
-        "channels": source.kind,
-        "steps": steps,
-        "seed": seed,
-        "batch": batch,
-    }
-    settings |= {"pool": pool, "rate": rate, "processes": processes}
-    settings |= {"width": width, "weighting": weighting} if ncsn else {}
-    if isinstance(source, cell.Cell):
-        p = source.prior
-        settings |= {"width": width, "reach": reach, "cell": [p.activity_rate, p.inner, p.outer]}
+        generator = torch.Generator(place).manual_seed(seed)
+        objective = beam.beam_objective(network, source, generator, pool=pool, seed=pool_seed)
+    multiplications = objective.multiplications()
+    settings: dict[str, Any] = {"network": network, "channels": source.kind, "steps": steps, "seed": seed}
+    settings |= {"batch": batch, "pool": pool, "rate": rate, "processes": processes} | objective.settings
     settings |= {"recording": source.fingerprint} if isinstance(source, Recording) else {}
-    trainer = Trainer(
-        model,
-        source,
-        basis,
-        seed=seed + 1,
-        device=place,
-        batch=batch,
-        pool=pool,
-        weighting=weighting,
-        rank=rank,
-        processes=processes,
-    )
+    trainer = Trainer(objective, seed=seed + 1, device=place, batch=batch, rank=rank, processes=processes)
     progress: dict[str, Any] = {"elapsed": 0.0, "history": [], "losses": [], "first": math.nan}
     if checkpoint.exists():
         progress = trainer.resume(checkpoint, settings, rank)
-    examiner = (
-        cell.HeldOutCell(source) if isinstance(source, cell.Cell) else _Channels(trainer, basis.to(place), source)
-    )
+    examiner = objective.examiner()
     validation = _Validation(trainer, examiner, log if rank == 0 else None)
 
     start, saved = time.perf_counter() - progress["elapsed"], progress["elapsed"]
-    warm_up = min(50 if ncsn else 500, steps // 10 + 1 if steps else 500)
+    warm_up = min(defaults.warm_up, steps // 10 + 1 if steps else 500)
     marks = len(progress["history"])
     try:
         while True:
@@ -233,27 +188,10 @@ def train(
     }
     if rank == 0:
         result["curve"] = examiner.curve(trainer.average, final=True)
-        metadata = _metadata(settings, minutes, trainer, place, result)
-        save_prior(out, make(trainer.average.cpu(), metadata))
+        metadata = _metadata(settings, minutes, objective, place, result)
+        save_prior(out, objective.prior(trainer.average.cpu(), metadata))
         checkpoint.unlink(missing_ok=True)
     return result
-
-
-class _Channels:
-    """Channels of a family or a recording: two cases of 64 during training, all of 256 at its end."""
-
-    snr_db = evaluate.SNR_DB
-
-    def __init__(self, trainer: Trainer, basis: Tensor, source: Source) -> None:
-        self.basis, self.source, self.beamspace = basis, source, trainer.beamspace
-        self.cases = source.held_out(64)[:2]
-
-    def curve(self, network: nn.Module, *, final: bool = False) -> dict[str, evaluate.Rows]:
-        cases = self.source.held_out(256) if final else self.cases
-        return evaluate.curve(network, self.basis, cases, beamspace=self.beamspace)
-
-    def genie(self) -> dict[str, evaluate.Rows]:
-        return evaluate.genie(self.cases)
 
 
 def _source(channels: str | Tensor | CellPrior | None, of_cell: bool, place: torch.device) -> Source | cell.Cell:
@@ -282,9 +220,7 @@ def _note_losses(trainer: Trainer, rows: list[list[float]]) -> None:
 class _Validation:
     """Error of the averaged network on held-out channels: a line of text, a row of history, TensorBoard."""
 
-    def __init__(
-        self, trainer: Trainer, examiner: _Channels | cell.HeldOutCell, log: str | os.PathLike[str] | None
-    ) -> None:
+    def __init__(self, trainer: Trainer, examiner: Examiner, log: str | os.PathLike[str] | None) -> None:
         self.trainer, self.examiner = trainer, examiner
         self.genie = examiner.genie()
         self.board: Any = None
@@ -358,13 +294,11 @@ def _together(elapsed: float, processes: int, place: torch.device) -> float:
 
 
 def _metadata(
-    settings: dict[str, Any], minutes: float, trainer: Trainer, place: torch.device, result: dict[str, Any]
+    settings: dict[str, Any], minutes: float, objective: Objective, place: torch.device, result: dict[str, Any]
 ) -> dict[str, Any]:
     network, channels, steps = settings["network"], settings["channels"], settings["steps"]
-    recipe = f"jadce train --network {network}" + (
-        f" --width {settings['width']} --weighting {settings['weighting']:g}" if network == "ncsn" else ""
-    )
-    recipe += f" --width {settings['width']} --reach {settings['reach']}" if network == "cell" else ""
+    recipe = f"jadce train --network {network}"
+    recipe += "".join(f" --{k} {settings[k]:g}" for k in ("width", "weighting", "reach") if k in settings)
     recipe += f" --channels {channels} " + (f"--steps {steps}" if steps else f"--minutes {minutes:g}")
     recipe += (
         f" --seed {settings['seed']} --batch {settings['batch']} --rate {settings['rate']:g} --device {place.type}"
@@ -379,9 +313,7 @@ def _metadata(
     return {
         "name": f"{names.get(channels, f'CDL-{channels} alone')} ({network})",
         "license": "Apache-2.0",
-        "normalisation": "entries of X of unit mean power, inactive ones included"
-        if network == "cell"
-        else "channels of unit mean power over subcarriers and antennas",
+        "normalisation": objective.normalisation,
         "recipe": recipe,
         "settings": settings,
         "steps": result["steps"],

@@ -1,11 +1,64 @@
-"""Losses of the paper's score networks: denoising score matching of first and second order, Cai (47)-(54)."""
+"""The objective of the paper's score networks: denoising score matching of first and second order, Cai (47)-(54)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..priors.ncsn import NcsnPrior
 from ..priors.ncsn_network import LEVELS, LOWEST_SNR, NcsnNetwork
+from .data import Pool, Source
+from .evaluate import HeldOutChannels
+from .objective import Defaults
+
+DEFAULTS = Defaults(rate=1e-3, warm_up=50, batch=(400, 8), pool=(2**17, 8192))
+
+
+class NcsnObjective:
+    """A new pair of networks, and the channels that it learns from.
+
+    Parameters
+    ----------
+    source : Source
+    width : int
+        Of `NcsnNetwork`.
+    weighting : float
+        Exponent of `losses`.
+    pool, seed : int
+        Channels to keep, and the seed of their draws.
+    device : torch.device
+    """
+
+    variance_weight, one_shape = 1.0, True
+    normalisation = "channels of unit mean power over subcarriers and antennas"
+
+    def __init__(
+        self, source: Source, width: int, weighting: float, *, pool: int, seed: int, device: torch.device
+    ) -> None:
+        self.network, self.source = NcsnNetwork(source.subcarriers, width=width), source
+        self.basis = torch.eye(source.subcarriers, dtype=torch.complex64, device=device)
+        self.pool = Pool(source, self.basis, False, size=pool, seed=seed)
+        self.inner: list[Tensor] = []
+        self.settings = {"width": width, "weighting": weighting}
+
+    def losses(self, batch: int, update: int, generator: torch.Generator) -> Tensor:
+        """Losses [2] of the two networks."""
+        z = self.pool.pick(batch, generator)
+        return torch.stack(losses(self.network, z, generator, exponent=self.settings["weighting"]))
+
+    def multiplications(self) -> int:
+        """Multiply-accumulate operations of the networks for one device."""
+        return self.network.multiplications(self.source.antennas)
+
+    def examiner(self) -> HeldOutChannels:
+        """Channels in white noise."""
+        return HeldOutChannels(self.source, self.basis, beamspace=False)
+
+    def prior(self, network: NcsnNetwork, metadata: dict[str, Any]) -> NcsnPrior:
+        """The pair as a prior."""
+        return NcsnPrior(network, metadata)
 
 
 def losses(

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ..files import write_atomically
-from ..priors.beam_network import BeamNetwork
-from ..priors.cell_network import CellNetwork
-from ..priors.ncsn_network import NcsnNetwork
-from . import beam_loss, score_matching
-from .cell import Cell
-from .data import Pool, Source
+from .objective import Objective
 
 _AVERAGE = 0.999  # Cai VI-A.2
-_VARIANCE_WEIGHT = 0.1  # of a beam network's second loss
+
+
+def process_seed(seed: int, rank: int) -> int:
+    """Seed of one of several processes, each of which draws its own numbers."""
+    return seed + 104_729 * rank
 
 
 class Trainer:
@@ -29,75 +27,53 @@ class Trainer:
 
     Parameters
     ----------
-    network : BeamNetwork, NcsnNetwork or CellNetwork
-    source : Source or Cell
-        The latter with a `CellNetwork`; it has no pool, as new matrices cost less than an update.
-    basis : (N, P) complex tensor
+    objective : Objective
     seed : int
     device : torch.device
-    batch, pool : int
-        Channels of an update and process; channels kept to draw from.
-    weighting : float
-        Exponent of `score_matching.losses`.
+    batch : int
+        Channels of an update and process.
     rank, processes : int
         Of torchrun.
     """
 
     def __init__(
         self,
-        network: BeamNetwork | NcsnNetwork | CellNetwork,
-        source: Source | Cell,
-        basis: Tensor,
+        objective: Objective,
         *,
         seed: int,
         device: torch.device,
         batch: int,
-        pool: int,
-        weighting: float = 2.0,
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        self.weighting = weighting
+        self.objective = objective
         self.device, self.batch, self.processes = device, batch, processes
-        self.generator = torch.Generator(device).manual_seed(seed + 104_729 * rank)
-        self.network = network.to(device).train()
+        self.generator = torch.Generator(device).manual_seed(process_seed(seed, rank))
+        self.network = objective.network.to(device).train()
+        # Not `AveragedModel`: its weights would have to be tensors too, for the graph, and need a function of ours.
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self.beamspace = isinstance(network, BeamNetwork)
-        self.narrow = source.narrow
         self.count = self._launched = 0
         self.fresh = torch.tensor(1.0, device=device)  # the weight of the newest network in the average
-        self.cell = source if isinstance(source, Cell) else None
-        self._pool: tuple[Source, Tensor, bool, int, torch.Generator] | None = None
-        if not isinstance(source, Cell):
-            self._pool = source, basis.to(device), self.beamspace, pool, torch.Generator(device)
-            self._pool[-1].manual_seed(seed + 104_729 * rank + 1)
-        self.pool = None if self._pool is None else Pool(*self._pool)
         self.rate = torch.tensor(1e-3, device=device)
-        cuda = device.type == "cuda"
-        self.optimisers = _optimisers(self.network, self.rate, cuda)
-        self.objective = torch.compile(beam_loss.losses, dynamic=False) if cuda else beam_loss.losses
+        self.optimisers = self._optimisers(device.type == "cuda")
         self.loss = torch.zeros(2, device=device)
         self.total = torch.zeros(2, dtype=torch.float64, device=device)  # of the losses since it was last emptied
         self.graph: Any = None
 
-    def _losses(self) -> Tensor:
-        if self.cell is not None:
-            return self.cell.losses(self.network, self.batch, self.count, self.generator)
-        assert self.pool is not None
-        index = torch.randint(self.pool.size, (self.batch,), generator=self.generator, device=self.device)
-        z = self.pool.data[index]
-        if isinstance(self.network, NcsnNetwork):
-            return torch.stack(score_matching.losses(self.network, z, self.generator, exponent=self.weighting))
-        noise = torch.randn(z.shape, generator=self.generator, device=self.device)
-        v = beam_loss.noise_maps(self.batch, z.shape[2], self.generator)
-        turned = beam_loss.symmetries(self.batch, z.shape[2], self.generator, narrow=self.narrow)
-        result: Tensor = self.objective(self.network, z, *turned, v, noise)
-        return result
+    def _optimisers(self, cuda: bool) -> list[torch.optim.Optimizer]:
+        """Adam, as the paper; for the weights that an objective names Muon, which is faster."""
+        inner = self.objective.inner
+        ids = {id(p) for p in inner}
+        others = [p for p in self.network.parameters() if id(p) not in ids]
+        adam = torch.optim.Adam(others, self.rate, (0.9, 0.99), capturable=cuda)
+        if not inner:
+            return [adam]
+        return [adam, torch.optim.Muon(inner, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")]
 
     def _update(self) -> None:
-        losses = self._losses()
-        (losses[0] + (_VARIANCE_WEIGHT if self.beamspace else 1.0) * losses[1]).backward()
-        if self.processes > 1:
+        losses = self.objective.losses(self.batch, self.count, self.generator)
+        (losses[0] + self.objective.variance_weight * losses[1]).backward()
+        if self.processes > 1:  # not `DistributedDataParallel`, which knows of a network's forward alone
             gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
             flat = torch.cat([g.flatten() for g in gradients])
             torch.distributed.all_reduce(flat)
@@ -119,8 +95,7 @@ class Trainer:
         for group in self.optimisers[-1].param_groups if len(self.optimisers) > 1 else ():
             group["lr"] = rate
         self.fresh.fill_(max(1 - _AVERAGE, 9 / (10 + self.count)))
-        # A graph has one shape, a cell's matrices have many.
-        if self.device.type != "cuda" or self.processes > 1 or self.cell is not None or self._launched < 5:
+        if self.device.type != "cuda" or self.processes > 1 or not self.objective.one_shape or self._launched < 5:
             self._update()
         else:
             if self.graph is None:
@@ -131,12 +106,13 @@ class Trainer:
             self.graph.replay()
         self.count += 1
         self._launched += 1
-        if self.pool is None:
+        pool = self.objective.pool
+        if pool is None:
             return
         # New channels cost a CPU as much as three updates with them, a GPU less than one.
         uses = 16 if self.device.type == "cuda" else 4
-        if self.count % math.ceil(uses * self.pool.chunk / self.batch) == 0:
-            self.pool.refresh()
+        if self.count % math.ceil(uses * pool.chunk / self.batch) == 0:
+            pool.refresh()
 
     def save(self, path: Path, settings: dict[str, Any], progress: dict[str, Any]) -> None:
         """Write a checkpoint atomically; with several processes, called by all, the first one writes."""
@@ -156,7 +132,7 @@ class Trainer:
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "generators": generators,
             "count": self.count,
-            "chunks": self.pool.made if self.pool is not None else 0,
+            "chunks": self.objective.pool.made if self.objective.pool is not None else 0,
             "total": self.total,
         }
         with write_atomically(path) as part:
@@ -193,27 +169,7 @@ class Trainer:
         self.generator.set_state(state["generators"][rank].cpu())
         self.count = int(state["count"])
         self.total.copy_(state["total"])
-        if self._pool is not None:
-            self.pool = Pool(*self._pool, made=int(state["chunks"]))
+        if self.objective.pool is not None:
+            self.objective.pool.remake(int(state["chunks"]))
         progress: dict[str, Any] = state["progress"]
         return progress
-
-
-def _optimisers(
-    network: BeamNetwork | NcsnNetwork | CellNetwork, rate: Tensor, cuda: bool
-) -> list[torch.optim.Optimizer]:
-    """Adam, as the paper; for the dense layers inside a beam network Muon, which is faster.
-
-    Muon takes no rate from a tensor, so that on a GPU, in a graph, Adam does it all.
-    """
-    inner = (
-        []
-        if cuda or not isinstance(network, BeamNetwork)
-        else [p for name, p in network.named_parameters() if name.endswith(("expand.weight", "mix.weight"))]
-    )
-    ids = {id(p) for p in inner}
-    others = [p for p in network.parameters() if id(p) not in ids]
-    adam = torch.optim.Adam(others, rate, (0.9, 0.99), capturable=cuda)
-    if not inner:
-        return [adam]
-    return [adam, torch.optim.Muon(inner, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")]

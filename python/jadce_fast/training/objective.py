@@ -1,0 +1,80 @@
+"""What the trainer asks of a kind of network: an objective each, in `beam`, `ncsn` and `cell`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from ..priors.files import AnyPrior
+from .data import Pool
+
+Rows = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Highest learning rate, updates until it is reached, and batch and pool on a GPU and on a CPU."""
+
+    rate: float
+    warm_up: int
+    batch: tuple[int, int]
+    pool: tuple[int, int]
+
+
+class Examiner(Protocol):
+    """Channels that training never sees."""
+
+    @property
+    def snr_db(self) -> Sequence[int]:
+        """SNRs of the curves."""
+
+    def curve(self, network: nn.Module, *, final: bool = False) -> dict[str, Rows]:
+        """Error by case and SNR; `final` for more channels at the end."""
+
+    def genie(self) -> dict[str, Rows]:
+        """Error of an estimator that knows more than a network can, by case and SNR."""
+
+
+class Objective(Protocol):
+    """A network and what it is trained by.
+
+    Attributes
+    ----------
+    network : nn.Module
+    inner : list of tensor
+        Weights of dense layers inside the network, for which there is a better optimiser than Adam.
+    variance_weight : float
+        Of the second loss.
+    one_shape : bool
+        Whether the tensors of all updates have the same shapes, so that a CUDA graph can hold an update.
+    normalisation : str
+        What has unit power.
+    settings : dict
+        What makes another training besides network, channels, batch and the like, by the names of options.
+    """
+
+    network: Any
+    inner: list[Tensor]
+    variance_weight: float
+    one_shape: bool
+    normalisation: str
+    settings: dict[str, Any]
+
+    @property
+    def pool(self) -> Pool | None:
+        """Channels to draw from, if new ones cost more than an update."""
+
+    def losses(self, batch: int, update: int, generator: Any) -> Tensor:
+        """Losses [2] of one update on `batch` new channels."""
+
+    def multiplications(self) -> int:
+        """Multiply-accumulate operations of the network for one device."""
+
+    def examiner(self) -> Examiner:
+        """What the network is measured by."""
+
+    def prior(self, network: Any, metadata: dict[str, Any]) -> AnyPrior:
+        """The prior of a trained network."""
