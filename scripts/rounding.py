@@ -12,6 +12,7 @@ import torch
 
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Drop, Scenario, draw_drop
+from jadce_fast.metrics import score
 from jadce_fast.priors.beam import BeamPrior
 from jadce_fast.priors.files import load_prior
 
@@ -56,9 +57,8 @@ class TorchPrior:
 def lost(drop: Drop, prior: TorchPrior) -> tuple[float, int]:
     """Normalised error of a detection, and devices missed or wrongly found."""
     out = jf.Receiver(drop.pilots, drop.y.shape[2], prior, 0.05).detect(drop.y, drop.noise_var)
-    found = dict(zip(out.active.tolist(), out.channels, strict=True))
-    error = sum(np.linalg.norm(h - found.get(int(k), 0)) ** 2 for k, h in zip(drop.active, drop.channels, strict=True))
-    return float(error / np.linalg.norm(drop.channels) ** 2), len(set(found) ^ set(drop.active.tolist()))
+    errors = score(out, drop.active, drop.channels)
+    return errors.nmse, errors.missed + errors.false_alarms
 
 
 def main() -> None:

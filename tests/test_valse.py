@@ -66,7 +66,7 @@ def test_valse_gains_are_differences_of_the_objective_also_after_rank_one_update
     slots = np.arange(lines.slots)
     flips = [np.array([0, 1]), np.array([3, 0]), np.array([0, 4])]
     for slot in flips:
-        gains = lines._gains()
+        gains = lines.gains()
         for i, l in itertools.product(range(2), slots):
             if lines.used[i, l]:
                 now = slots[lines.active[i]]
@@ -74,7 +74,7 @@ def test_valse_gains_are_differences_of_the_objective_also_after_rank_one_update
                 change = objective(lines, i, then) - objective(lines, i, now)
                 assert gains[i, l] == pytest.approx(change, rel=1e-8, abs=1e-8)
         rows = np.flatnonzero(lines.used[np.arange(2), slot])
-        lines._flip(rows, slot[rows])
+        lines.flip(rows, slot[rows])
     w, cov = lines.w.copy(), lines.cov.copy()
     lines.refresh()
     np.testing.assert_allclose(w, lines.w, atol=1e-9)

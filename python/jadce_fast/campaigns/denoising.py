@@ -188,14 +188,15 @@ def _row(
         row["divergence"], row["promised_divergence"] = float(probed.mean() / energy), float(promised.mean() / energy)
         row["divergence_ratio"], row["divergence_ratio_se"] = _ratio(probed, promised)
     return Row(
-        estimator.name,
-        *condition,
-        len(error),
-        _db(nmse),
-        _db_error(nmse, nmse_se),
-        _db(gap),
-        _db_error(gap, gap_se),
-        float(np.median(columns["seconds"])),
+        estimator=estimator.name,
+        noise=condition[0],
+        snr_db=condition[1],
+        channels=len(error),
+        nmse_db=_db(nmse),
+        nmse_db_se=_db_error(nmse, nmse_se),
+        genie_gap_db=_db(gap),
+        genie_gap_db_se=_db_error(gap, gap_se),
+        seconds=float(np.median(columns["seconds"])),
         parameters=estimator.parameters,
         multiplications=estimator.multiplications,
         **row,

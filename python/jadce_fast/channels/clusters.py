@@ -40,14 +40,13 @@ def jitter(xp: Any, c: Clusters, normal: Callable[[], Any]) -> Clusters:
 
     Powers and delays are to be settled (`settle`).
     """
-    return Clusters(
-        c.delay * xp.exp(DELAY_JITTER * normal()),
-        c.power * 10 ** (0.1 * POWER_JITTER * normal()),
-        c.azimuth + AZIMUTH_JITTER * normal(),
-        c.zenith + ZENITH_JITTER * normal(),
-        c.azimuth_spread * xp.exp(SPREAD_JITTER * normal()),
-        c.zenith_spread * xp.exp(SPREAD_JITTER * normal()),
-        c.specular,
+    return c._replace(
+        delay=c.delay * xp.exp(DELAY_JITTER * normal()),
+        power=c.power * 10 ** (0.1 * POWER_JITTER * normal()),
+        azimuth=c.azimuth + AZIMUTH_JITTER * normal(),
+        zenith=c.zenith + ZENITH_JITTER * normal(),
+        azimuth_spread=c.azimuth_spread * xp.exp(SPREAD_JITTER * normal()),
+        zenith_spread=c.zenith_spread * xp.exp(SPREAD_JITTER * normal()),
     )
 
 

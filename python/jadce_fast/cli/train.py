@@ -14,6 +14,7 @@ from .app import Json, Seed, app, check_target
 
 @app.command()
 def train(
+    *,
     output: Annotated[Path, typer.Argument(help="Prior to write, .safetensors.", show_default=False)],
     network: Annotated[
         str, typer.Option(help="tiny, base, large; ncsn: Cai's pair of networks; cell: Tang's, of a cell.")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from .. import _check
 
@@ -123,16 +124,7 @@ class CellNetwork(nn.Module):  # type: ignore[misc]
 
     def multiplications(self, antennas: int) -> int:
         """Multiply-accumulate operations of all convolutions for one device."""
-        total = 0
-
-        def count(layer: nn.Conv2d, _: Any, y: Tensor) -> None:
-            nonlocal total
-            total += y.numel() * layer.weight[0].numel()
-
         shapes = copy.deepcopy(self).to("meta")  # nothing is computed there
-        for layer in shapes.modules():
-            if isinstance(layer, nn.Conv2d):
-                layer.register_forward_hook(count)
-        with torch.device("meta"):
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
             shapes(torch.empty(1, 2, antennas, 1), torch.empty(1, 1))
-        return total
+        return int(counter.get_flop_counts()["Global"][torch.ops.aten.convolution]) // 2

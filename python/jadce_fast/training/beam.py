@@ -70,10 +70,6 @@ class BeamObjective:
         result: Tensor = self._losses(self.network, z, turned, v, noise)
         return result
 
-    def multiplications(self) -> int:
-        """Multiply-accumulate operations of the network for one device."""
-        return self.network.multiplications(self.source.antennas)
-
     def examiner(self) -> HeldOutChannels:
         """Channels in white noise."""
         return HeldOutChannels(self.source, self.basis, beamspace=True)

@@ -109,10 +109,6 @@ class CellObjective:
         """See `Cell.losses`."""
         return self.source.losses(self.network, batch, update, generator)
 
-    def multiplications(self) -> int:
-        """Multiply-accumulate operations of the network for one device."""
-        return self.network.multiplications(self.source.antennas)
-
     def examiner(self) -> HeldOutCell:
         """Columns beside their exact posterior means."""
         return HeldOutCell(self.source)

@@ -33,10 +33,9 @@ class Paths(NamedTuple):
 
 def load_tables(device: torch.device) -> Clusters:
     """Tables that the package ships, [2, 5, C]: departure and arrival angles, CDL-A...E, padded to C = 24 clusters."""
-    padding = Clusters(0.0, 0.0, 0.0, 90.0, 0.0, 0.0, 0.0)
 
     def stack(name: str) -> Tensor:
-        values = np.full((len(ANGLES), len(MODELS), _CLUSTERS), getattr(padding, name))
+        values = np.full((len(ANGLES), len(MODELS), _CLUSTERS), 90.0 if name == "zenith" else 0.0)
         for side, angles in enumerate(ANGLES):
             for i, model in enumerate(MODELS):
                 column = getattr(load_table(model, angles), name)
@@ -114,7 +113,8 @@ def _widen(c: Clusters, count: int, uniform: Callable[..., Tensor], normal: Call
     rician = 10 ** (2.2 * uniform(count, 1))
     scattered = (power * (1 - c.specular)).sum(1, keepdim=True)
     power = torch.where(c.specular > 0, rician * scattered, power)
-    return Clusters(delay, power, azimuth, c.zenith, azimuth_spread, zenith_spread, c.specular)
+    spreads = {"azimuth_spread": azimuth_spread, "zenith_spread": zenith_spread}
+    return c._replace(delay=delay, power=power, azimuth=azimuth, **spreads)
 
 
 def responses(paths: Paths) -> tuple[Tensor, Tensor]:

@@ -133,7 +133,7 @@ def train(
     else:
         generator = torch.Generator(place).manual_seed(seed)
         objective = beam.beam_objective(network, source, generator, pool=pool, seed=pool_seed)
-    multiplications = objective.multiplications()
+    multiplications = objective.network.multiplications(source.antennas)
     settings: dict[str, Any] = {"network": network, "channels": source.kind, "steps": steps, "seed": seed}
     settings |= {"batch": batch, "pool": pool, "rate": rate, "processes": processes} | objective.settings
     settings |= {"recording": source.fingerprint} if isinstance(source, Recording) else {}

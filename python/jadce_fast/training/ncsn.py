@@ -48,10 +48,6 @@ class NcsnObjective:
         z = self.pool.pick(batch, generator)
         return torch.stack(losses(self.network, z, generator, exponent=self.settings["weighting"]))
 
-    def multiplications(self) -> int:
-        """Multiply-accumulate operations of the networks for one device."""
-        return self.network.multiplications(self.source.antennas)
-
     def examiner(self) -> HeldOutChannels:
         """Channels in white noise."""
         return HeldOutChannels(self.source, self.basis, beamspace=False)

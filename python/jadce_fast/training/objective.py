@@ -70,9 +70,6 @@ class Objective(Protocol):
     def losses(self, batch: int, update: int, generator: Any) -> Tensor:
         """Losses [2] of one update on `batch` new channels."""
 
-    def multiplications(self) -> int:
-        """Multiply-accumulate operations of the network for one device."""
-
     def examiner(self) -> Examiner:
         """What the network is measured by."""
 

@@ -128,9 +128,9 @@ class Lines:
         self.fitted[rows, slot] = np.einsum("bl,bl->b", self.gram[rows, slot], self.w[rows])
         projected = (self.cov[rows] @ column[:, :, None])[:, :, 0]
         self.explained[rows, slot] = np.sum((column.conj() * projected).real, axis=1)
-        gains = self._gains()
+        gains = self.gains()
         pays = gains[rows, slot] > 0
-        self._flip(rows[pays], slot[pays])
+        self.flip(rows[pays], slot[pays])
         added[rows[pays]] = True
         return added
 
@@ -158,7 +158,7 @@ class Lines:
         variance = noise / room
         return variance, variance * (self.match - self.fitted) / noise
 
-    def _gains(self) -> Floats:
+    def gains(self) -> Floats:
         """Growth of the objective by switching each component on or off; -inf if unused."""
         variance, mean = self._candidate()
         own = np.einsum("bll->bl", self.cov).real
@@ -168,7 +168,7 @@ class Lines:
         on = np.log(variance / self.variance[:, None]) + np.abs(mean) ** 2 / variance + odds
         return np.where(self.used, np.where(self.active, -on, on), -np.inf)
 
-    def _flip(self, rows: Ints, slot: Ints) -> None:
+    def flip(self, rows: Ints, slot: Ints) -> None:
         """Switch component slot[i] of channel rows[i]; rank-one updates of the posterior."""
         if not rows.size:
             return
@@ -195,12 +195,12 @@ class Lines:
     def choose_support(self) -> None:
         """Switch the component that raises the objective most, until none does."""
         for _ in range(2 * self.slots):
-            gains = self._gains()
+            gains = self.gains()
             slot = np.argmax(gains, axis=1)
             rows = np.flatnonzero(gains[np.arange(len(slot)), slot] > 1e-9)
             if not rows.size:
                 return
-            self._flip(rows, slot[rows])
+            self.flip(rows, slot[rows])
 
     # --- frequencies ----------------------------------------------------------------------------------------
 

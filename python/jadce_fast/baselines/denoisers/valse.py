@@ -105,13 +105,13 @@ def valse_lines(
     iterations = _check.integer("iterations", iterations, 0)
     tolerance = _check.real("tolerance", tolerance, 0, 1, closed=True)
     out = LineSpectra(
-        np.zeros(values.shape, np.complex64),
-        np.zeros((count, slots), bool),
-        np.zeros((count, slots), np.complex128),
-        np.zeros((count, slots, 2)),
-        np.zeros((count, slots, 2)),
-        np.zeros(count),
-        np.zeros(count, np.int64),
+        channels=np.zeros(values.shape, np.complex64),
+        active=np.zeros((count, slots), bool),
+        amplitudes=np.zeros((count, slots), np.complex128),
+        frequencies=np.zeros((count, slots, 2)),
+        concentrations=np.zeros((count, slots, 2)),
+        noise_var=np.zeros(count),
+        iterations=np.zeros(count, np.int64),
     )
     for start in range(0, count, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, count))
