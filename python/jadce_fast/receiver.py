@@ -110,9 +110,7 @@ class Receiver:
         # Inside, pilots have unit power: the channel of device k is seen times the gain g_k.
         unit, gain = _unit_power(pilots)
         same = bool(np.ptp(gain) <= 1e-3 * gain.max())
-        self._plan = ops.Transform(
-            unit, antennas, p.basis, threads=threads, merge=merge, beamspace=p.beamspace
-        )
+        self._plan = ops.Transform(unit, antennas, p.basis, threads=threads, merge=merge, beamspace=p.beamspace)
         self.threads = self._plan.native.threads
         level = np.ones(1) if self.power is not None and same else _power_levels(flat, self.antennas)
         mixture = (
