@@ -1,9 +1,9 @@
 """Fixtures of several files."""
 
 import pytest
-from kernels import Emulated, Gpu, emulator, gpu, machine
+from kernels import Emulated, Gpu, emulator, gpu, open_device
 
-from jadce_fast.cuda import device as _cuda
+from jadce_fast.cuda import device as cuda_device
 
 
 @pytest.fixture(
@@ -21,9 +21,9 @@ def backend(request):
 @pytest.fixture
 def gpu_device(backend, monkeypatch):
     """Torch's device of a receiver with device="cuda"; without a GPU the emulator stands in for it."""
-    found = machine(backend)
+    found = open_device(backend)
     if not isinstance(backend, Gpu):
-        monkeypatch.setattr(_cuda, "machine", lambda device: found)
+        monkeypatch.setattr(cuda_device, "open_device", lambda device: found)
     return found.device
 
 

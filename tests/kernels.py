@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import importlib.util
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from jadce_fast import _core
-from jadce_fast.cuda import device as _cuda
+from jadce_fast.cuda import device as cuda_device
+from jadce_fast.transform import activity_tables
 
 EPS = np.finfo(np.float32).eps
 GUARD = 64  # elements before and after every output that no kernel may touch
@@ -27,23 +28,23 @@ class Emulated:
     def put(self, a):
         return torch.from_numpy(np.array(a))
 
-    def launch(self, name, *arguments):
-        getattr(self.native, name)(*arguments, 0)
+    def launch(self, name, **arguments):
+        getattr(self.native, name)(**arguments, stream=0)
 
 
 class Gpu(Emulated):
     def __init__(self) -> None:
-        self.native = _core
+        self.native = cuda_device.kernels()
 
     def put(self, a):
         return torch.from_numpy(np.array(a)).cuda()
 
-    def launch(self, name, *arguments):
-        getattr(self.native, name)(*arguments, torch.cuda.current_stream().cuda_stream)
+    def launch(self, name, **arguments):
+        getattr(self.native, name)(**arguments, stream=torch.cuda.current_stream().cuda_stream)
         torch.cuda.synchronize()
 
 
-class EmulatedMachine(_cuda.Machine):
+class EmulatedDevice(cuda_device.Device):
     """Stands in for a GPU: kernels run on the CPU at once, tensors are torch's on the CPU."""
 
     def here(self):
@@ -76,11 +77,11 @@ class EmulatedChild:
         return None
 
 
-def machine(backend):
-    """The machine of a backend, as receivers take it."""
+def open_device(backend):
+    """The device of a backend, as receivers take it."""
     if isinstance(backend, Gpu):
-        return _cuda.machine("cuda")
-    return EmulatedMachine(backend.native, torch.device("cpu"))
+        return cuda_device.open_device("cuda")
+    return EmulatedDevice(backend.native, torch.device("cpu"))
 
 
 class Out:
@@ -95,64 +96,93 @@ def poison(dtype):
     return np.nan if np.dtype(dtype).kind in "fc" else np.iinfo(dtype).max - 7
 
 
-def run(backend, name, *arguments):
-    """Calls a launcher with arrays, tensors of `backend.put`, `Out`s (None: null) and numbers; returns the outputs."""
-    held, values, outputs = [], [], []
-    for a in arguments:
+class Fields(dict):
+    """Fields of a native struct, with arrays, tensors and outputs in them."""
+
+    def __init__(self, struct, **fields):
+        super().__init__(**fields)
+        self.struct = struct
+
+
+def run(backend, name, **arguments):
+    """Call a launcher by the names of its arguments.
+
+    Takes arrays, tensors of `backend.put`, `Out`s, numbers, `Fields` of these, and None for null. Returns the outputs
+    by name.
+    """
+    held, outputs = [], {}
+
+    def value(key, a):
+        if isinstance(a, Fields):
+            found = {k: value(k, x) for k, x in a.items() if x is not None}
+            return getattr(backend.native, a.struct)(**found)
         if isinstance(a, Out):
             size = int(np.prod(a.shape))
             flat = np.full(size + 2 * GUARD, poison(a.dtype), a.dtype)
             if a.start is not None:
                 flat[GUARD : GUARD + size] = np.asarray(a.start, a.dtype).ravel()
             tensor = backend.put(flat)
-            outputs.append((a, tensor))
-            values.append(tensor.data_ptr() + GUARD * a.dtype.itemsize)
-            held.append(tensor)
-        elif isinstance(a, torch.Tensor):  # a kernel may change what is there already
-            values.append(a.data_ptr())
-        elif isinstance(a, np.ndarray):
+            assert key not in outputs
+            outputs[key] = (a, tensor)
+            return tensor.data_ptr() + GUARD * a.dtype.itemsize
+        if isinstance(a, torch.Tensor):  # a kernel may change what is there already
+            return a.data_ptr()
+        if isinstance(a, np.ndarray):
             held.append(backend.put(np.ascontiguousarray(a)))
-            values.append(held[-1].data_ptr() if a.size else 0)
-        else:
-            values.append(0 if a is None else a)
-    backend.launch(name, *values)
-    found = []
-    for a, tensor in outputs:
+            return held[-1].data_ptr() if a.size else 0
+        return a
+
+    backend.launch(name, **{key: value(key, a) for key, a in arguments.items() if a is not None})
+    found = {}
+    for key, (a, tensor) in outputs.items():
         flat = tensor.cpu().numpy()
         size = int(np.prod(a.shape))
         for edge in (flat[:GUARD], flat[GUARD + size :]):
             assert np.array_equal(edge, np.full(GUARD, poison(a.dtype), a.dtype), equal_nan=a.dtype.kind in "fc")
-        found.append(flat[GUARD : GUARD + size].reshape(a.shape))
-    return found[0] if len(found) == 1 else tuple(found)
+        found[key] = flat[GUARD : GUARD + size].reshape(a.shape)
+    return SimpleNamespace(**found)
+
+
+def sizes(devices=1, subcarriers=1, symbols=1, antennas=1, coefficients=1, batch=1):
+    """Sizes of a kernel's problem; those that it does not read may be left out."""
+    return Fields(
+        "Sizes",
+        devices=devices,
+        subcarriers=subcarriers,
+        symbols=symbols,
+        antennas=antennas,
+        coefficients=coefficients,
+        batch=batch,
+    )
 
 
 def control(backend, **words):
     """Control of several blocks, (B, words) int32; members by name, the others poisoned."""
     count = max(np.size(value) for value in words.values())
-    fields = np.full((count, backend.native.control_words), poison(np.int32), np.int32)
+    record = backend.native.control_dtype
+    fields = np.full((count, record.itemsize // 4), poison(np.int32), np.int32)
     for name, value in words.items():
-        value = np.asarray(value)
-        kind = np.float32 if value.dtype.kind == "f" else np.int32
-        fields[:, backend.native.control_fields[name]] = value.astype(kind).view(np.int32)
+        kind, offset = record.fields[name]
+        fields[:, offset // 4] = np.asarray(value).astype(kind).view(np.int32)
     return fields
 
 
 def word(backend, control, name):
     """Address of a member of the first block's Control."""
-    return control.data_ptr() + 4 * backend.native.control_fields[name]
+    return control.data_ptr() + backend.native.control_dtype.fields[name][1]
 
 
-def read_word(backend, control, name, real=False):
+def read_word(backend, control, name):
     """A member of every block's Control."""
-    values = control.cpu().numpy()[:, backend.native.control_fields[name]]
-    return values.view(np.float32) if real else values
+    kind, offset = backend.native.control_dtype.fields[name]
+    return control.cpu().numpy()[:, offset // 4].view(kind)
 
 
 emulator = pytest.mark.skipif(
     importlib.util.find_spec("jadce_fast._emulated") is None, reason="needs a build with JADCE_EMULATOR=ON"
 )
 gpu = pytest.mark.skipif(
-    not (torch.cuda.is_available() and _core.cuda_built), reason="needs a GPU and a build with nvcc"
+    not (torch.cuda.is_available() and cuda_device.kernels()), reason="needs a GPU and a build with nvcc"
 )
 
 
@@ -162,21 +192,27 @@ def error(found, expected):
     return np.linalg.norm(found - expected) / scale if scale else np.linalg.norm(found)
 
 
-def by_row(pilots):
+def row_order(pilots):
     """Measurements t N + n in the order of their DFT rows, and where each row's begin."""
     flat = pilots.rows.ravel()
-    count = np.bincount(flat, minlength=pilots.devices)
-    return np.concatenate([[0], np.cumsum(count)]).astype(np.int32), np.argsort(flat, kind="stable").astype(np.int32)
+    starts = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=pilots.devices))]).astype(np.int32)
+    return Fields("RowOrder", start=starts, measurements=np.argsort(flat, kind="stable").astype(np.int32))
 
 
-def mixture(gain, eigenvalues, powers):
-    """Distinct products of gains and powers (U,), where each pair's is (J, G), and the eigenvalues."""
-    pairs = np.outer(powers, gain).astype(np.float32)
-    product, index = np.unique(pairs, return_inverse=True)
-    return product, index.reshape(pairs.shape).astype(np.int32), np.asarray(eigenvalues, np.float32)
+def fft(backend, length):
+    """Tables of a transform."""
+    names = ("twiddle", "root", "chirp", "chirp_dft")
+    return Fields("FftTables", **dict(zip(names, backend.native.fft_tables(length), strict=True)))
 
 
-def denoise(backend, network, z, v, counts, *, go=None, tensor=False):
+def mixture(gain, weight, eigenvalues, powers, share, multiplicity=None):
+    """Tables of a mixture as kernels take them."""
+    tables = activity_tables(eigenvalues, gain, weight, powers, share, multiplicity)
+    j, g = tables["index"].shape
+    return Fields("ActivityView", products=len(tables["product"]), powers=j, gains=g, **tables)
+
+
+def denoise(backend, network, z, v, counts, *, enabled=None, tensor=False):
     """Mean and variance of the network's kernel for z (B, A, P, M) and v (B, A, M); `counts` (B,) of A are used."""
     layers = [(network.inp, "dense")]
     for block in network.body:
@@ -192,12 +228,29 @@ def denoise(backend, network, z, v, counts, *, go=None, tensor=False):
     blocks = list(network.body)
     words = np.full((batch, 3), 1 << 30, np.int32)  # the number, and what else may lie beside it
     words[:, 0] = counts
-    if go is not None:
-        go = np.stack([go, *words[:, 1:].T], 1).astype(np.int32)
-    return run(
+    if enabled is not None:
+        enabled = np.stack([enabled, *words[:, 1:].T], 1).astype(np.int32)
+    found = run(
         backend,
-        *(f"cuda_beam_network{'_tensor' * tensor}", z, v, network.eigenvalues.float().numpy(), np.concatenate(packed)),
-        *(np.array([b.depthwise.dilation for b in blocks], np.int32), words, go, words.shape[1], a),
-        *(network.subcarriers, m, p, network.inp.weight.shape[0], blocks[0].expand.weight.shape[0], len(blocks)),
-        *(blocks[0].depthwise.weight.shape[1], batch, Out(z.shape, np.complex64), Out(v.shape)),
+        f"beam_network{'_tensor' * tensor}",
+        z=z,
+        noise=v,
+        eigenvalue=network.eigenvalues.float().numpy(),
+        weights=np.concatenate(packed),
+        dilation=np.array([b.depthwise.dilation for b in blocks], np.int32),
+        shape=Fields(
+            "NetworkShape",
+            width=network.inp.weight.shape[0],
+            hidden=blocks[0].expand.weight.shape[0],
+            blocks=len(blocks),
+            taps=blocks[0].depthwise.weight.shape[1],
+        ),
+        count=words,
+        enabled=enabled,
+        step=words.shape[1],
+        capacity=a,
+        sizes=sizes(subcarriers=network.subcarriers, antennas=m, coefficients=p, batch=batch),
+        mean=Out(z.shape, np.complex64),
+        var=Out(v.shape),
     )
+    return found.mean, found.var

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jadce_fast as jf
-from jadce_fast import _core
+from jadce_fast.cuda.device import devices
 
 DATA = Path(__file__).parent / "data"
 DFT, QPSK = DATA / "sionna_cdl_c_dft.npz", DATA / "sionna_cdl_a_qpsk.npz"
@@ -51,7 +51,7 @@ def test_detect_scores_a_capture_of_another_simulator(jadce, capture):
     assert found["iterations"] >= 1
 
 
-@pytest.mark.skipif(_core.cuda_devices()[0] > 0, reason="needs a machine without a GPU")
+@pytest.mark.skipif(devices()[0] > 0, reason="needs a machine without a GPU")
 def test_detect_says_why_there_is_no_gpu(jadce):
     status, out, err = jadce("detect", DFT, "--device", "cuda", "--json")
     assert (status, out) == (2, "")

@@ -2,16 +2,34 @@
 
 import numpy as np
 import pytest
-from kernels import EPS, Out, by_row, control, error, run, word
+from kernels import EPS, Fields, Out, control, error, fft, row_order, run, sizes, word
 from problems import SIZES, complex_normal, qpsk_pilots
 
-from jadce_fast import _core, dft_pilots, ops, reference
-from jadce_fast.cuda import transform as _cuda_transform
+from jadce_fast import dft_pilots, ops, reference
+from jadce_fast.cuda import device as cuda_device
+from jadce_fast.cuda.transform import pilot_tables
+from jadce_fast.transform import gram
 
 
 def test_says_why_there_is_no_gpu():
-    count, reason = _core.cuda_devices()
+    count, reason = cuda_device.devices()
     assert (count > 0) == (reason == "")
+
+
+def tables(pilots):
+    """Pilots as kernels take them."""
+    if pilots.rows is None:
+        return Fields("PilotTables", array=gram(pilots)[2])
+    rows, twiddle = pilot_tables(pilots)
+    return Fields("PilotTables", rows=rows, twiddle=twiddle)
+
+
+def parts(slot, s):
+    return Fields("SparseParts", slot=slot, s=s, slots=s.shape[-3])
+
+
+def statistics(merge, z=None, energy=None):
+    return Fields("StatisticsOutput", z=z, energy=energy, merge=merge)
 
 
 class Problem:
@@ -34,12 +52,23 @@ class Problem:
         self.s = complex_normal(self.rng, len(self.devices), self.p, self.m).astype(np.complex64)
         self.slot = np.full(self.pilots.devices, -1, np.int32)
         self.slot[self.devices[:3]] = np.arange(3)[: len(self.devices)]
-        self.tables = (
-            (*_cuda_transform._pilot_tables(self.pilots), None)
-            if kind == "dft"
-            else (None, None, ops._gram(self.pilots)[2])
+        self.tables = tables(self.pilots)
+        self.parts = parts(self.slot, self.s)
+
+    def sizes(self, batch=1):
+        return sizes(
+            devices=self.pilots.devices,
+            subcarriers=self.pilots.subcarriers,
+            symbols=self.pilots.symbols,
+            antennas=self.m,
+            coefficients=self.p,
+            batch=batch,
         )
-        self.sizes = (self.pilots.devices, n, self.pilots.symbols, self.m, self.p)
+
+    @property
+    def inputs(self):
+        """What all kernels read."""
+        return {"r": self.r, "pilots": self.tables, "basis": self.given_basis, "sizes": self.sizes()}
 
     def exact_pilots(self):
         q = self.pilots.select().astype(complex)
@@ -57,26 +86,12 @@ class Problem:
 @pytest.mark.parametrize("size", SIZES)
 def test_gather(backend, size, kind, identity):
     p = Problem(size, kind, identity=identity)
-    shape = (len(p.devices), p.p, p.m)
-    arguments = (p.r, *p.tables, p.given_basis)
-    some = (
-        None,
-        None,
-        None,
-        None,
-        0,
-        backend.native.Rules(),
-        len(p.devices),
-        *p.sizes,
-        len(p.s),
-        1,
-        Out(shape, np.complex64),
-        *[None] * 4,
-    )
-    found = run(backend, "cuda_gather", *arguments, p.slot, p.s, p.devices, *some)
+    z = Out((len(p.devices), p.p, p.m), np.complex64)
+    some = dict(device=p.devices, capacity=len(p.devices), known=False, z=z)
+    found = run(backend, "gather", **p.inputs, **some, parts=p.parts).z
     # Both sum T N products in single precision, in another order.
     assert error(found, p.exact_statistics()[p.devices]) <= 16 * EPS
-    found = run(backend, "cuda_gather", *arguments, None, None, p.devices, *some)
+    found = run(backend, "gather", **p.inputs, **some).z
     assert error(found, ops.gather(p.plan, p.r, p.devices.astype(np.int64))) <= 16 * EPS
 
 
@@ -89,9 +104,9 @@ def test_gather_of_a_batch_scales_to_unit_power(backend, size, known, gaussian):
     With the Gaussian prior the posterior comes instead of the statistics.
     """
     p = Problem(size)
-    k, n, t, m, coefficients = p.sizes
+    k, n, m, coefficients = p.pilots.devices, p.pilots.subcarriers, p.m, p.p
     capacity = len(p.devices)
-    r = complex_normal(p.rng, 3, t, n, m).astype(np.complex64)
+    r = complex_normal(p.rng, 3, p.pilots.symbols, n, m).astype(np.complex64)
     s = complex_normal(p.rng, 3, capacity, coefficients, m).astype(np.complex64)
     devices = np.stack([p.rng.permutation(k)[:capacity] for _ in range(3)]).astype(np.int32)
     slot = np.full((3, k), -1, np.int32)
@@ -105,15 +120,19 @@ def test_gather_of_a_batch_scales_to_unit_power(backend, size, known, gaussian):
         outputs |= {"mean": Out(s.shape, np.complex64), "var": Out((3, capacity, m))}
     else:
         outputs |= {"z": Out(s.shape, np.complex64)}
-    order = ("z", "power", "noise", "mean", "var")
-    values = run(
-        backend,
-        *("cuda_gather", r, *p.tables, p.given_basis, slot, s, devices),
-        *(word(backend, words, name) for name in ("candidates", "run")),
-        *(v, word(backend, words, "error"), int(known), backend.native.Rules(), capacity, *p.sizes, capacity, 3),
-        *(outputs.get(name) for name in order),
+    some = dict(
+        r=r,
+        sizes=p.sizes(3),
+        parts=parts(slot, s),
+        device=devices,
+        count=word(backend, words, "candidates"),
+        enabled=word(backend, words, "run"),
+        v_b=v,
+        mean_v=word(backend, words, "error"),
+        known=known,
+        capacity=capacity,
     )
-    found = dict(zip([name for name in order if name in outputs], values, strict=True))
+    found = vars(run(backend, "gather", **(p.inputs | some), **outputs))
     for i in (0, 2):
         used = min(counts[i], capacity)
         exact = reference.klt_statistics(p.exact_pilots(), r[i], p.basis)[devices[i]] + s[i]
@@ -144,23 +163,34 @@ def test_gather_of_many_measurements(backend, identity):
     r = complex_normal(rng, 60, 90, m).astype(np.complex64)
     z = run(
         backend,
-        *("cuda_gather", r, *_cuda_transform._pilot_tables(pilots), None, None if identity else basis, None, None),
-        *(np.array([5, 77], np.int32), None, None, None, None, 0, backend.native.Rules(), 2, 90, 90, 60, m, 90, 0, 1),
-        *(Out((2, 90, m), np.complex64), *[None] * 4),
-    )
+        "gather",
+        r=r,
+        pilots=tables(pilots),
+        basis=None if identity else basis,
+        device=np.array([5, 77], np.int32),
+        known=False,
+        capacity=2,
+        sizes=sizes(devices=90, subcarriers=90, symbols=60, antennas=m, coefficients=90),
+        z=Out((2, 90, m), np.complex64),
+    ).z
     exact = reference.klt_statistics(pilots.select().astype(complex), r, basis)[[5, 77]]
     assert error(z, exact) <= 16 * EPS
 
 
-def spectral(backend, p, merge, z=True, energy=True, s=True):
-    k, n, t, m, coefficients = p.sizes
-    groups = -(-coefficients // merge)
-    tables = backend.native.fft_tables(k)
+def spectral(backend, pilots, r, basis, sizes, merge, wanted=("z", "energy"), **others):
+    k, m, p = sizes["devices"], sizes["antennas"], sizes["coefficients"]
+    outputs = {"z": Out((k, p, m), np.complex64), "energy": Out((-(-p // merge), m, k))}
     return run(
         backend,
-        *("cuda_spectral", p.r, *by_row(p.pilots), float(np.sqrt(p.pilots.power)), p.given_basis),
-        *(p.slot if s else None, p.s if s else None, *tables, None, k, n, t, m, coefficients, merge, 7, 1, None),
-        *(Out((k, coefficients, m), np.complex64) if z else None, Out((groups, m, k)) if energy else None, None),
+        "spectral",
+        r=r,
+        rows=row_order(pilots),
+        amplitude=float(np.sqrt(pilots.power)),
+        fft=fft(backend, k),
+        basis=basis,
+        sizes=sizes,
+        **others,
+        out=statistics(merge, **{name: outputs[name] for name in wanted}),
     )
 
 
@@ -169,28 +199,28 @@ def spectral(backend, p, merge, z=True, energy=True, s=True):
 @pytest.mark.parametrize("size", SIZES)
 def test_spectral(backend, size, merge, identity):
     p = Problem(size, identity=identity)
-    z, energy = spectral(backend, p, merge)
+    arguments = (backend, p.pilots, p.r, p.given_basis, p.sizes(), merge)
+    both = spectral(*arguments, parts=p.parts)
     exact = p.exact_statistics()
-    assert error(z, exact) <= 8 * EPS  # as the CPU's, tests/test_ops.py
+    assert error(both.z, exact) <= 8 * EPS  # as the CPU's, tests/test_ops.py
     square = np.add.reduceat(abs(exact) ** 2, np.arange(0, p.p, merge), axis=1)
-    assert error(energy, square.transpose(1, 2, 0)) <= 16 * EPS  # squaring doubles a relative error
-    assert np.array_equal(spectral(backend, p, merge, z=False), energy)
-    z = spectral(backend, p, merge, energy=False, s=False)
+    assert error(both.energy, square.transpose(1, 2, 0)) <= 16 * EPS  # squaring doubles a relative error
+    assert np.array_equal(spectral(*arguments, parts=p.parts, wanted=("energy",)).energy, both.energy)
+    z = spectral(*arguments, wanted=("z",)).z
     assert error(z, ops.matched_filter(p.plan, p.r)) <= 8 * EPS
 
 
 @pytest.mark.parametrize("devices", [1, 2, 7, 30, 31, 37, 64, 74, 360, 797, 1021, 3000])
 def test_spectral_of_every_length(backend, devices):
     """Radices 2, 3, 4, 5, larger primes inside one pass, and the chirp transform beyond them."""
-    p = Problem.__new__(Problem)
     rng = np.random.default_rng(devices)
     symbols = min(devices, 3)
-    p.pilots, p.given_basis = dft_pilots(devices, symbols, 2, power=2.5), np.eye(2, dtype=np.complex64)
-    p.r = complex_normal(rng, symbols, 2, 3).astype(np.complex64)
-    p.sizes = (devices, 2, symbols, 3, 2)
-    z, _ = spectral(backend, p, 1, s=False)
+    pilots, basis = dft_pilots(devices, symbols, 2, power=2.5), np.eye(2, dtype=np.complex64)
+    r = complex_normal(rng, symbols, 2, 3).astype(np.complex64)
+    shape = sizes(devices=devices, subcarriers=2, symbols=symbols, antennas=3, coefficients=2)
+    z = spectral(backend, pilots, r, basis, shape, 1).z
     # Rounding of an FFT grows with the square root of the number of passes; the chirp takes two transforms.
-    assert error(z, reference.adjoint(p.pilots.select().astype(complex), p.r)) <= 8 * EPS
+    assert error(z, reference.adjoint(pilots.select().astype(complex), r)) <= 8 * EPS
 
 
 @pytest.mark.parametrize(
@@ -204,27 +234,34 @@ def test_spectral_in_two_passes(backend, devices, first):
     s = complex_normal(rng, 1, 3, m).astype(np.complex64)
     slot = np.full(devices, -1, np.int32)
     slot[devices // 2] = 0
-    _, twiddle = _cuda_transform._pilot_tables(pilots)
-    tables = [table for length in (first, devices // first) for table in backend.native.fft_tables(length)[:2]]
 
     def call(k=devices):
         return run(
             backend,
-            *("cuda_spectral_large", r, *by_row(pilots), twiddle, basis, slot, s, first, *tables, None),
-            *(k, 4, 5, m, 3, merge, 1, 1),
-            *(Out((m, devices), np.complex64), Out((devices, 3, m), np.complex64), Out((2, m, devices))),
+            "spectral_large",
+            r=r,
+            rows=row_order(pilots),
+            twiddle=pilot_tables(pilots)[1],
+            first=first,
+            first_fft=fft(backend, first),
+            second_fft=fft(backend, devices // first),
+            basis=basis,
+            parts=parts(slot, s),
+            sizes=sizes(devices=k, subcarriers=4, symbols=5, antennas=m, coefficients=3),
+            work=Out((m, devices), np.complex64),
+            out=statistics(merge, z=Out((devices, 3, m), np.complex64), energy=Out((2, m, devices))),
         )
 
     if devices == 97:  # a prime beyond the radices
         with pytest.raises(RuntimeError, match="spectral_large: expected devices without prime factors above 31"):
             call()
         return
-    _, z, energy = call()
+    found = call()
     exact = reference.klt_statistics(pilots.select().astype(complex), r, basis)
     exact[devices // 2] += s[0]
-    assert error(z, exact) <= 8 * EPS
+    assert error(found.z, exact) <= 8 * EPS
     square = np.add.reduceat(abs(exact) ** 2, [0, 2], axis=1)
-    assert error(energy, square.transpose(1, 2, 0)) <= 16 * EPS
+    assert error(found.energy, square.transpose(1, 2, 0)) <= 16 * EPS
     with pytest.raises(RuntimeError, match="spectral_large: expected a divisor of"):
         call(devices + 1)
 
@@ -236,9 +273,28 @@ def test_lengths_of_two_passes(backend):
 
 def test_spectral_refuses_lengths_beyond_shared_memory(backend):
     p = Problem("plain")
-    p.sizes = (14521, *p.sizes[1:])
+    shape = p.sizes()
+    shape["devices"] = 14521
     with pytest.raises(RuntimeError, match=r"spectral: expected a transform of at most 14520 points .*14521"):
-        spectral(backend, p, 1)
+        spectral(backend, p.pilots, p.r, p.given_basis, shape, 1)
+
+
+def residual(backend, p, *, s, device, batch=(), **arguments):
+    t, n, m = p.r.shape
+    return run(
+        backend,
+        "residual",
+        gram=p.plan.gram,
+        pilots=p.tables,
+        basis=p.given_basis,
+        s=s,
+        device=device,
+        capacity=device.shape[-1],
+        sizes=p.sizes(*batch),
+        r=Out((*batch, t, n, m), np.complex64),
+        power=Out((*batch, n, m)),
+        **arguments,
+    )
 
 
 @pytest.mark.parametrize("identity", [True, False])
@@ -246,23 +302,19 @@ def test_spectral_refuses_lengths_beyond_shared_memory(backend):
 @pytest.mark.parametrize("size", SIZES)
 def test_residual(backend, size, kind, identity):
     p = Problem(size, kind, identity=identity)
-    _, n, t, m, _ = p.sizes
-    y, big = (complex_normal(p.rng, t, n, m).astype(np.complex64) for _ in range(2))
+    shape = p.r.shape
+    y, r_pri = (complex_normal(p.rng, *shape).astype(np.complex64) for _ in range(2))
     count = np.array([len(p.devices) - 1], np.int32)
     signal = reference.project(p.exact_pilots(), p.devices[:-1], p.s[:-1], p.basis)
-    for start, old in ((y, big), (y, None), (None, None)):
-        r, power = run(
-            backend,
-            *("cuda_residual", start, None, p.plan.gram, old, *p.tables, p.given_basis, p.s, p.devices, count, None),
-            *(len(p.devices), *p.sizes, 1, Out((t, n, m), np.complex64), Out((n, m))),
-        )
+    for start, old in ((y, r_pri), (y, None), (None, None)):
+        found = residual(backend, p, y=start, r_pri=old, s=p.s, device=p.devices, count=count)
         exact = -signal
         if start is not None:
             exact = exact + y
         if old is not None:
-            exact = exact - p.plan.gram.T[:, :, None] * big.astype(complex)
-        assert error(r, exact) <= 16 * EPS
-        assert error(power, (abs(exact) ** 2).sum(0)) <= 32 * EPS
+            exact = exact - p.plan.gram.T[:, :, None] * r_pri.astype(complex)
+        assert error(found.r, exact) <= 16 * EPS
+        assert error(found.power, (abs(exact) ** 2).sum(0)) <= 32 * EPS
 
 
 def test_residual_of_many_devices(backend):
@@ -270,40 +322,41 @@ def test_residual_of_many_devices(backend):
     p = Problem("odd")
     devices = p.rng.permutation(105).astype(np.int32)
     s = complex_normal(p.rng, 105, p.p, p.m).astype(np.complex64)
-    r, power = run(
-        backend,
-        *("cuda_residual", None, None, None, None, *p.tables, p.given_basis, s, devices, None, None, 105, *p.sizes, 1),
-        *(Out(p.r.shape, np.complex64), Out(p.r.shape[1:])),
-    )
+    found = residual(backend, p, s=s, device=devices)
     exact = reference.project(p.exact_pilots(), devices, s, p.basis)
-    assert error(-r, exact) <= 16 * EPS
-    assert error(power, (abs(exact) ** 2).sum(0)) <= 32 * EPS
+    assert error(-found.r, exact) <= 16 * EPS
+    assert error(found.power, (abs(exact) ** 2).sum(0)) <= 32 * EPS
 
 
 @pytest.mark.parametrize("kind", ["dft", "qpsk"])
 def test_residual_of_a_batch(backend, kind):
     p = Problem("odd", kind)
-    _, n, t, m, coefficients = p.sizes
-    y, big = (complex_normal(p.rng, 3, t, n, m).astype(np.complex64) for _ in range(2))
+    y, r_pri = (complex_normal(p.rng, 3, *p.r.shape).astype(np.complex64) for _ in range(2))
     devices = np.stack([p.rng.permutation(105)[:70] for _ in range(3)]).astype(np.int32)
     devices[:, 5] = -1  # a free slot, which holds zeros
-    s = complex_normal(p.rng, 3, 70, coefficients, m).astype(np.complex64)
+    s = complex_normal(p.rng, 3, 70, p.p, p.m).astype(np.complex64)
     s[:, 5] = 0
     scale, counts = [0.5, 2.0, 3.0], [3, 50, 70]
     words = backend.put(control(backend, slots=counts, going=[1, 0, 1], scale=scale))
-    r, power = run(
+    found = residual(
         backend,
-        *("cuda_residual", y, word(backend, words, "scale"), p.plan.gram, big, *p.tables, p.given_basis, s, devices),
-        *(word(backend, words, "slots"), word(backend, words, "going"), 70, *p.sizes, 3),
-        *(Out(y.shape, np.complex64), Out((3, n, m))),
+        p,
+        y=y,
+        scale=word(backend, words, "scale"),
+        r_pri=r_pri,
+        s=s,
+        device=devices,
+        count=word(backend, words, "slots"),
+        enabled=word(backend, words, "going"),
+        batch=(3,),
     )
     for i in (0, 2):
         used = np.setdiff1d(np.arange(counts[i]), [5])
-        exact = scale[i] * y[i].astype(complex) - p.plan.gram.T[:, :, None] * big[i]
+        exact = scale[i] * y[i].astype(complex) - p.plan.gram.T[:, :, None] * r_pri[i]
         exact = exact - reference.project(p.exact_pilots(), devices[i, used], s[i, used], p.basis)
-        assert error(r[i], exact) <= 16 * EPS
-        assert error(power[i], (abs(exact) ** 2).sum(0)) <= 32 * EPS
-    assert np.isnan(r[1]).all()
+        assert error(found.r[i], exact) <= 16 * EPS
+        assert error(found.power[i], (abs(exact) ** 2).sum(0)) <= 32 * EPS
+    assert np.isnan(found.r[1]).all()
 
 
 @pytest.mark.parametrize("method", ["spectral", "spectral_large", "direct", "direct-array"])
@@ -312,47 +365,58 @@ def test_residual_of_a_batch(backend, kind):
 def test_energies_of_a_batch(backend, method, merge, identity):
     """Every way to the statistics of all devices, for three blocks of which one has nothing to do."""
     p = Problem("odd", "qpsk" if method == "direct-array" else "dft", identity=identity)
-    k, n, t, m, coefficients = p.sizes
-    groups = -(-coefficients // merge)
-    r = complex_normal(p.rng, 3, t, n, m).astype(np.complex64)
+    k, m, coefficients = p.pilots.devices, p.m, p.p
+    r = complex_normal(p.rng, 3, *p.r.shape).astype(np.complex64)
     s = complex_normal(p.rng, 3, 4, coefficients, m).astype(np.complex64)
     slot = np.full((3, k), -1, np.int32)
     for i in range(3):
         slot[i, p.rng.permutation(k)[:4]] = np.arange(4)
     words = backend.put(control(backend, screen=[1, 0, 1]))
-    sizes = (word(backend, words, "screen"), k, n, t, m, coefficients, merge, 4, 3)
-    z, energy = Out((3, k, coefficients, m), np.complex64), Out((3, groups, m, k))
+    out = statistics(
+        merge, z=Out((3, k, coefficients, m), np.complex64), energy=Out((3, -(-coefficients // merge), m, k))
+    )
+    inputs = dict(r=r, basis=p.given_basis, parts=parts(slot, s), sizes=p.sizes(3), out=out)
+    inputs["enabled"] = word(backend, words, "screen")
     if method == "spectral":
-        tables = (float(np.sqrt(p.pilots.power)), p.given_basis, slot, s, *backend.native.fft_tables(k))
-        quiet = p.rng.uniform(size=(3, k)) < 0.8
-        z, energy, quiet_energy = run(
+        idle = p.rng.uniform(size=(3, k)) < 0.8
+        found = run(
             backend,
-            *("cuda_spectral", r, *by_row(p.pilots), *tables, *sizes, quiet.astype(np.uint8), z, energy),
-            Out((3, coefficients, m)),
+            "spectral",
+            **inputs,
+            rows=row_order(p.pilots),
+            amplitude=float(np.sqrt(p.pilots.power)),
+            fft=fft(backend, k),
+            idle=idle.astype(np.uint8),
+            idle_energy=Out((3, coefficients, m)),
         )
         for i in (0, 2):
-            square = (abs(z[i].astype(complex)) ** 2)[quiet[i]].sum(0)
-            np.testing.assert_allclose(quiet_energy[i], square, rtol=16 * EPS)
-        assert np.isnan(quiet_energy[1]).all()
+            square = (abs(found.z[i].astype(complex)) ** 2)[idle[i]].sum(0)
+            np.testing.assert_allclose(found.idle_energy[i], square, rtol=16 * EPS)
+        assert np.isnan(found.idle_energy[1]).all()
     elif method == "spectral_large":
         first = backend.native.fft_split(k)
-        fft = [table for length in (first, k // first) for table in backend.native.fft_tables(length)[:2]]
-        tables = (p.tables[1], p.given_basis, slot, s, first, *fft)
-        _, z, energy = run(
+        found = run(
             backend,
-            *("cuda_spectral_large", r, *by_row(p.pilots), *tables, *sizes, Out((3, m, k), np.complex64), z, energy),
+            "spectral_large",
+            **inputs,
+            rows=row_order(p.pilots),
+            twiddle=p.tables["twiddle"],
+            first=first,
+            first_fft=fft(backend, first),
+            second_fft=fft(backend, k // first),
+            work=Out((3, m, k), np.complex64),
         )
     else:
-        z, energy = run(backend, "cuda_direct", r, *p.tables, p.given_basis, slot, s, *sizes, z, energy)
+        found = run(backend, "direct", **inputs, pilots=p.tables)
     for i in (0, 2):
         exact = reference.klt_statistics(p.exact_pilots(), r[i], p.basis)
         some = slot[i] >= 0
         exact[some] += s[i][slot[i][some]]
-        assert error(z[i], exact) <= 16 * EPS
+        assert error(found.z[i], exact) <= 16 * EPS
         square = np.add.reduceat(abs(exact) ** 2, np.arange(0, coefficients, merge), axis=1)
-        assert error(energy[i], square.transpose(1, 2, 0)) <= 32 * EPS
-    assert np.isnan(z[1]).all()
-    assert np.isnan(energy[1]).all()
+        assert error(found.energy[i], square.transpose(1, 2, 0)) <= 32 * EPS
+    assert np.isnan(found.z[1]).all()
+    assert np.isnan(found.energy[1]).all()
 
 
 def test_direct_in_several_passes(backend):
@@ -361,29 +425,16 @@ def test_direct_in_several_passes(backend):
     pilots = dft_pilots(37, 2, 31)
     basis = np.linalg.qr(complex_normal(rng, 31, 31))[0].astype(np.complex64)
     r = complex_normal(rng, 2, 31, 2).astype(np.complex64)
-    z, energy = run(
+    found = run(
         backend,
-        *(
-            "cuda_direct",
-            r,
-            *_cuda_transform._pilot_tables(pilots),
-            None,
-            basis,
-            None,
-            None,
-            None,
-            37,
-            31,
-            2,
-            2,
-            31,
-            4,
-            1,
-            1,
-        ),
-        *(Out((37, 31, 2), np.complex64), Out((8, 2, 37))),
+        "direct",
+        r=r,
+        pilots=tables(pilots),
+        basis=basis,
+        sizes=sizes(devices=37, subcarriers=31, symbols=2, antennas=2, coefficients=31),
+        out=statistics(4, z=Out((37, 31, 2), np.complex64), energy=Out((8, 2, 37))),
     )
     exact = reference.klt_statistics(pilots.select().astype(complex), r, basis)
-    assert error(z, exact) <= 16 * EPS
+    assert error(found.z, exact) <= 16 * EPS
     square = np.add.reduceat(abs(exact) ** 2, np.arange(0, 31, 4), axis=1)
-    assert error(energy, square.transpose(1, 2, 0)) <= 32 * EPS
+    assert error(found.energy, square.transpose(1, 2, 0)) <= 32 * EPS

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from kernels import EPS, Out, control, mixture, read_word, run, word
+from kernels import EPS, Fields, Out, control, mixture, read_word, run, word
 
 from jadce_fast import ops, reference
 
@@ -11,30 +11,48 @@ GAIN = np.array([0.003, 0.1, 1, 8], np.float32)
 WEIGHT = np.array([0.4, 0.3, 0.2, 0.1], np.float32)
 
 
-def table(backend, energy, quiet, v, multiplicity, eigenvalues, product, merge=1, sums=None):
+def energies(energy, merge=1):
+    """Of (K, P, M), or (B, K, P, M), as kernels take them."""
+    *batch, k, p, m = energy.shape
+    by_device = np.moveaxis(energy, -3, -1)
+    return Fields(
+        "Energies", energy=by_device, rows=p, merge=merge, devices=k, antennas=m, batch=batch[0] if batch else 1
+    )
+
+
+def table(backend, energy, idle, v, mixture, merge=1, *, batch=(), **arguments):
     """null (groups, M), slope and offset; energy is (K, P, M), of which `merge` coefficients make a group."""
-    k, p, m = energy.shape
-    groups = -(-p // merge)
-    quads = -(-len(product) // 4)
+    p, m = energy.shape[-2:]
+    groups, quads = -(-p // merge), -(-mixture["products"] // 4)
+    usual = {"idle_count": np.array([idle.sum()], np.int32)}
     return run(
         backend,
-        *("cuda_activity_table", energy.transpose(1, 2, 0), sums, quiet.astype(np.uint8)),
-        *(
-            np.array([quiet.sum()], np.int32),
-            v,
-            multiplicity,
-            eigenvalues,
-            product,
-            None,
-            k,
-            m,
-            p,
-            merge,
-            len(product),
-            backend.native.Rules(),
-            1,
-        ),
-        *(Out((groups, m)), Out((m, quads, groups, 4)), Out((m, quads, 4))),
+        "activity_table",
+        energies=energies(energy, merge),
+        idle=idle.astype(np.uint8),
+        v=v,
+        mixture=mixture,
+        null=Out((*batch, groups, m)),
+        slope=Out((*batch, m, quads, groups, 4)),
+        offset=Out((*batch, m, quads, 4)),
+        **(usual | arguments),
+    )
+
+
+def activity(backend, energy, tables, mixture, log_odds, merge=1, *, batch=(), **arguments):
+    k = energy.shape[-3]
+    return run(
+        backend,
+        "activity",
+        energies=energies(energy, merge),
+        slope=tables.slope,
+        offset=tables.offset,
+        mixture=mixture,
+        log_odds=log_odds,
+        llr=Out((*batch, k)),
+        posterior=Out((*batch, k)),
+        idle=Out((*batch, k), np.uint8),
+        **arguments,
     )
 
 
@@ -45,36 +63,22 @@ def test_activity(backend, shape, powers, scale):
     """Exponents from nearly nothing to tens of thousands, where a ratio of densities would overflow."""
     rng = np.random.default_rng(4)
     k, groups, m = shape
-    product, index, eigenvalues = mixture(GAIN, np.sort(rng.exponential(size=groups))[::-1], powers)
+    eigenvalues = np.sort(rng.exponential(size=groups))[::-1].astype(np.float32)
     share = np.full(len(powers), 1 / len(powers), np.float32)
+    mixed = mixture(GAIN, WEIGHT, eigenvalues, powers, share)
     v = rng.uniform(0.5, 2, m).astype(np.float32)
     energy = (scale * rng.exponential(size=shape)).astype(np.float32)
-    null, slope, offset = table(
-        backend, energy, np.zeros(k, bool), v, np.ones(groups, np.float32), eigenvalues, product
-    )
-    assert np.array_equal(null, np.tile(v, (groups, 1)))  # nobody is quiet yet
-    llr, posterior, quiet = run(
-        backend,
-        *(
-            "cuda_activity",
-            energy.transpose(1, 2, 0),
-            slope,
-            offset,
-            WEIGHT,
-            np.log(share),
-            index,
-            None,
-            -2.5,
-            backend.native.Rules(),
-        ),
-        *(k, m, groups, 1, len(product), len(GAIN), len(powers), 1, Out(k), Out(k), Out(k, np.uint8)),
-    )
+    tables = table(backend, energy, np.zeros(k, bool), v, mixed)
+    null = tables.null
+    assert np.array_equal(null, np.tile(v, (groups, 1)))  # nobody is idle yet
+    found = activity(backend, energy, tables, mixed, -2.5)
+    llr = found.llr
     expected = reference.structured_llr(energy, null, eigenvalues, GAIN, WEIGHT, powers, share) - 2.5
     # Each beam's exponent is a sum of `groups` terms rounded in single precision, then beams are added.
     terms = (energy / null).sum((1, 2)) + groups * m
     assert np.all(abs(llr - expected) <= 16 * EPS * terms)
-    np.testing.assert_allclose(posterior, reference.sigmoid(llr.astype(float)), rtol=8 * EPS, atol=1e-37)
-    assert np.array_equal(quiet, llr < -7)
+    np.testing.assert_allclose(found.posterior, reference.sigmoid(llr.astype(float)), rtol=8 * EPS, atol=1e-37)
+    assert np.array_equal(found.idle, llr < -7)
     if powers == (1.0,):  # the CPU's kernel, with the same bound on its own rounding
         plan = ops.activity_plan(eigenvalues, GAIN, WEIGHT, powers, share)
         assert np.all(abs(llr + 2.5 - ops.activity_llr(plan, energy, null)) <= 32 * EPS * terms)
@@ -82,36 +86,22 @@ def test_activity(backend, shape, powers, scale):
 
 @pytest.mark.parametrize("merge", [1, 3])
 def test_noise_reference(backend, merge):
-    """The mean energy of quiet devices, if there are more than fifty; the likelihood ratio then uses it."""
+    """The mean energy of idle devices, if there are more than fifty; the likelihood ratio then uses it."""
     rng = np.random.default_rng(5)
     k, groups, m = 300, 4, 5
     energy = rng.exponential(size=(k, groups, m)).astype(np.float32)
     energy[:, 1, 2] = 0  # hardly believable: v limits the reference
     v = rng.uniform(0.5, 2, m).astype(np.float32)
-    product, index, eigenvalues = mixture(GAIN, np.linspace(2, 0.1, groups), (1.0,))
-    multiplicity = np.full(groups, merge, np.float32)
+    eigenvalues, multiplicity = np.linspace(2, 0.1, groups), np.full(groups, merge, np.float32)
+    mixed = mixture(GAIN, WEIGHT, eigenvalues, (1.0,), (1.0,), multiplicity)
     for count in (50, 51, 299):
-        quiet = rng.permutation(k) < count
-        null, slope, offset = table(backend, energy, quiet, v, multiplicity, eigenvalues, product)
-        mean = energy[quiet].astype(float).mean(0) / merge if count > 50 else np.tile(v, (groups, 1))
+        idle = rng.permutation(k) < count
+        tables = table(backend, energy, idle, v, mixed)
+        null = tables.null
+        mean = energy[idle].astype(float).mean(0) / merge if count > 50 else np.tile(v, (groups, 1))
         expected = np.maximum(mean, 1e-3 * v)
         np.testing.assert_allclose(null, expected, rtol=16 * EPS)  # a tree over 256 partial sums
-        llr, _, _ = run(
-            backend,
-            *(
-                "cuda_activity",
-                energy.transpose(1, 2, 0),
-                slope,
-                offset,
-                WEIGHT,
-                np.zeros(1, np.float32),
-                index,
-                None,
-                0.0,
-                backend.native.Rules(),
-            ),
-            *(k, m, groups, 1, len(product), len(GAIN), 1, 1, Out(k), Out(k), Out(k, np.uint8)),
-        )
+        llr = activity(backend, energy, tables, mixed, 0.0).llr
         plan = ops.activity_plan(eigenvalues, GAIN, WEIGHT, multiplicity=multiplicity)
         terms = (energy / null).sum((1, 2)) + merge * groups * m
         assert np.all(abs(llr - ops.activity_llr(plan, energy, null)) <= 32 * EPS * terms)
@@ -126,34 +116,20 @@ def test_energies_merged_where_they_are_read(backend, merge):
     energy = rng.exponential(size=(k, p, m)).astype(np.float32)
     merged = np.add.reduceat(energy, np.arange(0, p, merge), axis=1)
     members = np.bincount(np.arange(p) // merge).astype(np.float32)
-    product, index, eigenvalues = mixture(GAIN, np.linspace(2, 0.1, groups), (1.0,))
-    v, quiet = rng.uniform(0.5, 2, m).astype(np.float32), rng.uniform(size=k) < 0.9
-    tables = table(backend, energy, quiet, v, members, eigenvalues, product, merge)
-    # Sums over the quiet devices may be known.
-    sums = energy[quiet].sum(0, dtype=float).astype(np.float32)
-    known = table(backend, np.full_like(energy, np.nan), quiet, v, members, eigenvalues, product, merge, sums)
-    for other in (table(backend, merged, quiet, v, members, eigenvalues, product), known):
-        for found, expected in zip(tables, other, strict=True):
-            np.testing.assert_allclose(found, expected, rtol=64 * EPS)
+    mixed = mixture(GAIN, WEIGHT, np.linspace(2, 0.1, groups), (1.0,), (1.0,), members)
+    v, idle = rng.uniform(0.5, 2, m).astype(np.float32), rng.uniform(size=k) < 0.9
+    tables = table(backend, energy, idle, v, mixed, merge)
+    # Sums over the idle devices may be known.
+    sums = energy[idle].sum(0, dtype=float).astype(np.float32)
+    known = table(backend, np.full_like(energy, np.nan), idle, v, mixed, merge, sums=sums)
+    for other in (table(backend, merged, idle, v, mixed), known):
+        for name in ("null", "slope", "offset"):
+            np.testing.assert_allclose(getattr(tables, name), getattr(other, name), rtol=64 * EPS)
     llr = [
-        run(
-            backend,
-            *(
-                "cuda_activity",
-                e.transpose(1, 2, 0),
-                *tables[1:],
-                WEIGHT,
-                np.zeros(1, np.float32),
-                index,
-                None,
-                -1.0,
-                backend.native.Rules(),
-            ),
-            *(k, m, rows, together, len(product), len(GAIN), 1, 1, Out(k), Out(k), Out(k, np.uint8)),
-        )[0]
-        for e, rows, together in ((energy, p, merge), (merged, groups, 1))
+        activity(backend, energy, tables, mixed, -1.0, merge).llr,
+        activity(backend, merged, tables, mixed, -1.0).llr,
     ]
-    terms = (merged / tables[0]).sum((1, 2)) + p * m
+    terms = (merged / tables.null).sum((1, 2)) + p * m
     assert np.all(abs(llr[0] - llr[1]) <= 16 * EPS * terms)
 
 
@@ -161,37 +137,22 @@ def test_activity_of_a_batch(backend):
     """As one by one, with noise references of their own; a block that has nothing to do is left alone."""
     rng = np.random.default_rng(6)
     k, groups, m = 90, 3, 5
-    product, index, eigenvalues = mixture(GAIN, np.linspace(2, 0.1, groups), (0.5, 2.0))
-    share, ones = np.log(np.full(2, 0.5, np.float32)), np.ones(groups, np.float32)
-    energy = rng.exponential(size=(3, groups, m, k)).astype(np.float32)
-    quiet = rng.uniform(size=(3, k)) < np.array([[0.2], [0.9], [0.9]])
+    mixed = mixture(GAIN, WEIGHT, np.linspace(2, 0.1, groups), (0.5, 2.0), (0.5, 0.5))
+    energy = rng.exponential(size=(3, k, groups, m)).astype(np.float32)
+    idle = rng.uniform(size=(3, k)) < np.array([[0.2], [0.9], [0.9]])
     v = rng.uniform(0.5, 2, (3, m)).astype(np.float32)
-    quads = -(-len(product) // 4)
-    words = backend.put(control(backend, screen=[1, 0, 1], quiet=quiet.sum(1)))
-    go = word(backend, words, "screen")
-    null, slope, offset = run(
-        backend,
-        *("cuda_activity_table", energy, None, quiet.astype(np.uint8), word(backend, words, "quiet"), v, ones),
-        *(eigenvalues, product, go, k, m, groups, 1, len(product), backend.native.Rules(), 3),
-        *(Out((3, groups, m)), Out((3, m, quads, groups, 4)), Out((3, m, quads, 4))),
-    )
-    llr, posterior, _ = run(
-        backend,
-        *("cuda_activity", energy, slope, offset, WEIGHT, share, index, go, -1.0, backend.native.Rules()),
-        *(k, m, groups, 1, len(product), len(GAIN), 2, 3, Out((3, k)), Out((3, k)), Out((3, k), np.uint8)),
-    )
-    assert np.isnan(null[1]).all()
-    assert np.isnan(llr[1]).all()
+    words = backend.put(control(backend, screen=[1, 0, 1], quiet=idle.sum(1)))
+    some = dict(batch=(3,), enabled=word(backend, words, "screen"))
+    tables = table(backend, energy, idle, v, mixed, idle_count=word(backend, words, "quiet"), **some)
+    found = activity(backend, energy, tables, mixed, -1.0, **some)
+    assert np.isnan(tables.null[1]).all()
+    assert np.isnan(found.llr[1]).all()
     for i in (0, 2):
-        one, *tables = table(backend, energy[i].transpose(2, 0, 1), quiet[i], v[i], ones, eigenvalues, product)
-        assert np.array_equal(null[i], one)
-        alone = run(
-            backend,
-            *("cuda_activity", energy[i], *tables, WEIGHT, share, index, None, -1.0, backend.native.Rules()),
-            *(k, m, groups, 1, len(product), len(GAIN), 2, 1, Out(k), Out(k), Out(k, np.uint8)),
-        )
-        assert np.array_equal(llr[i], alone[0])
-        assert np.array_equal(posterior[i], alone[1])
+        one = table(backend, energy[i], idle[i], v[i], mixed)
+        assert np.array_equal(tables.null[i], one.null)
+        alone = activity(backend, energy[i], one, mixed, -1.0)
+        assert np.array_equal(found.llr[i], alone.llr)
+        assert np.array_equal(found.posterior[i], alone.posterior)
 
 
 class Selection:
@@ -216,23 +177,37 @@ class Selection:
         self.place = np.full((batch, self.slots), 123456, np.int32)
 
     def set(self, name, values):
-        self.control[:, self.backend.native.control_fields[name]] = torch.tensor(values, dtype=torch.int32)
+        offset = self.backend.native.control_dtype.fields[name][1]
+        self.control[:, offset // 4] = torch.tensor(values, dtype=torch.int32)
 
     def word(self, name):
         return read_word(self.backend, self.control, name)
 
     def __call__(self, llr, **rules):
         llr = np.atleast_2d(llr)
-        posterior = reference.sigmoid(llr.astype(float)).astype(np.float32)
-        self.device, self.chosen, _, self.slot, self.support, self.place = run(
+        found = run(
             self.backend,
-            *("cuda_select_candidates", self.control, llr, posterior, (llr < -7).astype(np.uint8)),
-            *(self.backend.native.Rules(**rules), self.k, self.capacity, self.slots, len(llr)),
-            Out(self.device.shape, np.int32, self.device),
-            *(Out(self.chosen.shape, np.float32, self.chosen), Out(self.support.shape, np.int32)),
-            *(Out(self.slot.shape, np.int32, self.slot), Out(self.support.shape, np.int32, self.support)),
-            *(Out(self.place.shape, np.int32, self.place), self.remaining, self.backend.native.no_loop),
+            "select_candidates",
+            control=self.control,
+            llr=llr,
+            posterior=reference.sigmoid(llr.astype(float)).astype(np.float32),
+            idle=(llr < -7).astype(np.uint8),
+            rules=self.backend.native.Rules(**rules),
+            devices=self.k,
+            capacity=self.capacity,
+            slots=self.slots,
+            batch=len(llr),
+            device=Out(self.device.shape, np.int32, self.device),
+            chosen=Out(self.chosen.shape, np.float32, self.chosen),
+            free=Out(self.support.shape, np.int32),
+            slot=Out(self.slot.shape, np.int32, self.slot),
+            support=Out(self.support.shape, np.int32, self.support),
+            place=Out(self.place.shape, np.int32, self.place),
+            remaining=self.remaining,
+            loop=self.backend.native.no_loop,
         )
+        self.device, self.chosen, self.slot = found.device, found.chosen, found.slot
+        self.support, self.place = found.support, found.place
 
 
 @pytest.mark.parametrize("devices", [1, 31, 800, 1024, 2500])

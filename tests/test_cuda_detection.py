@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from kernels import EPS, Out, control, error, poison, read_word, run
+from kernels import EPS, Fields, Out, control, error, poison, read_word, run, sizes
 from problems import complex_normal
 
 from jadce_fast import reference
@@ -14,7 +14,7 @@ def given(backend, y, noise_var, blocks):
     """Input of the kernels; a block beyond `blocks` is not read."""
     tensor = backend.put(y)
     where = backend.put(np.zeros(2, np.int64))
-    run(backend, "cuda_set_input", tensor, noise_var, blocks, where)
+    run(backend, "set_input", y=tensor, noise_var=noise_var, blocks=blocks, input=where)
     return where, tensor
 
 
@@ -28,10 +28,16 @@ def test_beamspace(backend, shape, beams, rotated):
     where, _keep = given(backend, y, 0.1, 2)
     dft = (np.exp(-2j * np.pi * np.arange(m) / m) / np.sqrt(m)).astype(np.complex64) if beams else None
     rotation = np.linalg.qr(complex_normal(rng, n, t, t))[0].astype(np.complex64) if rotated else None
-    out, _, power = run(
+    found = run(
         backend,
-        *("cuda_beamspace", where, dft, rotation, n, t, m, 3, Out((3, t, n, m), np.complex64)),
-        *(Out((3, t, n, m), np.complex64), Out((3, n), np.float64)),
+        "beamspace",
+        input=where,
+        dft=dft,
+        rotation=rotation,
+        sizes=sizes(subcarriers=n, symbols=t, antennas=m, batch=3),
+        y=Out((3, t, n, m), np.complex64),
+        scratch=Out((3, t, n, m), np.complex64),
+        power=Out((3, n), np.float64),
     )
     exact = y.astype(complex)
     if rotated:
@@ -39,38 +45,35 @@ def test_beamspace(backend, shape, beams, rotated):
     if beams:
         exact = reference.beamspace(exact)
     # Both sums have unitary weights: each adds a rounding error of about one.
-    assert error(out[:2], exact) <= 8 * EPS
-    np.testing.assert_allclose(power[:2], (abs(y.astype(complex)) ** 2).sum((1, 3)), rtol=8 * EPS)
-    assert np.isnan(out[2]).all()
+    assert error(found.y[:2], exact) <= 8 * EPS
+    np.testing.assert_allclose(found.power[:2], (abs(y.astype(complex)) ** 2).sum((1, 3)), rtol=8 * EPS)
+    assert np.isnan(found.y[2]).all()
 
 
 def begin(backend, y, noise_var, known, expected, batch, blocks):
     _, t, n, m = y.shape
     where, _keep = given(backend, y, noise_var, blocks)
     power = (abs(y.astype(complex)) ** 2).sum((1, 3))
-    fields = np.full((batch, backend.native.control_words), poison(np.int32), np.int32)
-    words = backend.put(fields)
+    words = backend.put(np.full((batch, backend.native.control_dtype.itemsize // 4), poison(np.int32), np.int32))
     k, p, slots = 90, 3, 5
     found = run(
         backend,
-        *(
-            "cuda_begin",
-            where,
-            np.resize(power, (batch, n)),
-            backend.native.Rules(),
-            known,
-            expected,
-            k,
-            n,
-            t,
-            m,
-            p,
-            slots,
-            batch,
-            words,
-        ),
-        *(Out((batch, k), np.int32), Out((batch, slots), np.int32), Out((batch, slots, p, m), np.complex64)),
-        *(Out((batch, t, n, m), np.complex64), Out((batch, k), np.uint8), Out((batch, k)), Out(1, np.int32)),
+        "begin",
+        input=where,
+        power=np.resize(power, (batch, n)),
+        rules=backend.native.Rules(),
+        known=known,
+        expected=expected,
+        sizes=sizes(devices=k, subcarriers=n, symbols=t, antennas=m, coefficients=p, batch=batch),
+        slots=slots,
+        control=words,
+        slot=Out((batch, k), np.int32),
+        support=Out((batch, slots), np.int32),
+        s=Out((batch, slots, p, m), np.complex64),
+        r_pri=Out((batch, t, n, m), np.complex64),
+        idle=Out((batch, k), np.uint8),
+        activity=Out((batch, k)),
+        remaining=Out(1, np.int32),
     )
     return words, found
 
@@ -83,29 +86,29 @@ def test_begin(backend, amplitude, known):
     y = (amplitude * complex_normal(rng, 2, 6, 4, 5)).astype(np.complex64)
     known *= amplitude**2
     noise_var = 0.1 * amplitude**2
-    words, (slot, support, s, big, quiet, activity, remaining) = begin(backend, y, noise_var, known, 7.0, 3, 2)
+    words, found = begin(backend, y, noise_var, known, 7.0, 3, 2)
     received = (abs(y.astype(complex)) ** 2).mean((1, 2, 3))
     mean = np.maximum((received - noise_var) / 7, 0.1 * noise_var / 6) if known == 0 else np.full(2, known)
     for name, expected in (("power", mean), ("scale", mean**-0.5), ("received", received / mean)):
-        np.testing.assert_allclose(read_word(backend, words, name, real=True)[:2], expected, rtol=8 * EPS)
-    np.testing.assert_allclose(read_word(backend, words, "noise", real=True)[:2], noise_var / mean, rtol=8 * EPS)
-    assert np.isinf(read_word(backend, words, "best", real=True)[:2]).all()
+        np.testing.assert_allclose(read_word(backend, words, name)[:2], expected, rtol=8 * EPS)
+    np.testing.assert_allclose(read_word(backend, words, "noise")[:2], noise_var / mean, rtol=8 * EPS)
+    assert np.isinf(read_word(backend, words, "best")[:2]).all()
     assert read_word(backend, words, "going").tolist() == [1, 1, 0]
     assert read_word(backend, words, "candidates")[:2].tolist() == [-1, -1]
     assert read_word(backend, words, "kept").tolist() == [0, 0, 0]
-    assert remaining.tolist() == [2]
-    assert np.all(slot == -1)
-    assert np.all(support == -1)
-    for zero in (s, big, quiet, activity):
+    assert found.remaining.tolist() == [2]
+    assert np.all(found.slot == -1)
+    assert np.all(found.support == -1)
+    for zero in (found.s, found.r_pri, found.idle, found.activity):
         assert np.all(zero == 0)
 
 
 def test_begin_with_less_power_than_noise(backend):
     y = np.full((1, 10, 2, 2), 0.01, np.complex64)
     words, _ = begin(backend, y, 1.0, 0.0, 7.0, 1, 1)
-    assert read_word(backend, words, "power", real=True)[0] == pytest.approx(0.1 / 10, rel=1e-6)
+    assert read_word(backend, words, "power")[0] == pytest.approx(0.1 / 10, rel=1e-6)
     words, _ = begin(backend, np.full_like(y, np.nan), 1.0, 0.0, 7.0, 1, 1)
-    assert np.isnan(read_word(backend, words, "received", real=True)[0])
+    assert np.isnan(read_word(backend, words, "received")[0])
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5, 700])
@@ -116,15 +119,21 @@ def test_decide(backend, kept):
     posterior = rng.uniform(0, 1, (2, capacity)).astype(np.float32)
     posterior[:, 0] = 0.5  # counts as active
     words = backend.put(control(backend, kept=[kept, 0]))
-    found, index = run(
+    found = run(
         backend,
-        *("cuda_decide", words, device, posterior, backend.native.Rules(), capacity, 2),
-        *(Out((2, capacity), np.int32), Out((2, capacity), np.int32)),
+        "decide",
+        control=words,
+        kept=Fields("KeptOutput", device=device, posterior=posterior, var=0, mean=0),
+        rules=backend.native.Rules(),
+        capacity=capacity,
+        batch=2,
+        device=Out((2, capacity), np.int32),
+        index=Out((2, capacity), np.int32),
     )
     active = np.flatnonzero(posterior[0, :kept] >= 0.5)
     assert read_word(backend, words, "decided").tolist() == [len(active), 0]
-    assert np.array_equal(index[0, : len(active)], active)
-    assert np.array_equal(found[0, :kept], np.where(posterior[0, :kept] >= 0.5, device[0, :kept], -1))
+    assert np.array_equal(found.index[0, : len(active)], active)
+    assert np.array_equal(found.device[0, :kept], np.where(posterior[0, :kept] >= 0.5, device[0, :kept], -1))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -148,71 +157,83 @@ def test_finish(backend, shape, beams, identity):
     received[2] = np.nan
     scale = np.array([0.5, 0.5, 0.5], np.float32)
     words = backend.put(control(backend, decided=[decided] * 3, received=received, scale=scale, converged=[1, 1, 1]))
-    active, channels, channel_var, found = run(
+    found = run(
         backend,
-        *("cuda_finish", words, power, device, var, mean, index, None if identity else basis, dft, gain, capacity),
-        *(k, n, t, m, p, 3),
-        *(Out((3, capacity), np.int64), Out((3, capacity, n, m), np.complex64), Out((3, capacity))),
-        Out((3, k), np.float32, activity),
+        "finish",
+        control=words,
+        power=power,
+        kept=Fields("KeptOutput", device=device, posterior=0, var=var, mean=mean),
+        index=index,
+        basis=None if identity else basis,
+        dft=dft,
+        gain=gain,
+        sizes=sizes(devices=k, subcarriers=n, symbols=t, antennas=m, coefficients=p, batch=3),
+        capacity=capacity,
+        active=Out((3, capacity), np.int64),
+        channels=Out((3, capacity, n, m), np.complex64),
+        channel_var=Out((3, capacity)),
+        activity=Out((3, k), np.float32, activity),
     )
     chosen = index[0, :decided]
     who = device[0, chosen]
-    assert active[0].tolist() == [*who, *[-1] * (capacity - decided)]
+    assert found.active[0].tolist() == [*who, *[-1] * (capacity - decided)]
     exact = np.einsum("np,apm->anm", basis, mean[0, chosen].astype(complex))
     exact = (reference.beamspace(exact, inverse=True) if beams else exact) / (0.5 * gain[who])[:, None, None]
-    assert error(channels[0, :decided], exact) <= 8 * EPS
-    np.testing.assert_allclose(channel_var[0, :decided], var[0, chosen] / (0.5 * gain[who]) ** 2, rtol=8 * EPS)
-    assert np.all(channels[0, decided:] == 0)
-    assert np.array_equal(found[0], activity[0])
-    assert np.all(active[1:] == -1)
-    assert np.all(channels[1:] == 0)
-    assert np.all(found[1:] == 0)
+    assert error(found.channels[0, :decided], exact) <= 8 * EPS
+    np.testing.assert_allclose(found.channel_var[0, :decided], var[0, chosen] / (0.5 * gain[who]) ** 2, rtol=8 * EPS)
+    assert np.all(found.channels[0, decided:] == 0)
+    assert np.array_equal(found.activity[0], activity[0])
+    assert np.all(found.active[1:] == -1)
+    assert np.all(found.channels[1:] == 0)
+    assert np.all(found.activity[1:] == 0)
     assert read_word(backend, words, "found").tolist() == [decided, 0, 0]
     assert read_word(backend, words, "converged").tolist() == [1, 0, 0]
-    residual = read_word(backend, words, "residual", real=True)
+    residual = read_word(backend, words, "residual")
     assert residual[0] == pytest.approx(received[0] / 1.1, rel=1e-5)
     assert residual[1] == received[1]
 
 
 @pytest.mark.parametrize("overlapping", [True, False])
 def test_graph_loops_until_all_blocks_have_ended(backend, overlapping):
-    """A recorded select_candidates() counts a block's iterations until observe() would say that this was the last."""
+    """A recorded select_candidates() counts a block's iterations until module_a() would say that this was the last."""
     k, capacity = 20, 4
     llr = np.full((2, k), -20, np.float32)
     words = backend.put(control(backend, going=[1, 1], run=[1, 1], screen=[1, 1], last=[0, 0], iteration=[0, 0]))
-    power, gram, r = np.full((2, 1, 1), 1e-3, np.float32), np.ones((1, 1), np.float32), np.ones((2, 1), np.complex64)
-    tensors = [
-        backend.put(x)
-        for x in (
-            *(power, gram, 0 * r, r, np.zeros((2, 1), np.float32), np.zeros((2, 1), np.float32)),
-            *(
-                np.zeros((2, 1), np.float32),
-                r,
-                np.zeros((2, 9, 2), np.float32),
-                llr,
-                0 * llr,
-                np.zeros((2, k), np.uint8),
-            ),
-            *(np.zeros((2, capacity), np.int32), np.zeros((2, capacity), np.float32), np.zeros((2, 4), np.int32)),
-            *(np.full((2, k), -1, np.int32), np.full((2, 4), -1, np.int32), np.zeros((2, 4), np.int32)),
-            np.array([2], np.int32),
-        )
-    ]
-    power, gram, big, r, v_a, eta, v_b, seen, history, *rest = (tensor.data_ptr() for tensor in tensors)
-    llr, posterior, quiet, device, chosen, free, slot, support, place, remaining = rest
-    at = words.data_ptr()
-    graph = backend.native.Graph(overlapping)
+    measured = dict(power=np.full((2, 1, 1), 1e-3, np.float32), gram=np.ones((1, 1), np.float32))
+    measured |= {name: np.ones((2, 1), np.complex64) for name in ("r_pri", "r", "r_b")}
+    measured |= {name: np.zeros((2, 1), np.float32) for name in ("v_a", "eta", "v_b")}
+    measured["history"] = np.zeros((2, 9, 2), np.float32)
+    tested = dict(llr=llr, posterior=0 * llr, chosen=np.zeros((2, capacity), np.float32))
+    tested |= {name: np.zeros((2, size), np.int32) for name, size in (("device", capacity), ("free", 4), ("place", 4))}
+    tested |= {name: np.full((2, size), -1, np.int32) for name, size in (("slot", k), ("support", 4))}
+    tested |= dict(idle=np.zeros((2, k), np.uint8), remaining=np.array([2], np.int32))
+    tensors = {name: backend.put(x) for name, x in (measured | tested).items()}
+    at = {name: tensor.data_ptr() for name, tensor in tensors.items()}
+    native = backend.native
+    graph = native.Graph(overlapping=overlapping)
     graph.begin()
     stream, loop = graph.open_loop()
     # The error never falls, so that the second iteration is the last.
-    rules = backend.native.Rules(max_iterations=9)
-    backend.native.cuda_observe(
-        *(at, power, gram, big, r, 1.0, 1, rules, k, 1, 1, 1, 2, v_a, eta, v_b, seen, history),
-        stream,
+    rules = native.Rules(max_iterations=9)
+    native.module_a(
+        control=words.data_ptr(),
+        mean_gram=1.0,
+        uniform=True,
+        rules=rules,
+        sizes=native.Sizes(devices=k, subcarriers=1, symbols=1, antennas=1, coefficients=1, batch=2),
+        stream=stream,
+        **{name: at[name] for name in measured},
     )
-    backend.native.cuda_select_candidates(
-        *(at, llr, posterior, quiet, rules, k, capacity, 4, 2, device, chosen, free, slot, support, place, remaining),
-        *(loop, stream),
+    native.select_candidates(
+        control=words.data_ptr(),
+        rules=rules,
+        devices=k,
+        capacity=capacity,
+        slots=4,
+        batch=2,
+        loop=loop,
+        stream=stream,
+        **{name: at[name] for name in tested},
     )
     graph.close_loop()
     graph.end()
@@ -223,8 +244,8 @@ def test_graph_loops_until_all_blocks_have_ended(backend, overlapping):
     )
     for _ in range(2):  # a graph may be launched again
         words.copy_(backend.put(start))
-        tensors[-1].fill_(2)
-        graph.launch(0)
+        tensors["remaining"].fill_(2)
+        graph.launch(stream=0)
         assert read_word(backend, words, "going").tolist() == [0, 0]
         assert read_word(backend, words, "iteration").tolist() == [2, 2]
-        assert tensors[-1].tolist() == [0]
+        assert tensors["remaining"].tolist() == [0]

@@ -5,22 +5,39 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from kernels import Out, machine, run
+from kernels import Out, open_device, run
 from problems import assert_close, complex_normal
 from test_langevin import OnePower
 from test_langevin_kernels import SIZES, Chains, mixture, schedules
 
 import jadce_fast as jf
-from jadce_fast import _core, reference
+from jadce_fast import reference
 from jadce_fast.anneal import leave_one_out, leave_one_out_tensors, preconditioned_level
 from jadce_fast.campaigns import CellScenario, draw_cell
 from jadce_fast.campaigns.cell_drop import qpsk_pilots
+from jadce_fast.cuda.device import devices
 from jadce_fast.cuda.langevin import DeviceSampler
+
+
+class Positional:
+    """A backend whose launchers take arguments in their order."""
+
+    def __init__(self, backend):
+        self.put, self.native = backend.put, backend.native
+
+    def launch(self, name, **arguments):
+        getattr(self.native, name)(*arguments.values(), 0)
+
+
+def call(backend, name, *arguments):
+    found = run(Positional(backend), name, **{str(i): 0 if a is None else a for i, a in enumerate(arguments)})
+    outputs = tuple(vars(found).values())
+    return outputs[0] if len(outputs) == 1 else outputs
 
 
 def test_noise(backend):
     seed, chain, step, count, pairs = 0x123456789ABCDEF, 5, 77, 19, 7
-    words, normals = run(
+    words, normals = call(
         backend,
         *("cuda_langevin_noise", seed, chain, step, count, pairs),
         *(Out((count, pairs, 4), np.uint32), Out((count, pairs, 4))),
@@ -37,7 +54,7 @@ def test_noise_is_that_of_the_cpu(backend):
     m, n = 16, 12
     chains = Chains(m, n, 8)
     chains.native.start([2], 99, 4, 1.0)
-    _, normals = run(
+    _, normals = call(
         backend, "cuda_langevin_noise", 99, 2, 4, m, n // 2, Out((m, n // 2, 4), np.uint32), Out((m, n, 2))
     )
     np.testing.assert_allclose(normals[..., 0] + 1j * normals[..., 1], chains.state("columns", 2), atol=3e-6)
@@ -80,7 +97,7 @@ class Device:
         energy, tile = self.energy(backend, x), backend.native.langevin_tile(self.n, self.m)
         parts = -(-self.m // tile)
         shape, numbers = x.shape, (len(x), parts, self.n)
-        return run(
+        return call(
             backend,
             *("cuda_langevin_steps", self.matrix, self.factor, self.force, self.numbers, self.mixture, mean),
             *(np.array(rows, np.int32), len(rows), len(x) // 2, self.n, self.m, self.mixture.shape[-1]),
@@ -142,7 +159,7 @@ def test_posterior(backend, name):
     x = (np.sqrt(v) * complex_normal(rng, 2, d.n, d.m)).astype(np.complex64)
     x[:, ::3] += complex_normal(rng, *x[:, ::3].shape).astype(np.complex64)
     old = complex_normal(rng, *x.shape).astype(np.complex64)
-    mean, power, probability = run(
+    mean, power, probability = call(
         backend,
         *("cuda_langevin_posterior", x, d.energy(backend, x), d.numbers, d.mixture, np.array([1], np.int32), 1, 1),
         *(d.n, d.m, d.mixture.shape[-1], Out(x.shape, np.complex64, old)),
@@ -165,7 +182,7 @@ def test_watch(backend):
     with np.errstate(invalid="ignore", over="ignore"):
         energy = d.energy(backend, x)
     parts = backend.native.langevin_spread_parts
-    after, spread = run(
+    after, spread = call(
         backend,
         *("cuda_langevin_watch", x, energy, np.array([20, 20], np.float32), before, 2, 3, d.n, d.m),
         *(Out(6, np.int32), Out((2, parts))),
@@ -173,7 +190,7 @@ def test_watch(backend):
     assert after.tolist() == [0, 1, 1, 1, 1, 0]
     np.testing.assert_allclose(spread.sum(1), 0, atol=1e-12)  # one chain is left in each block
     x[1], x[2], x[3] = x[0] - 0.5, x[0] + 0.5, 0
-    after, spread = run(
+    after, spread = call(
         backend,
         *("cuda_langevin_watch", x, d.energy(backend, x), np.array([20, 20], np.float32), before, 2, 3, d.n, d.m),
         *(Out(6, np.int32), Out((2, parts))),
@@ -190,7 +207,7 @@ def test_too_many_devices(backend):
 def on_device(backend, *arguments, **options):
     """A receiver of the CPU, and one whose chains run on the backend's device."""
     cpu, other = (jf.LangevinReceiver(*arguments, threads=1, **options) for _ in range(2))
-    other._device = DeviceSampler(other, machine(backend))
+    other._device = DeviceSampler(other, open_device(backend))
     return cpu, other
 
 
@@ -317,7 +334,7 @@ def test_progress_and_input(backend):
 
 
 def test_says_why_there_is_no_device():
-    if torch.cuda.is_available() and _core.cuda_built:
+    if devices()[0] > 0:
         pytest.skip("needs a machine without a GPU")
     with pytest.raises(ValueError, match=r"device: expected 'cpu', found 'cuda', but "):
         jf.LangevinReceiver(qpsk_pilots(6, 4), 2, device="cuda")

@@ -117,10 +117,10 @@ def test_independent_blocks(backend, counts):
 
 
 @pytest.mark.parametrize("tensor", [False, True], ids=["single", "tensor"])
-def test_blocks_that_do_not_go(backend, tensor):
+def test_blocks_that_are_not_enabled(backend, tensor):
     network = random_network(*SHAPES[0])
     z, v = problem(network, 8, (3, 2), 0.1)
-    for values in denoise(backend, network, z, v, [2, 2, 1], go=[0, 1, 1], tensor=tensor):
+    for values in denoise(backend, network, z, v, [2, 2, 1], enabled=[0, 1, 1], tensor=tensor):
         assert np.isnan(values[0]).all()
         assert np.isnan(values[2, 1]).all()
         assert np.isfinite(values[1]).all()
@@ -153,9 +153,9 @@ def test_refusals(backend):
         denoise(backend, network, z, v, [1])
     with pytest.raises(RuntimeError, match="beam_network_tensor: activations of 4096 antennas and two layers need"):
         denoise(backend, network, z, v, [1], tensor=True)
-    fits = backend.native.cuda_beam_network_tensor_fits
-    assert fits(256, 2, 8, 8, 1, 3)
-    assert not fits(4096, 2, 8, 8, 1, 3)
+    shape = backend.native.NetworkShape(width=8, hidden=8, blocks=1, taps=3)
+    assert backend.native.beam_network_tensor_fits(shape=shape, coefficients=2, antennas=256)
+    assert not backend.native.beam_network_tensor_fits(shape=shape, coefficients=2, antennas=4096)
 
 
 class RoundedPrior:

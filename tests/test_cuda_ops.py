@@ -7,8 +7,8 @@ from kernels import EPS, error, gpu
 from problems import SIZES, complex_normal, qpsk_pilots
 
 from jadce_fast import dft_pilots, ops
-from jadce_fast.cuda import ops as _cuda_ops
-from jadce_fast.cuda import transform as _cuda_transform
+from jadce_fast.cuda import ops as cuda_ops
+from jadce_fast.cuda.transform import CudaTransform
 
 
 class Case:
@@ -33,26 +33,26 @@ def test_operations(gpu_device, size, kind):
     c = Case(size, kind, gpu_device)
     r, devices, s = c.on_device
     for found, expected in (
-        (_cuda_ops.beamspace(c.plan, r), ops.beamspace(c.plan, c.r)),
-        (_cuda_ops.gather(c.plan, r, devices), ops.gather(c.plan, c.r, c.devices)),
-        (_cuda_ops.project(c.plan, devices, s), ops.project(c.plan, c.devices, c.s)),
+        (cuda_ops.beamspace(c.plan, r), ops.beamspace(c.plan, c.r)),
+        (cuda_ops.gather(c.plan, r, devices), ops.gather(c.plan, c.r, c.devices)),
+        (cuda_ops.project(c.plan, devices, s), ops.project(c.plan, c.devices, c.s)),
     ):
         assert found.device == gpu_device
         assert error(found.cpu().numpy(), expected) <= 16 * EPS
     # All devices: the CPU's direct correlation serves pilots of both kinds.
     everyone = np.arange(c.plan.pilots.devices)
     z = ops.gather(c.plan, c.r, everyone)
-    assert error(_cuda_ops.matched_filter(c.plan, r).cpu().numpy(), z) <= 16 * EPS
+    assert error(cuda_ops.matched_filter(c.plan, r).cpu().numpy(), z) <= 16 * EPS
     assert np.array_equal(c.on_device[0].cpu().numpy(), c.r)
 
 
-@pytest.mark.parametrize("method", ["block", "large", "direct"])
+@pytest.mark.parametrize("method", ["spectral", "spectral_large", "direct"])
 @pytest.mark.parametrize("merge", [1, 5])
 def test_energies(gpu_device, monkeypatch, method, merge):
-    if method != "block":
-        monkeypatch.setattr(_cuda_transform, "_MOST_POINTS", 64)
+    if method != "spectral":
+        monkeypatch.setattr(CudaTransform, "most_points", 64)
     c = Case("odd" if method != "direct" else "prime", "dft", gpu_device, merge)
-    found = _cuda_ops.energies(c.plan, c.on_device[0])
+    found = cuda_ops.energies(c.plan, c.on_device[0])
     assert c.plan.on_device[gpu_device].method == method
     assert error(found.cpu().numpy(), ops.energies(c.plan, c.r)) <= 32 * EPS
 
@@ -74,7 +74,7 @@ def test_activity_llr(gpu_device, shape, powers):
     on_device = torch.from_numpy(energy).to(gpu_device)
     devices_last = on_device.permute(1, 2, 0).contiguous().permute(2, 0, 1)
     for e in (on_device, devices_last):
-        found = _cuda_ops.activity_llr(plan, e, torch.from_numpy(null).to(gpu_device))
+        found = cuda_ops.activity_llr(plan, e, torch.from_numpy(null).to(gpu_device))
         assert found.shape == (k,)
         assert np.all(abs(found.cpu().numpy() - expected) <= 16 * EPS * terms)
 
@@ -83,34 +83,34 @@ def test_what_activity_llr_refuses(gpu_device):
     plan = ops.activity_plan([1.0, 0.5], [1.0], [1.0])
     e, null = torch.ones(7, 2, 3, device=gpu_device), torch.ones(2, 3, device=gpu_device)
     with pytest.raises(ValueError, match=r"energy: expected shape \(K, 2, M\), found \(7, 1, 3\)"):
-        _cuda_ops.activity_llr(plan, e[:, :1], null)
+        cuda_ops.activity_llr(plan, e[:, :1], null)
     with pytest.raises(ValueError, match=r"null: expected shape \(2, 3\), found \(2, 1\)"):
-        _cuda_ops.activity_llr(plan, e, null[:, :1])
+        cuda_ops.activity_llr(plan, e, null[:, :1])
     with pytest.raises(ValueError, match="null: expected positive variances, found 0"):
-        _cuda_ops.activity_llr(plan, e, 0 * null)
+        cuda_ops.activity_llr(plan, e, 0 * null)
     with pytest.raises(TypeError, match=r"energy: expected float32 without gradients, found torch.float64"):
-        _cuda_ops.activity_llr(plan, e.double(), null)
+        cuda_ops.activity_llr(plan, e.double(), null)
     with pytest.raises(TypeError, match=r"null: expected an array on .*, found ndarray"):
-        _cuda_ops.activity_llr(plan, e, null.cpu().numpy())
+        cuda_ops.activity_llr(plan, e, null.cpu().numpy())
 
 
 def test_what_does_not_fit(gpu_device):
     c = Case("plain", "dft", gpu_device)
     r, devices, s = c.on_device
     with pytest.raises(TypeError, match="r: expected complex64 on .*, found torch.complex128"):
-        _cuda_ops.gather(c.plan, r.to(torch.complex128), devices)
+        cuda_ops.gather(c.plan, r.to(torch.complex128), devices)
     with pytest.raises(ValueError, match=r"r: expected shape \(12, 8, 8\), found \(2, 8, 8\)"):
-        _cuda_ops.matched_filter(c.plan, r[:2])
+        cuda_ops.matched_filter(c.plan, r[:2])
     with pytest.raises(ValueError, match="y: expected a C-contiguous array"):
-        _cuda_ops.beamspace(c.plan, r.transpose(0, 1))
+        cuda_ops.beamspace(c.plan, r.transpose(0, 1))
     with pytest.raises(TypeError, match="devices: expected integers of shape"):
-        _cuda_ops.gather(c.plan, r, devices.to(torch.float32))
+        cuda_ops.gather(c.plan, r, devices.to(torch.float32))
     with pytest.raises(ValueError, match="devices: expected 0 to 63, found 0 to 64"):
-        _cuda_ops.gather(c.plan, r, torch.tensor([0, 64]))
+        cuda_ops.gather(c.plan, r, torch.tensor([0, 64]))
     with pytest.raises(ValueError, match="coefficients: expected shape"):
-        _cuda_ops.project(c.plan, devices, s[:3])
+        cuda_ops.project(c.plan, devices, s[:3])
     with pytest.raises(TypeError, match="r: expected an array on a GPU, found ndarray"):
-        _cuda_ops.matched_filter(c.plan, c.r)
+        cuda_ops.matched_filter(c.plan, c.r)
 
 
 @gpu

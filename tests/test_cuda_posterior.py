@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from kernels import EPS, Out, control, error, read_word, run
+from kernels import EPS, Fields, Out, control, error, read_word, run, sizes
 from problems import complex_normal
 
 SHAPES = [(8, 12, 8, 6, 7), (1, 13, 8, 1, 3), (9, 10, 1, 4, 1), (7, 3, 33, 5, 20)]  # N, T, M, P, candidates
@@ -15,14 +15,26 @@ def controls(backend, run_of_ended=0, **words):
     return backend.put(control(backend, **(usual | real | words)))
 
 
-def observe(backend, words, power, gram, big, r, start, k, shape, *, uniform=False, predicted=False, **rules):
-    rules = backend.native.Rules(predicted=predicted, **rules)
-    n, t, m, _, _ = shape
+def module_a(backend, words, *, power, gram, r_pri, r, v_a, devices, uniform=False, **rules):
+    rules = backend.native.Rules(**rules)
+    batch, t, n, m = r.shape
     return run(
         backend,
-        *("cuda_observe", words, power, gram, big, r, float(gram.mean(dtype=float)), int(uniform), rules),
-        *(k, n, t, m, len(power), Out((len(power), m), start=start), *(Out((len(power), m)) for _ in range(2))),
-        *(Out(r.shape, np.complex64), Out((len(power), rules.max_iterations, 2))),
+        "module_a",
+        control=words,
+        power=power,
+        gram=gram,
+        r_pri=r_pri,
+        r=r,
+        mean_gram=float(gram.mean(dtype=float)),
+        uniform=uniform,
+        rules=rules,
+        sizes=sizes(devices=devices, subcarriers=n, symbols=t, antennas=m, batch=batch),
+        v_a=Out((batch, m), start=v_a),
+        eta=Out((batch, m)),
+        v_b=Out((batch, m)),
+        r_b=Out(r.shape, np.complex64),
+        history=Out((batch, rules.max_iterations, 2)),
     )
 
 
@@ -30,7 +42,7 @@ def observe(backend, words, power, gram, big, r, start, k, shape, *, uniform=Fal
 @pytest.mark.parametrize("uniform", [True, False])
 @pytest.mark.parametrize("iteration", [0, 3])
 @pytest.mark.parametrize("predicted", [True, False])
-def test_observe(backend, shape, uniform, iteration, predicted):
+def test_module_a(backend, shape, uniform, iteration, predicted):
     """Variances of module A's message, measured or (from the second iteration on) predicted, and the message."""
     n, t, m, _, _ = shape
     rng = np.random.default_rng(0)
@@ -39,11 +51,21 @@ def test_observe(backend, shape, uniform, iteration, predicted):
     power = (t * rng.uniform(0, 9, (3, n, m))).astype(np.float32)
     power[:, :, 0] = 0.1 * t * noise  # less than the noise
     start = rng.uniform(0.01, 1, (3, m)).astype(np.float32)
-    r, big = (complex_normal(rng, 3, t, n, m).astype(np.complex64) for _ in range(2))
+    r, r_pri = (complex_normal(rng, 3, t, n, m).astype(np.complex64) for _ in range(2))
     words = controls(backend, run_of_ended=1, iteration=[iteration] * 3)  # as its last iteration left it
-    v_a, eta, v_b, seen, history = observe(
-        backend, words, power, gram, big, r, start, k, shape, uniform=uniform, predicted=predicted
+    found = module_a(
+        backend,
+        words,
+        power=power,
+        gram=gram,
+        r_pri=r_pri,
+        r=r,
+        v_a=start,
+        devices=k,
+        uniform=uniform,
+        predicted=predicted,
     )
+    v_a, eta, v_b = found.v_a, found.eta, found.v_b
     measure = iteration == 0 or not predicted
     mean_gram = float(gram.mean(dtype=float))
     floor = max(1e-3 * noise, 1e-6 * received) / mean_gram
@@ -56,19 +78,19 @@ def test_observe(backend, shape, uniform, iteration, predicted):
         expected = np.maximum(v_a[i] * (1 / eta[i].astype(float) - 1), floor if measure else 1e-9 * floor)
         np.testing.assert_allclose(v_b[i], expected, rtol=1e-5)  # 1 / eta - 1 of a rounded eta of some tenths
         weight = v_a[i] / ((v_a[i] * gram.T[:, :, None].astype(float) + noise) * eta[i])
-        assert error(seen[i], weight * r[i] + big[i]) <= 8 * EPS
-        mean = read_word(backend, words, "error", real=True)[i]
+        assert error(found.r_b[i], weight * r[i] + r_pri[i]) <= 8 * EPS
+        mean = read_word(backend, words, "error")[i]
         assert mean == pytest.approx(v_b[i].astype(float).mean(), rel=float(2 * EPS))
-        assert history[i, iteration, 0] == mean
+        assert found.history[i, iteration, 0] == mean
     assert np.array_equal(v_a[1], start[1])
-    assert np.isnan(seen[1]).all()
-    assert np.isnan(history[1]).all()
+    assert np.isnan(found.r_b[1]).all()
+    assert np.isnan(found.history[1]).all()
     for name in ("run", "screen"):
         assert read_word(backend, words, name).tolist() == [1, 0, 1]
 
 
 def plan(backend, errors, *, settled=0, **rules):
-    """What observe() decides in a row of iterations whose error variances are (nearly) `errors`."""
+    """What module_a() decides in a row of iterations whose error variances are (nearly) `errors`."""
     gram, r = np.ones((1, 1), np.float32), np.ones((1, 1, 1, 1), np.complex64)
     state = dict(best=[np.inf], previous=[np.inf], going=[1], settled=[settled], noise=[1e-9], received=[1.0])
     found = []
@@ -76,12 +98,13 @@ def plan(backend, errors, *, settled=0, **rules):
         words = backend.put(control(backend, iteration=[iteration], **state))
         # One measurement and hardly any noise: v is the power, and v_b is v (K - 1).
         power = np.full((1, 1, 1), value, np.float32)
-        observe(backend, words, power, gram, r, r, np.ones((1, 1), np.float32), 1001, (1, 1, 1, 1, 1), **rules)
+        v_a = np.ones((1, 1), np.float32)
+        module_a(backend, words, power=power, gram=gram, r_pri=r, r=r, v_a=v_a, devices=1001, **rules)
         found.append({name: int(read_word(backend, words, name)[0]) for name in ("run", "screen", "keep", "last")})
-        found[-1]["gamma"] = float(read_word(backend, words, "gamma", real=True)[0])
+        found[-1]["gamma"] = float(read_word(backend, words, "gamma")[0])
         found[-1]["converged"] = int(read_word(backend, words, "converged")[0])
         for name in ("best", "previous"):
-            state[name] = [float(read_word(backend, words, name, real=True)[0])]
+            state[name] = [float(read_word(backend, words, name)[0])]
     return found
 
 
@@ -122,7 +145,7 @@ class Update:
         self.v_a = rng.uniform(0.1, 1, (3, m)).astype(np.float32)
         self.device = np.tile(np.arange(self.capacity, dtype=np.int32), (3, 1))
         self.all_posterior = rng.uniform(0, 1, (3, self.k)).astype(np.float32)
-        self.seen, self.big = (complex_normal(rng, 3, t, m).astype(np.complex64) for _ in range(2))
+        self.r_b, self.r_pri = (complex_normal(rng, 3, t, m).astype(np.complex64) for _ in range(2))
         # The first `count` slots are candidates', two are candidates no more, the last is free.
         self.support = np.tile(np.append(np.arange(c + 2), -1), (3, 1)).astype(np.int32)
         self.place = np.tile(np.append(np.arange(c), [-1, -1, -1]), (3, 1)).astype(np.int32)
@@ -133,17 +156,41 @@ class Update:
 
     def __call__(self, backend, words, **rules):
         c, k, m, p = self.capacity, self.k, self.m, self.p
-        names = ("v_a", "slot", "support", "s", "big", "kept_device", "kept_posterior", "kept_var", "kept_mean")
-        found = run(
+        return run(
             backend,
-            *("cuda_update", words, self.posterior, self.power, self.mean, self.var, self.v_b, self.device),
-            *(self.all_posterior, self.seen, self.place, backend.native.Rules(**rules), c, self.slots, k, self.t, m, p),
-            *(3, Out((3, m), start=self.v_a), Out((3, k), np.int32, self.slot)),
-            *(Out((3, self.slots), np.int32, self.support), Out(self.s.shape, np.complex64, self.s)),
-            *(Out(self.big.shape, np.complex64, self.big), Out((3, c), np.int32), Out((3, c)), Out((3, c))),
-            *(Out((3, c, p, m), np.complex64), Out((3, k)), Out((3, 24, 2))),
+            "update",
+            control=words,
+            candidates=Fields(
+                "Candidates",
+                posterior=self.posterior,
+                power=self.power,
+                mean=self.mean,
+                var=self.var,
+                device=self.device,
+            ),
+            v_b=self.v_b,
+            posterior=self.all_posterior,
+            r_b=self.r_b,
+            place=self.place,
+            rules=backend.native.Rules(**rules),
+            capacity=c,
+            slots=self.slots,
+            sizes=sizes(devices=k, symbols=self.t, antennas=m, coefficients=p, batch=3),
+            v_a=Out((3, m), start=self.v_a),
+            slot=Out((3, k), np.int32, self.slot),
+            support=Out((3, self.slots), np.int32, self.support),
+            s=Out(self.s.shape, np.complex64, self.s),
+            r_pri=Out(self.r_pri.shape, np.complex64, self.r_pri),
+            kept=Fields(
+                "KeptOutput",
+                device=Out((3, c), np.int32),
+                posterior=Out((3, c)),
+                var=Out((3, c)),
+                mean=Out((3, c, p, m), np.complex64),
+            ),
+            activity=Out((3, k)),
+            history=Out((3, 24, 2)),
         )
-        return dict(zip((*names, "activity", "history"), found, strict=True))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -171,34 +218,34 @@ def test_update(backend, shape, prune, gamma, predicted):
         gone = [slot for slot in range(u.slots - 1) if prune and (abs(s[slot]) ** 2).mean() <= 1e-4 * 0.1]
         s[gone] = 0
         assert (count + 1 in gone) == prune
-        assert error(found["s"][i], s) <= 32 * EPS
-        assert np.array_equal(found["support"][i], np.where(np.isin(np.arange(u.slots), gone), -1, u.support[i]))
-        assert np.array_equal(found["slot"][i], np.where(np.isin(np.arange(u.k), gone), -1, u.slot[i]))
-        assert error(found["big"][i], (1 - gamma) * u.big[i] - gamma * b * u.seen[i]) <= 32 * EPS
+        assert error(found.s[i], s) <= 32 * EPS
+        assert np.array_equal(found.support[i], np.where(np.isin(np.arange(u.slots), gone), -1, u.support[i]))
+        assert np.array_equal(found.slot[i], np.where(np.isin(np.arange(u.k), gone), -1, u.slot[i]))
+        assert error(found.r_pri[i], (1 - gamma) * u.r_pri[i] - gamma * b * u.r_b[i]) <= 32 * EPS
         expected = gamma * u.v_b[i] * b + (1 - gamma) * u.v_a[i] if predicted else u.v_a[i]
-        np.testing.assert_allclose(found["v_a"][i], expected, rtol=32 * EPS)
-        assert found["history"][i, 3, 1] == used
+        np.testing.assert_allclose(found.v_a[i], expected, rtol=32 * EPS)
+        assert found.history[i, 3, 1] == used
     # The first block keeps its output, the third does not.
-    assert np.array_equal(found["kept_device"][0, :count], u.device[0, :count])
-    assert np.array_equal(found["kept_posterior"][0, :count], u.posterior[0, :count])
+    assert np.array_equal(found.device[0, :count], u.device[0, :count])
+    assert np.array_equal(found.posterior[0, :count], u.posterior[0, :count])
     var = u.var[0].mean(1, dtype=float) * u.power[0]
-    np.testing.assert_allclose(found["kept_var"][0, :count], var[:count], rtol=8 * EPS)
+    np.testing.assert_allclose(found.var[0, :count], var[:count], rtol=8 * EPS)
     kept = np.sqrt(u.power[0, :count, None, None].astype(float)) * u.mean[0, :count]
-    assert error(found["kept_mean"][0, :count], kept) <= 4 * EPS
-    assert np.array_equal(found["activity"][0], u.all_posterior[0])
+    assert error(found.mean[0, :count], kept) <= 4 * EPS
+    assert np.array_equal(found.activity[0], u.all_posterior[0])
     assert read_word(backend, words, "kept")[0] == count
-    for name in ("kept_posterior", "kept_mean", "activity"):
-        assert np.isnan(found[name][1:]).all()
+    for kept in (found.posterior, found.mean, found.activity):
+        assert np.isnan(kept[1:]).all()
     # The second has ended.
-    for name in ("v_a", "slot", "support", "s", "big"):
-        assert np.array_equal(found[name][1], getattr(u, name)[1])
+    for name in ("v_a", "slot", "support", "s", "r_pri"):
+        assert np.array_equal(getattr(found, name)[1], getattr(u, name)[1])
 
 
 def test_the_first_update_does_not_read_the_old_state(backend):
     """Undamped, what R held is no part of the message, not even if it is no number."""
     u = Update(SHAPES[0])
-    u.big[:] = np.nan
+    u.r_pri[:] = np.nan
     words = controls(
         backend, candidates=[7, 7, 7], iteration=[1, 1, 1], gamma=[1.0] * 3, error=[0.1] * 3, keep=[0, 0, 0]
     )
-    assert np.isfinite(u(backend, words)["big"][[0, 2]]).all()
+    assert np.isfinite(u(backend, words).r_pri[[0, 2]]).all()

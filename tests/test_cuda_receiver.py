@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
-from kernels import EmulatedMachine, error
+from kernels import EmulatedDevice, error
 from problems import SIZES, WienerPrior, problem
 
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
-from jadce_fast.cuda import denoisers as _cuda_denoisers
-from jadce_fast.cuda import detector as _cuda_plan
-from jadce_fast.cuda import device as _cuda
-from jadce_fast.cuda import transform as _cuda_transform
+from jadce_fast.cuda import denoisers
+from jadce_fast.cuda import device as cuda_device
+from jadce_fast.cuda.denoisers import Script
+from jadce_fast.cuda.detector import Detector
+from jadce_fast.cuda.transform import CudaTransform
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -102,12 +103,12 @@ def test_the_papers_network(gpu_device):
 @pytest.mark.parametrize("devices", [105, 97, 106])
 def test_other_ways_to_the_statistics(gpu_device, monkeypatch, devices):
     """Two passes where one block's shared memory does not hold K points, and products where K has a large factor."""
-    monkeypatch.setattr(_cuda_transform, "_MOST_POINTS", 64)
+    monkeypatch.setattr(CudaTransform, "most_points", 64)
     p = problem(**(SIZES["odd"] | dict(devices=devices)), seed=3)
     arguments = dict(prior="gaussian", activity_rate=p.activity_rate, threads=1, rules=jf.Rules(max_iterations=3))
     expected = jf.Receiver(p.pilots, 16, **arguments).detect(p.y, p.noise_var)
     rx = jf.Receiver(p.pilots, 16, device="cuda", **arguments)
-    assert rx._gpu.detector.transform.method == ("large" if devices == 105 else "direct")
+    assert rx.gpu.detector.transform.method == ("spectral_large" if devices == 105 else "direct")
     same(rx.detect(p.y, p.noise_var), expected)
 
 
@@ -152,27 +153,32 @@ def test_a_batch_equals_its_blocks(gpu_device):
             assert np.array_equal(getattr(a, name), getattr(b, name))
 
 
-@pytest.mark.parametrize(("overlapping", "rounds"), [(True, 3), (False, 1), (False, 5)])
-def test_graphs_recorded_in_other_ways(gpu_device, overlapping, rounds):
-    """Iterations after a block's last one, in the same turn of the loop, change nothing."""
+@pytest.mark.parametrize(("overlapping", "iterations"), [(True, 3), (False, 1), (False, 5)])
+def test_graphs_recorded_in_other_ways(gpu_device, overlapping, iterations):
+    """Iterations after a block's last one, in the same pass of the loop, change nothing."""
     pilots, y = blocks_of(3)
-    arguments = dict(prior="gaussian", activity_rate=0.05, power=1.0, device="cuda", batch=3)
-    rx = jf.Receiver(pilots, 16, **arguments)
+    rx = jf.Receiver(pilots, 16, "gaussian", 0.05, 1.0, device="cuda", batch=3)
     expected = rx.detect_many(y, 0.2)
-    assert rx._gpu.detector.overlapping
-    rx._gpu.detector.rounds = rounds
-    graph = rx._gpu.detector._graph(overlapping)
-    rx._gpu.detector._enqueue = lambda: graph.launch(rx._gpu.detector.machine.stream())
-    for a, b in zip(rx.detect_many(y, 0.2), expected, strict=True):
-        assert a.history == b.history
-        assert np.array_equal(a.channels, b.channels)
-        assert np.array_equal(a.activity, b.activity)
+    detector, names = rx.gpu.detector, ("history", "channels", "activity")
+    assert detector.overlapping
+    before = {name: detector.buffers[name].clone() for name in names}
+    for name in names:
+        detector.buffers[name].fill_(torch.nan)
+    graph = detector.record(overlapping=overlapping, iterations=iterations)
+    detector.set_input(torch.from_numpy(y).to(gpu_device), 0.2)
+    graph.launch(detector.device.stream())
+    assert detector.word("iteration").tolist() == [out.iterations for out in expected]
+    for name in ("channels", "activity"):
+        assert torch.equal(detector.buffers[name], before[name])
+    for i, out in enumerate(expected):
+        done = slice(out.iterations)
+        assert torch.equal(detector.buffers["history"][i, done], before["history"][i, done])
 
 
 @pytest.mark.parametrize("opened", ["begin", "open_loop"])
 def test_a_recording_that_is_given_up(gpu_device, backend, opened):
     """Leaves nothing behind that the next one would meet."""
-    graph = backend.native.Graph(True)
+    graph = backend.native.Graph(overlapping=True)
     graph.begin()
     if opened == "open_loop":
         graph.open_loop()
@@ -186,17 +192,17 @@ def test_a_recording_that_is_given_up(gpu_device, backend, opened):
 def test_a_driver_that_refuses_overlapping_kernels(gpu_device, monkeypatch):
     refused = []
 
-    def refuses(self, overlapping, real=_cuda_plan.Detector._graph):
+    def refuses(self, *, overlapping, real=Detector.record):
         if overlapping:
             refused.append(overlapping)
             raise RuntimeError("cudaGraphInstantiate: operation not supported")
-        return real(self, overlapping)
+        return real(self, overlapping=overlapping)
 
-    monkeypatch.setattr(_cuda_plan.Detector, "_graph", refuses)
+    monkeypatch.setattr(Detector, "record", refuses)
     p = problem(**SIZES["odd"], seed=1)
     rx = jf.Receiver(p.pilots, 16, "gaussian", p.activity_rate, 1.0, device="cuda")
     assert refused == [True]
-    assert not rx._gpu.detector.overlapping
+    assert not rx.gpu.detector.overlapping
     same(
         rx.detect(p.y, p.noise_var),
         jf.Receiver(p.pilots, 16, "gaussian", p.activity_rate, 1.0).detect(p.y, p.noise_var),
@@ -205,14 +211,12 @@ def test_a_driver_that_refuses_overlapping_kernels(gpu_device, monkeypatch):
 
 def test_torch_networks_run_where_there_are_candidates(gpu_device, monkeypatch):
     """And in iterations that have work to do; where torch's graphs cannot be parts of another, always."""
-    monkeypatch.setattr("jadce_fast.cuda.denoisers._CHUNK", 4)
+    monkeypatch.setattr(Script, "chunk", 4)
     p, runs = problem(**SIZES["odd"], seed=6), []
     arguments = dict(activity_rate=p.activity_rate, power=1.0, rules=jf.Rules(max_iterations=6), capacity=18)
     expected = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), **arguments).detect(p.y, p.noise_var)
-    real = _cuda_denoisers.Script._run
-    monkeypatch.setattr(
-        _cuda_denoisers.Script, "_run", lambda self, d, first: (runs.append(first), real(self, d, first))[1]
-    )
+    real = Script.run
+    monkeypatch.setattr(Script, "run", lambda self, d, first: (runs.append(first), real(self, d, first))[1])
     rx = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), device="cuda", **arguments)
     planning = len(runs)
     same(rx.detect(p.y, p.noise_var), expected)
@@ -228,7 +232,7 @@ def test_torch_networks_run_where_there_are_candidates(gpu_device, monkeypatch):
     def refuses(self, enqueue, pool=None):
         raise RuntimeError("not supported")
 
-    monkeypatch.setattr(type(rx._gpu.detector.machine), "child", refuses)
+    monkeypatch.setattr(type(rx.gpu.detector.device), "child", refuses)
     rx = jf.Receiver(p.pilots, 16, TorchWienerPrior(12), device="cuda", **arguments)
     same(rx.detect(p.y, p.noise_var), expected)
 
@@ -313,7 +317,7 @@ def test_arrays_stay_where_they_are(gpu_device):
             value = getattr(out, name)
             assert value.device == gpu_device
             assert np.array_equal(value.cpu().numpy(), getattr(expected, name))
-    assert rx._gpu.enqueue(tensor, 0.1).keeps[0].data_ptr() == tensor.data_ptr()
+    assert rx.gpu.enqueue(tensor, 0.1).keeps[0].data_ptr() == tensor.data_ptr()
     listed = rx.detect(p.y.tolist(), p.noise_var)
     assert np.array_equal(listed.channels, expected.channels)
 
@@ -384,9 +388,11 @@ class Nothing:
     """A native module whose kernels do nothing."""
 
     def __init__(self, real):
-        self.control_words, self.control_fields = real.control_words, real.control_fields
+        self.control_dtype, self.no_loop = real.control_dtype, real.no_loop
         self.fft_tables, self.fft_split = real.fft_tables, real.fft_split
-        self.Graph = lambda overlapping: self
+
+    def Graph(self, *, overlapping):
+        return self
 
     def open_loop(self):
         return 0, 0
@@ -397,19 +403,19 @@ class Nothing:
 
 def test_memory_of_a_hundred_thousand_devices(backend, monkeypatch):
     """A plan for K = 100 000, T = 64 holds less than 2 GB of the device's memory."""
-    machine = EmulatedMachine(Nothing(backend.native), torch.device("meta"))
-    monkeypatch.setattr(_cuda, "machine", lambda device: machine)
+    device = EmulatedDevice(Nothing(backend.native), torch.device("meta"))
+    monkeypatch.setattr(cuda_device, "open_device", lambda name: device)
     pilots = jf.dft_pilots(devices=100_000, symbols=64, subcarriers=48)
     for prior in ("cdl", "gaussian"):
         if prior == "cdl":  # its network stays on the CPU here
-            monkeypatch.setattr("jadce_fast.cuda.denoisers.denoiser", lambda *arguments: Silent())
+            monkeypatch.setattr(denoisers, "denoiser", lambda *arguments: Silent())
         rx = jf.Receiver(pilots, 32, prior, 0.05, device="cuda")
-        assert 1e8 < rx._gpu.detector.memory < 2e9
+        assert 1e8 < rx.gpu.detector.memory < 2e9
 
 
 class Silent:
     on_torch = False
     closed_form = False
 
-    def enqueue(self, detector, count, go, stream):
+    def enqueue(self, detector, stream):
         pass

@@ -17,14 +17,14 @@ def order(request):
 def test_barriers(count, threads):
     x = np.random.default_rng(0).integers(-9, 9, count).astype(np.float32)
     out = np.full(1, np.nan, np.float32)
-    emulated.check_tree_sum(x.ctypes.data, count, threads, out.ctypes.data)
+    emulated.check_tree_sum(x=x.ctypes.data, count=count, threads=threads, out=out.ctypes.data, stream=0)
     assert out[0] == x.sum()
 
 
 @pytest.mark.parametrize("threads", [32, 96])
 def test_warp_operations(threads):
     out = np.full((9, threads), 777, np.uint32)
-    emulated.check_warp_operations(threads, out.ctypes.data)
+    emulated.check_warp_operations(threads=threads, out=out.ctypes.data, stream=0)
     thread = np.arange(threads)
     lane, warp = thread % 32, thread - thread % 32
     assert np.array_equal(out[0], warp + 3)
@@ -41,14 +41,18 @@ def test_warp_operations(threads):
     assert np.array_equal(out[8], np.where(lane < 16, low, warp + 31))
 
 
+def misuse(kind, out, *, threads=64, shared=256):
+    emulated.check_misuse(kind=kind, threads=threads, shared=shared, out=out.ctypes.data, stream=0)
+
+
 def test_atomics():
     x = np.random.default_rng(1).integers(0, 10, 1000).astype(np.int32)
     bins = np.zeros(10, np.int32)
-    emulated.check_count_values(x.ctypes.data, len(x), bins.ctypes.data)
+    emulated.check_count_values(x=x.ctypes.data, count=len(x), bins=bins.ctypes.data, stream=0)
     assert np.array_equal(bins, np.bincount(x, minlength=10))
 
 
-@pytest.mark.parametrize("wait", [1, 0], ids=["waits", "does not wait"])
+@pytest.mark.parametrize("wait", [True, False], ids=["waits", "does not wait"])
 def test_matrix_product_of_copies(wait):
     """Small integers: exact in bfloat16, and so are their sums."""
     rng = np.random.default_rng(2)
@@ -56,7 +60,7 @@ def test_matrix_product_of_copies(wait):
     pairs = (x.view(np.uint32) >> 16).astype(np.uint16)
     packed = emulated.pack_dense_tensor(w, np.zeros(16, np.float32))[16:].copy()
     out = np.zeros((16, 16), np.float32)
-    emulated.check_matrix_product(pairs.ctypes.data, packed.ctypes.data, wait, out.ctypes.data)
+    emulated.check_matrix_product(x=pairs.ctypes.data, w=packed.ctypes.data, wait=wait, out=out.ctypes.data, stream=0)
     assert np.array_equal(out, x @ w.T) if wait else np.isnan(out).all()
 
 
@@ -74,12 +78,12 @@ def test_misuse_is_an_error(kind, message):
     out = np.zeros(64, np.float32)
     for _ in range(2):  # also after an error
         with pytest.raises(RuntimeError, match=message):
-            emulated.check_misuse(kind, 64, 256, out.ctypes.data)
+            misuse(kind, out, threads=64, shared=256)
 
 
 def test_shared_memory_starts_as_nan():
     out = np.zeros(64, np.float32)
-    emulated.check_misuse(4, 64, 256, out.ctypes.data)
+    misuse(4, out, threads=64, shared=256)
     assert np.isnan(out).all()
 
 
@@ -88,7 +92,7 @@ def test_order_of_threads_shows_a_missing_barrier():
     out, found = np.zeros(64, np.float32), []
     for falling in (False, True):
         emulated.set_reversed(falling)
-        emulated.check_misuse(5, 64, 256, out.ctypes.data)
+        misuse(5, out, threads=64, shared=256)
         found.append(out.copy())
     assert np.isnan(found[0][:-1]).all()
     assert not np.array_equal(found[0], found[1], equal_nan=True)
@@ -97,6 +101,6 @@ def test_order_of_threads_shows_a_missing_barrier():
 def test_sizes_beyond_a_device():
     out = np.zeros(1, np.float32)
     with pytest.raises(RuntimeError, match="misuse: expected 1 to 1024 threads in a block, found 1025"):
-        emulated.check_misuse(4, 1025, 0, out.ctypes.data)
+        misuse(4, out, threads=1025, shared=0)
     with pytest.raises(RuntimeError, match="misuse: invalid argument"):
-        emulated.check_misuse(4, 1, 227 * 1024 + 4, out.ctypes.data)
+        misuse(4, out, threads=1, shared=227 * 1024 + 4)

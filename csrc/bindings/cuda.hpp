@@ -1,5 +1,5 @@
-// Launchers of the CUDA kernels as Python functions of addresses and sizes. The Python layer checks what is behind an
-// address. Serves two modules: _core, and the emulator's _emulated where addresses are the host's.
+// The CUDA kernels as Python functions of addresses and sizes, by name. The Python layer checks what is behind an
+// address. Serves two modules: _cuda, and the emulator's _emulated where addresses are the host's.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -28,6 +28,13 @@ auto by_address(void (*launcher)(P...)) {
   };
 }
 
+// All that follows, devices, graphs and the Control.
 void bind_kernels(pybind11::module_& m);
+
+void register_pilot_transform_kernels(pybind11::module_& m);
+void register_activity_kernels(pybind11::module_& m);
+void register_posterior_kernels(pybind11::module_& m);
+void register_beam_network_kernels(pybind11::module_& m);
+void register_detection_kernels(pybind11::module_& m);
 
 }  // namespace jadce::cuda

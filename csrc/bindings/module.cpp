@@ -1,17 +1,13 @@
-// The module _core: Python's view of the library. csrc/bindings alone knows Python.
+// The module _core: Python's view of the library on the CPU. csrc/bindings alone knows Python.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "bindings/register.hpp"
 #include "kernels/table.hpp"
-#if defined(JADCE_CUDA)
-#include "bindings/cuda.hpp"
-#endif
 
 namespace py = pybind11;
 
@@ -36,13 +32,6 @@ PYBIND11_MODULE(_core, m) {
       },
       "Instruction sets that this processor runs");
 
-#if defined(JADCE_CUDA)
-  m.attr("cuda_built") = true;
-  jadce::cuda::bind_kernels(m);
-#else
-  m.attr("cuda_built") = false;
-  m.def("cuda_devices", [] { return std::pair(0, std::string("built without CUDA (no nvcc was found)")); });
-#endif
   jadce::bindings::register_rules(m);
   jadce::bindings::register_operations(m);
   jadce::bindings::register_receiver(m);

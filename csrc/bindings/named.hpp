@@ -2,6 +2,7 @@
 // are addresses, integers. Serves two modules: _core, and the emulator's _emulated, where addresses are the host's.
 #pragma once
 
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
 #include <cstdint>
@@ -91,6 +92,21 @@ void def_struct(pybind11::module_& m, const char* name, const char* doc, F<Args,
       type.def_readonly(f.name, f.member);
   };
   (show(fields), ...);
+}
+
+// NumPy's type of a struct in device memory, with these members.
+template <class Record, template <class, class> class... F, class... T>
+pybind11::dtype record_dtype(F<Record, T>... fields) {
+  pybind11::list names, formats, offsets;
+  const Record record{};
+  const auto add = [&](const auto& f) {
+    const auto& member = record.*(f.member);
+    names.append(f.name);
+    formats.append(pybind11::dtype::of<std::decay_t<decltype(member)>>());
+    offsets.append(reinterpret_cast<std::uintptr_t>(&member) - reinterpret_cast<std::uintptr_t>(&record));
+  };
+  (add(fields), ...);
+  return {names, formats, offsets, sizeof(Record)};
 }
 
 }  // namespace jadce::bindings

@@ -28,7 +28,7 @@ class Graph {
   // What is launched on the stream from here to close_loop() is repeated until a kernel in it calls end_loop() with
   // this handle. One loop a graph.
   std::pair<void*, std::uint64_t> open_loop();
-  // Between open_loop() and close_loop(): adds a copy of `child`, a cudaGraph_t, that is done in those turns of the
+  // Between open_loop() and close_loop(): adds a copy of `child`, a cudaGraph_t, that is done in those passes of the
   // loop in which a kernel before it has given set_condition() the handle that is returned and not zero.
   std::uint64_t add_if(void* child);
   void close_loop();
@@ -42,7 +42,7 @@ class Graph {
     cudaGraphConditionalHandle handle;
     cudaGraph_t body;
   };
-  // A conditional node after all that `stream` has recorded.
+  // Adds a conditional node after all that `stream` has recorded.
   static Added add_conditional(cudaStream_t stream, cudaGraphConditionalNodeType type, unsigned initial);
   void overlap_from_next() const;
 
@@ -52,8 +52,8 @@ class Graph {
   cudaGraphExec_t exec_ = nullptr;
 };
 
-#if defined(__CUDACC__) || defined(JADCE_EMULATED)
-// Of all blocks and threads of a kernel one may call this.
+#if defined(__CUDACC__) || defined(__CUDA_ARCH__)
+// Of all blocks and threads of a kernel one may call these.
 inline __device__ void end_loop(std::uint64_t handle) { cudaGraphSetConditional(handle, 0); }
 inline __device__ void set_condition(std::uint64_t handle, bool value) { cudaGraphSetConditional(handle, value); }
 #endif

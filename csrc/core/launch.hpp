@@ -1,4 +1,4 @@
-// Launches of CUDA kernels. With csrc/emulator in the include path the same code runs on the CPU.
+// Launches of CUDA kernels.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -31,10 +31,9 @@ inline thread_local Overlap overlap = Overlap::kNever;
 // To be called by every thread of every kernel before it reads or writes what another kernel writes or reads: waits for
 // the kernel before to end, and lets the one after it be started. What comes first may only read what never changes.
 // Nothing else may come through `const __restrict__` pointers: the compiler moves such loads up, beyond the wait.
+// Planned tables are parameters of their own beside a kernel's struct, whose members could not be `const __restrict__`.
 inline __device__ void after_previous() {
-#if defined(JADCE_EMULATED)
-  jadce::emulator::note_after_previous();
-#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   cudaTriggerProgrammaticLaunchCompletion();
   cudaGridDependencySynchronize();
 #endif

@@ -1,5 +1,5 @@
 // What a warp does on tensor cores, and copies to shared memory that run by themselves: PTX of compute capability 8.0
-// and later, or the emulator's counterpart. A pair is two bfloat16 in a word, the first in its lower half.
+// and later. A pair is two bfloat16 in a word, the first in its lower half.
 //
 // Of a 16 x 16 matrix, row by row, lane l holds the pairs of columns 2 (l % 4) + {0, 1} and of those eight further, of
 // rows l / 4 and l / 4 + 8: the order is (row, column), (row + 8, column), (row, column + 8), (row + 8, column + 8).
@@ -7,19 +7,17 @@
 
 #include "core/launch.hpp"
 
-#if defined(__CUDACC__)
-
 namespace jadce::cuda {
 
-// Both to nearest.
+// A pair of two numbers, both rounded to nearest.
 __device__ __forceinline__ unsigned round_pair(float first, float second) {
   unsigned pair;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(second), "f"(first));
   return pair;
 }
 
-// A 16 x 16 matrix from shared memory: lane l gives the address of eight numbers, 16 bytes aligned, of row l % 16 from
-// column l / 16 * 8.
+// Loads a 16 x 16 matrix from shared memory: lane l gives the address of eight numbers, 16 bytes aligned, of row l % 16
+// from column l / 16 * 8.
 __device__ __forceinline__ void load_matrix(unsigned (&a)[4], const unsigned* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(a[0]), "=r"(a[1]), "=r"(a[2]), "=r"(a[3])
@@ -36,7 +34,7 @@ __device__ __forceinline__ void multiply_add(float (&c)[4], const unsigned (&a)[
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// 16 bytes to shared memory, which may come until wait_copies().
+// Copies 16 bytes to shared memory; they may come as late as wait_copies().
 __device__ __forceinline__ void copy_async(uint4* shared, const uint4* global) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
                :
@@ -47,14 +45,10 @@ __device__ __forceinline__ void copy_async(uint4* shared, const uint4* global) {
 // Ends a group of this thread's copies.
 __device__ __forceinline__ void commit_copies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
-// Until at most the last kPending groups of this thread's copies are under way.
+// Waits until at most the last kPending groups of this thread's copies are under way.
 template <int kPending>
 __device__ __forceinline__ void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
 }  // namespace jadce::cuda
-
-#else
-#include "emulator/tensor.hpp"
-#endif

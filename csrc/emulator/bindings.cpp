@@ -1,6 +1,6 @@
 // The CUDA kernels on the CPU, for tests: the functions of csrc/bindings/cuda.cpp on addresses of host memory.
 #include "bindings/cuda.hpp"
-#include "bindings/register.hpp"
+#include "bindings/named.hpp"
 #include "emulator/checks.hpp"
 #include "emulator/fibers.hpp"
 #include "emulator/graph.hpp"
@@ -8,9 +8,8 @@
 PYBIND11_MODULE(_emulated, m) {
   using namespace jadce;
   m.doc() = "CUDA kernels of jadce-fast, emulated";
-  bindings::register_rules(m);
   cuda::bind_kernels(m);
-  m.def("set_reversed", &emulator::set_reversed, "Runs threads in falling order");
+  m.def("set_reversed", &emulator::set_reversed, pybind11::arg("reversed"), "Runs threads in falling order");
   m.def(
       "graph_of",
       [](pybind11::function call) {
@@ -19,10 +18,19 @@ PYBIND11_MODULE(_emulated, m) {
           return true;
         }));
       },
-      "A graph that calls a Python function");
-  m.def("check_tree_sum", cuda::by_address(&cuda::check_tree_sum));
-  m.def("check_warp_operations", cuda::by_address(&cuda::check_warp_operations));
-  m.def("check_count_values", cuda::by_address(&cuda::check_count_values));
-  m.def("check_matrix_product", cuda::by_address(&cuda::check_matrix_product));
-  m.def("check_misuse", cuda::by_address(&cuda::check_misuse));
+      pybind11::arg("call"), "A graph that calls a Python function");
+  using bindings::def_launcher;
+  def_launcher(m, "check_tree_sum", &cuda::check_tree_sum, JADCE_FIELD(cuda::TreeSumArgs, x),
+               JADCE_FIELD(cuda::TreeSumArgs, count), JADCE_FIELD(cuda::TreeSumArgs, threads),
+               JADCE_FIELD(cuda::TreeSumArgs, out));
+  def_launcher(m, "check_warp_operations", &cuda::check_warp_operations, JADCE_FIELD(cuda::WarpOperationsArgs, threads),
+               JADCE_FIELD(cuda::WarpOperationsArgs, out));
+  def_launcher(m, "check_count_values", &cuda::check_count_values, JADCE_FIELD(cuda::CountValuesArgs, x),
+               JADCE_FIELD(cuda::CountValuesArgs, count), JADCE_FIELD(cuda::CountValuesArgs, bins));
+  def_launcher(m, "check_matrix_product", &cuda::check_matrix_product, JADCE_FIELD(cuda::MatrixProductArgs, x),
+               JADCE_FIELD(cuda::MatrixProductArgs, w), JADCE_FIELD(cuda::MatrixProductArgs, wait),
+               JADCE_FIELD(cuda::MatrixProductArgs, out));
+  def_launcher(m, "check_misuse", &cuda::check_misuse, JADCE_FIELD(cuda::MisuseArgs, kind),
+               JADCE_FIELD(cuda::MisuseArgs, threads), JADCE_FIELD(cuda::MisuseArgs, shared),
+               JADCE_FIELD(cuda::MisuseArgs, out));
 }

@@ -47,7 +47,7 @@ __global__ void count_values(const int* x, int count, int* bins) {
 
 // out [16, 16] = x [16, 16] w', x in pairs by rows, w in pairs as by pack_dense_tensor; one warp. Without `wait` the
 // copies have not come.
-__global__ void matrix_product(const uint4* x, const uint4* w, int wait, float* out) {
+__global__ void matrix_product(const uint4* x, const uint4* w, bool wait, float* out) {
   after_previous();
   uint4* const shared = dynamic_shared<uint4>();
   const unsigned lane = threadIdx.x;
@@ -102,26 +102,26 @@ __global__ void misuse(int kind, float* out) {
 
 }  // namespace
 
-void check_tree_sum(const float* x, int count, int threads, float* out) {
-  launch("tree_sum", tree_sum, 1, static_cast<unsigned>(threads), sizeof(float) * static_cast<std::size_t>(threads),
-         nullptr, x, count, out);
+void check_tree_sum(const TreeSumArgs& args, void* stream) {
+  const auto threads = static_cast<unsigned>(args.threads);
+  launch("tree_sum", tree_sum, 1, threads, sizeof(float) * threads, stream, args.x, args.count, args.out);
 }
 
-void check_warp_operations(int threads, unsigned* out) {
-  launch("warp_operations", warp_operations, 1, static_cast<unsigned>(threads), 0, nullptr, out);
+void check_warp_operations(const WarpOperationsArgs& args, void* stream) {
+  launch("warp_operations", warp_operations, 1, static_cast<unsigned>(args.threads), 0, stream, args.out);
 }
 
-void check_count_values(const int* x, int count, int* bins) {
-  launch("count_values", count_values, blocks(count, 64), 64, 0, nullptr, x, count, bins);
+void check_count_values(const CountValuesArgs& args, void* stream) {
+  launch("count_values", count_values, blocks(args.count, 64), 64, 0, stream, args.x, args.count, args.bins);
 }
 
-void check_matrix_product(const std::uint32_t* x, const std::uint32_t* w, int wait, float* out) {
-  launch("matrix_product", matrix_product, 1, 32, 512, nullptr, reinterpret_cast<const uint4*>(x),
-         reinterpret_cast<const uint4*>(w), wait, out);
+void check_matrix_product(const MatrixProductArgs& args, void* stream) {
+  launch("matrix_product", matrix_product, 1, 32, 512, stream, reinterpret_cast<const uint4*>(args.x),
+         reinterpret_cast<const uint4*>(args.w), args.wait, args.out);
 }
 
-void check_misuse(int kind, int threads, std::size_t shared, float* out) {
-  launch("misuse", misuse, 1, static_cast<unsigned>(threads), shared, nullptr, kind, out);
+void check_misuse(const MisuseArgs& args, void* stream) {
+  launch("misuse", misuse, 1, static_cast<unsigned>(args.threads), args.shared, stream, args.kind, args.out);
 }
 
 }  // namespace jadce::cuda

@@ -5,10 +5,39 @@
 
 namespace jadce::cuda {
 
-void check_tree_sum(const float* x, int count, int threads, float* out);
-void check_warp_operations(int threads, unsigned* out);  // [9, threads]
-void check_count_values(const int* x, int count, int* bins);
-void check_matrix_product(const std::uint32_t* x, const std::uint32_t* w, int wait, float* out);
-void check_misuse(int kind, int threads, std::size_t shared, float* out);
+struct TreeSumArgs {
+  const float* x;  // [count]
+  int count, threads;
+  float* out;  // [1]
+};
+void check_tree_sum(const TreeSumArgs&, void* stream);
+
+struct WarpOperationsArgs {
+  int threads;
+  unsigned* out;  // [9, threads]
+};
+void check_warp_operations(const WarpOperationsArgs&, void* stream);
+
+struct CountValuesArgs {
+  const int* x;  // [count]
+  int count;
+  int* bins;
+};
+void check_count_values(const CountValuesArgs&, void* stream);
+
+struct MatrixProductArgs {
+  const std::uint32_t* x;  // [16, 8] pairs by rows
+  const std::uint32_t* w;  // [32, 4] pairs as by pack_dense_tensor
+  bool wait;               // or else the copies have not come
+  float* out;              // [16, 16]
+};
+void check_matrix_product(const MatrixProductArgs&, void* stream);
+
+struct MisuseArgs {
+  int kind, threads;
+  std::size_t shared;  // bytes
+  float* out;          // [threads]
+};
+void check_misuse(const MisuseArgs&, void* stream);
 
 }  // namespace jadce::cuda

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <tuple>
@@ -11,7 +12,7 @@
 #include "emulator/fibers.hpp"
 #include "emulator/graph.hpp"
 
-#define JADCE_EMULATED
+#define __CUDA_ARCH__ 900
 #define __global__
 #define __device__
 #define __host__
@@ -50,6 +51,8 @@ extern constinit thread_local dim3 blockDim, gridDim;
 inline void __syncthreads(jadce::emulator::Where where = jadce::emulator::Where::current()) {
   jadce::emulator::block_barrier(where);
 }
+inline void cudaGridDependencySynchronize() { jadce::emulator::note_after_previous(); }
+inline void cudaTriggerProgrammaticLaunchCompletion() {}
 inline void __syncwarp(unsigned mask = ~0u, jadce::emulator::Where where = jadce::emulator::Where::current()) {
   jadce::emulator::exchange(mask, 0, where);
 }

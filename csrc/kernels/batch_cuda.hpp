@@ -2,6 +2,8 @@
 // (control.hpp): pointers to them point into that of the first block, and steps are kControlWords.
 #pragma once
 
+#include <cstdint>
+
 #include "core/launch.hpp"
 #include "loop/control.hpp"
 
@@ -10,7 +12,9 @@ namespace jadce::cuda {
 inline __device__ std::int64_t batch() { return static_cast<std::int64_t>(blockIdx.z); }
 
 // Whether the kernel has anything to do for its block; null: always.
-inline __device__ bool goes(const std::int32_t* go) { return go == nullptr || go[batch() * kControlWords] != 0; }
+inline __device__ bool has_work(const std::int32_t* enabled) {
+  return enabled == nullptr || enabled[batch() * kControlWords] != 0;
+}
 
 // What is in use of `capacity` places; null: all.
 inline __device__ int limited(const std::int32_t* count, int capacity) {
@@ -20,7 +24,7 @@ inline __device__ int limited(const std::int32_t* count, int capacity) {
 }
 
 // Sum over i < count of f(i) for the beam of this thread's lane, by a block of kBeamWarps warps; every thread gets it.
-// Warps take turns with i, and their parts are added in order. `part` holds [kBeamWarps, 32].
+// Warps take turns at i, and their parts are added in order. `part` holds [kBeamWarps, 32].
 inline constexpr int kBeamWarps = 8;
 template <class F>
 __device__ double beam_sum(int count, double* part, F f) {

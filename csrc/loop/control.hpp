@@ -2,9 +2,7 @@
 // in device memory that kernels read and write, so that a detection needs no word from the host.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <utility>
 
 namespace jadce {
 
@@ -54,23 +52,5 @@ struct Control {
   std::int32_t spare[5];
 };
 static_assert(sizeof(Control) == 4 * kControlWords);
-
-// Word of a member in a Control, by name, for those who see it as an array.
-inline constexpr std::pair<const char*, std::size_t> kControlFields[] = {
-    {"noise", offsetof(Control, noise) / 4},         {"received", offsetof(Control, received) / 4},
-    {"power", offsetof(Control, power) / 4},         {"scale", offsetof(Control, scale) / 4},
-    {"error", offsetof(Control, error) / 4},         {"run", offsetof(Control, run) / 4},
-    {"screen", offsetof(Control, screen) / 4},       {"keep", offsetof(Control, keep) / 4},
-    {"going", offsetof(Control, going) / 4},         {"iteration", offsetof(Control, iteration) / 4},
-    {"converged", offsetof(Control, converged) / 4}, {"candidates", offsetof(Control, candidates) / 4},
-    {"left_out", offsetof(Control, left_out) / 4},   {"quiet", offsetof(Control, quiet) / 4},
-    {"slots", offsetof(Control, slots) / 4},         {"unplaced", offsetof(Control, unplaced) / 4},
-    {"kept", offsetof(Control, kept) / 4},           {"kept_left_out", offsetof(Control, kept_left_out) / 4},
-    {"decided", offsetof(Control, decided) / 4},     {"residual", offsetof(Control, residual) / 4},
-    {"gamma", offsetof(Control, gamma) / 4},         {"last", offsetof(Control, last) / 4},
-    {"settled", offsetof(Control, settled) / 4},     {"best", offsetof(Control, best) / 4},
-    {"previous", offsetof(Control, previous) / 4},   {"found", offsetof(Control, found) / 4},
-    {"stopped", offsetof(Control, stopped) / 4},
-};
 
 }  // namespace jadce

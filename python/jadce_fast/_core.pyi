@@ -1,4 +1,4 @@
-"""Types of the native module (csrc/bindings)."""
+"""Types of the native module on the CPU (csrc/bindings); cuda/native.py has those of the CUDA kernels."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,38 +11,9 @@ _Float = npt.NDArray[np.float32]
 
 __version__: str
 compiler: str
-cuda_built: bool
 
 def isa() -> str: ...
 def variants() -> list[str]: ...
-def cuda_devices() -> tuple[int, str]: ...
-def cuda_gather(
-    r: int,
-    rows: int,
-    twiddle: int,
-    array: int,
-    basis: int,
-    slot: int,
-    s: int,
-    device: int,
-    count: int,
-    go: int,
-    v_b: int,
-    mean_v: int,
-    known: int,
-    capacity: int,
-    devices: int,
-    subcarriers: int,
-    symbols: int,
-    antennas: int,
-    coefficients: int,
-    slots: int,
-    batch: int,
-    z: int,
-    power: int,
-    noise: int,
-    stream: int,
-) -> None: ...
 def activity_llr(
     plan: ActivityPlan, energy: _Float, null: _Float, out: _Float, threads: int, isa: str | None = ...
 ) -> None: ...

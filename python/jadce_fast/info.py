@@ -33,16 +33,17 @@ def collect() -> dict[str, Any]:
 def _native() -> dict[str, Any]:
     try:
         from . import _core, ops
+        from .cuda import device
     except ImportError as error:
         return {"native": None, "native_error": str(error)}
-    count, reason = _core.cuda_devices()
+    count, reason = device.devices()
     return {
         "native": {"version": _core.__version__, "compiler": _core.compiler},
         "kernels": _core.isa(),
         "kernels_available": list(_core.variants()),
         "threads": ops.default_threads(),
         "cuda": {
-            "built": bool(_core.cuda_built),
+            "built": device.kernels() is not None,
             "devices": count,
             "reason": reason or None,
         },

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from . import _check, _core, ops
 from .anneal import Level, coefficients, leave_one_out, noise_levels, paper_level, preconditioned_level
-from .cuda import device as _cuda
+from .cuda import device as cuda_device
 from .detection import Detection
 from .priors.cell import CellPrior
 
@@ -196,7 +196,7 @@ class LangevinReceiver:
         if str(device) != "cpu":
             from .cuda.langevin import DeviceSampler
 
-            self._device = DeviceSampler(self, _cuda.machine(device))
+            self._device = DeviceSampler(self, cuda_device.open_device(device))
         self._lock = threading.Lock()
         if self._device is not None:
             return

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _check, _core, ops
-from .cuda import device as _cuda
+from .cuda import device as cuda_device
 from .detection import REASONS, Detection, Enqueued
 from .pilots import Pilots
 from .priors.protocol import check_prior
@@ -85,11 +85,11 @@ class Receiver:
         network: Literal["auto", "bf16", "fp32", "torchscript"] = "auto",
     ) -> None:
         self.pilots = pilots = pilots if isinstance(pilots, Pilots) else Pilots(pilots)
-        machine = None if str(device) == "cpu" else _cuda.machine(device)
+        gpu = None if str(device) == "cpu" else cuda_device.open_device(device)
         self.batch = _check.integer("batch", batch, 1, 65535)
         if network not in ("auto", "bf16", "fp32", "torchscript"):
             raise ValueError(f"network: expected 'auto', 'bf16', 'fp32' or 'torchscript', found {network!r}")
-        if machine is None and (self.batch > 1 or network != "auto"):
+        if gpu is None and (self.batch > 1 or network != "auto"):
             name, value = ("batch", self.batch) if self.batch > 1 else ("network", network)
             raise ValueError(f"{name}: expected the default without a GPU, found {value!r}")
         self.antennas = _check.integer("antennas", antennas, 1, 4096)
@@ -133,9 +133,9 @@ class Receiver:
             "expected": max(expected, 1.0),
             "capacity": self.capacity,
         }
-        self._gpu: Any = None
-        if machine is not None:
-            self._gpu = self._plan_gpu(machine, gain, mixture, network, loop)
+        self.gpu: Any = None
+        if gpu is not None:
+            self.gpu = self._plan_gpu(gpu, gain, mixture, network, loop)
             return
         self._native = _core.Receiver(
             transform=self._plan.native,
@@ -147,18 +147,18 @@ class Receiver:
             **(loop | {"rules": loop["rules"].native()}),
         )
 
-    def _plan_gpu(self, machine: _cuda.Machine, gain: Any, mixture: Any, network: Any, loop: dict[str, Any]) -> Any:
+    def _plan_gpu(self, gpu: cuda_device.Device, gain: Any, mixture: Any, network: Any, loop: dict[str, Any]) -> Any:
         from .cuda.denoisers import denoiser
         from .cuda.detector import Detector
         from .cuda.receiver import CudaReceiver
 
-        with machine.here():
+        with gpu.here():
             detector = Detector(
-                machine,
+                gpu,
                 self._plan,
                 gain,
                 ops.activity_tables(*mixture),
-                denoiser(machine, self.prior, self.antennas, network),
+                denoiser(gpu, self.prior, self.antennas, network),
                 batch=self.batch,
                 **loop,
             )
@@ -187,8 +187,8 @@ class Receiver:
             If `y` has another shape, is not finite or not on the receiver's device, or `noise_var` is not positive.
         """
         noise = _check.scale("noise_var", noise_var)
-        if self._gpu is not None:
-            found: Detection = self._gpu.detect(y, noise)
+        if self.gpu is not None:
+            found: Detection = self.gpu.detect(y, noise)
             return found
         block = _check.array("y", y, self._shape, np.complex64)
         result = self._native.detect(block, noise)
@@ -216,9 +216,9 @@ class Receiver:
         ValueError, TypeError
             As :meth:`detect`.
         """
-        if self._gpu is None or not hasattr(ys, "ndim"):
+        if self.gpu is None or not hasattr(ys, "ndim"):
             return [self.detect(y, noise_var) for y in ys]
-        found: list[Detection] = self._gpu.detect_many(ys, _check.scale("noise_var", noise_var))
+        found: list[Detection] = self.gpu.detect_many(ys, _check.scale("noise_var", noise_var))
         return found
 
     def seconds(self) -> dict[str, float]:
@@ -253,9 +253,9 @@ class Receiver:
         ValueError, TypeError
             As :meth:`detect`, but that numbers that are not finite show in the result; if the receiver is not on a GPU.
         """
-        if self._gpu is None:
+        if self.gpu is None:
             raise ValueError("device: expected a receiver planned on a GPU, found one on the CPU; use detect()")
-        pending: Enqueued = self._gpu.enqueue(y, _check.scale("noise_var", noise_var))
+        pending: Enqueued = self.gpu.enqueue(y, _check.scale("noise_var", noise_var))
         return pending
 
 

@@ -1,4 +1,6 @@
 #include <algorithm>
+#include <cstdint>
+#include <stdexcept>
 
 #include "core/block_cuda.hpp"
 #include "core/graph_cuda.hpp"
@@ -15,60 +17,53 @@ constexpr int kThreads = 256;
 constexpr int kSide = 8;                  // devices of a block: 32 bytes of energies
 constexpr int kSlots = kThreads / kSide;  // beams that it works on at a time
 constexpr int kSelectThreads = 512;
-constexpr int kMostRows = 160;  // of kThreads numbers in shared memory
+constexpr int kMostRows = 160;  // rows of kThreads numbers in shared memory
 constexpr float kNever = 3e38f;
 static_assert(ActivityView::kMostPowers <= kSlots &&
               ActivityView::kMostProducts + ActivityView::kMostPowers < kMostRows);
 
-// Energies of devices [P, M, K]; those of `merge` neighbouring coefficients are one group's.
-struct Energies {
-  const float* energy;
-  int devices, antennas, coefficients, merge;
+// Energy of a device's group.
+__device__ float energy_of(const Energies& from, int group, int beam, int k) {
+  const int first = group * from.merge, last = min(first + from.merge, from.rows);
+  float total = 0.0f;
+  for (int p = first; p < last; ++p)
+    total += from.energy[(static_cast<std::int64_t>(p) * from.antennas + beam) * from.devices + k];
+  return total;
+}
 
-  __device__ Energies of_batch() const {
-    Energies mine = *this;
-    mine.energy += batch() * coefficients * antennas * devices;
-    return mine;
-  }
-  __device__ float of(int group, int beam, int k) const {
-    const int first = group * merge, last = min(first + merge, coefficients);
-    float total = 0.0f;
-    for (int p = first; p < last; ++p) total += energy[(static_cast<std::int64_t>(p) * antennas + beam) * devices + k];
-    return total;
-  }
-};
+__device__ Energies of_batch(Energies from) {
+  from.energy += batch() * from.rows * from.antennas * from.devices;
+  return from;
+}
 
 // One block: one beam. Levels [groups] and sums of logarithms [kThreads] go to shared memory.
 __global__ void __launch_bounds__(kThreads, 4)
-    table_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const float* sums,
-                 const unsigned char* quiet, const std::int32_t* quiet_count, const float* v,
-                 const float* __restrict__ multiplicity, const float* __restrict__ eigenvalue,
-                 const float* __restrict__ product, int groups, int products, const __grid_constant__ Rules rules,
-                 float* __restrict__ null, float* __restrict__ slope, float* __restrict__ offset) {
+    table_kernel(const __grid_constant__ ActivityTableArgs args, const float* __restrict__ multiplicity,
+                 const float* __restrict__ eigenvalue, const float* __restrict__ product) {
   after_previous();
-  if (!goes(go)) return;
+  if (!has_work(args.enabled)) return;
+  const Energies from = of_batch(args.energies);
+  const int thread = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.x), antennas = from.antennas;
+  const int groups = from.groups(), products = static_cast<int>(args.mixture.products);
+  const int count = args.idle_count ? args.idle_count[batch() * kControlWords] : 0, padded = (products + 3) / 4 * 4;
+  const bool enough = count > args.rules.enough_idle;
   float* const level = dynamic_shared<float>();
   float* const logarithm = level + groups;
-  const Energies from = all.of_batch();
-  const int thread = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.x), antennas = from.antennas;
-  const int count = quiet_count ? quiet_count[batch() * kControlWords] : 0, padded = (products + 3) / 4 * 4;
-  const bool enough = count > rules.enough_idle;
-  quiet += batch() * from.devices;
-  v += batch() * antennas;
-  null += batch() * groups * antennas;
-  slope += batch() * antennas * padded * groups;
-  offset += batch() * antennas * padded;
+  const std::uint8_t* const idle = args.idle + batch() * from.devices;
+  const float* const v = args.v + batch() * antennas;
+  float* __restrict__ null = args.null + batch() * groups * antennas;
+  float* __restrict__ slope = args.slope + batch() * antennas * padded * groups;
+  float* __restrict__ offset = args.offset + batch() * antennas * padded;
   const auto write_level = [&](int g, float total) {
     level[g] = null[g * antennas + beam] =
-        enough ? believed_null(rules, total / (multiplicity[g] * static_cast<float>(count)), v[beam]) : v[beam];
+        enough ? believed_null(args.rules, total / (multiplicity[g] * static_cast<float>(count)), v[beam]) : v[beam];
   };
-  if (sums) {
-    sums += batch() * from.coefficients * antennas;
+  if (args.sums) {
+    const float* const sums = args.sums + batch() * from.rows * antennas;
     for (int g = thread; g < groups; g += kThreads) {
       float total = 0.0f;
-      for (int p = g * from.merge; p < min((g + 1) * from.merge, from.coefficients); ++p)
-        total += sums[p * antennas + beam];
-      if (quiet_count)
+      for (int p = g * from.merge; p < min((g + 1) * from.merge, from.rows); ++p) total += sums[p * antennas + beam];
+      if (args.idle_count)
         write_level(g, total);
       else
         level[g] = null[g * antennas + beam] = total;
@@ -77,7 +72,7 @@ __global__ void __launch_bounds__(kThreads, 4)
     for (int g = thread / 32; g < groups; g += kThreads / 32) {  // warps take groups
       float total = 0.0f;
       for (int k = thread % 32; enough && k < from.devices; k += 32)
-        if (quiet[k]) total += from.of(g, beam, k);
+        if (idle[k]) total += energy_of(from, g, beam, k);
       for (int other = 16; other > 0; other /= 2) total += __shfl_xor_sync(~0u, total, other);
       if (thread % 32 == 0) write_level(g, total);
     }
@@ -101,20 +96,16 @@ __global__ void __launch_bounds__(kThreads, 4)
 // One block: kSide devices; threads take beams. Exponents of a beam stay in shared memory [U', kThreads], sums over
 // beams in [J, kThreads], energies of the first `held` groups in [held, kThreads].
 __global__ void __launch_bounds__(kThreads, 4)
-    activity_kernel(const std::int32_t* go, const __grid_constant__ Energies all, const float4* slope,
-                    const float4* offset, const float* __restrict__ weight, const float* __restrict__ log_power_weight,
-                    const std::int32_t* __restrict__ index, float log_odds, float idle, int groups, int quads,
-                    int gains, int powers, int held, float* __restrict__ llr, float* __restrict__ posterior,
-                    unsigned char* __restrict__ quiet) {
+    activity_kernel(const __grid_constant__ ActivityArgs args, const float* __restrict__ weight,
+                    const float* __restrict__ log_power_weight, const std::int32_t* __restrict__ index, int held) {
   after_previous();
-  if (!goes(go)) return;
-  const Energies from = all.of_batch();
-  const int devices = from.devices, antennas = from.antennas;
-  slope += batch() * antennas * quads * groups;
-  offset += batch() * antennas * quads;
-  llr += batch() * devices;
-  posterior += batch() * devices;
-  quiet += batch() * devices;
+  if (!has_work(args.enabled)) return;
+  const Energies from = of_batch(args.energies);
+  const int devices = from.devices, antennas = from.antennas, groups = from.groups();
+  const int quads = (static_cast<int>(args.mixture.products) + 3) / 4;
+  const int gains = static_cast<int>(args.mixture.gains), powers = static_cast<int>(args.mixture.powers);
+  const float4* const slope = reinterpret_cast<const float4*>(args.slope) + batch() * antennas * quads * groups;
+  const float4* const offset = reinterpret_cast<const float4*>(args.offset) + batch() * antennas * quads;
   const int thread = static_cast<int>(threadIdx.x), side = thread % kSide, slot = thread / kSide;
   const int k = static_cast<int>(blockIdx.x) * kSide + side;
   float* const f = dynamic_shared<float>() + thread;
@@ -123,12 +114,12 @@ __global__ void __launch_bounds__(kThreads, 4)
   for (int j = 0; j < powers; ++j) sum[j * kThreads] = 0.0f;
   for (int beam = slot; beam < antennas && k < devices; beam += kSlots) {
     float top = -kNever;
-    for (int g = 0; g < held; ++g) own[g * kThreads] = from.of(g, beam, k);
+    for (int g = 0; g < held; ++g) own[g * kThreads] = energy_of(from, g, beam, k);
     for (int u = 0; u < quads; ++u) {
       const float4 o = offset[beam * quads + u];
       float4 total = make_float4(-o.x, -o.y, -o.z, -o.w);
       for (int g = 0; g < groups; ++g) {
-        const float e = g < held ? own[g * kThreads] : from.of(g, beam, k);
+        const float e = g < held ? own[g * kThreads] : energy_of(from, g, beam, k);
         const float4 c = slope[(beam * quads + u) * groups + g];
         total.x += c.x * e;
         total.y += c.y * e;
@@ -161,10 +152,10 @@ __global__ void __launch_bounds__(kThreads, 4)
   float best = -kNever, total = 0.0f;
   for (int j = 0; j < powers; ++j) best = fmaxf(best, f[j * kSide]);
   for (int j = 0; j < powers; ++j) total += expf(f[j * kSide] - best);
-  const float value = best + logf(total) + log_odds;
-  llr[k] = value;
-  posterior[k] = sigmoid(value);
-  quiet[k] = value < idle;
+  const float value = best + logf(total) + args.log_odds;
+  args.llr[batch() * devices + k] = value;
+  args.posterior[batch() * devices + k] = sigmoid(value);
+  args.idle[batch() * devices + k] = value < args.rules.idle;
 }
 
 // Rises with x.
@@ -187,9 +178,14 @@ __device__ int total_of(int value, int* part) {
 
 // The candidates of one block: those above the threshold, or the most probable ones if there are too many. The least
 // key that is taken is found byte by byte.
-__device__ void select(const float* llr, const float* posterior, const unsigned char* quiet, float threshold,
-                       float certain, int devices, int capacity, int* shared, std::int32_t* device, float* chosen,
-                       Control& c) {
+__device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c) {
+  const int devices = args.devices, capacity = args.capacity;
+  const float threshold = args.rules.candidate_above(), certain = args.rules.certain_above();
+  const float* const llr = args.llr + batch() * devices;
+  const float* const posterior = args.posterior + batch() * devices;
+  const std::uint8_t* const idle = args.idle + batch() * devices;
+  std::int32_t* const device = args.device + batch() * capacity;
+  float* const chosen = args.chosen + batch() * capacity;
   int* const bins = shared + 32;   // [256]
   int* const found = bins + 256;   // cut, how many at the cut are taken
   int* const changed = found + 2;  // the candidates are others than before, or one is not certain
@@ -197,7 +193,7 @@ __device__ void select(const float* llr, const float* posterior, const unsigned 
   int plausible = 0, silent = 0;
   for (int k = thread; k < devices; k += step) {
     plausible += posterior[k] > threshold;
-    silent += quiet[k];
+    silent += idle[k];
   }
   plausible = total_of(plausible, shared);
   silent = total_of(silent, shared);
@@ -260,8 +256,13 @@ __device__ void select(const float* llr, const float* posterior, const unsigned 
 }
 
 // Places of the candidates in the support: new ones take the first free slots.
-__device__ void assign(const std::int32_t* device, int slots, int* shared, std::int32_t* free, std::int32_t* slot,
-                       std::int32_t* support, std::int32_t* place, Control& c) {
+__device__ void assign(const SelectCandidatesArgs& args, int* shared, Control& c) {
+  const int slots = args.slots;
+  const std::int32_t* const device = args.device + batch() * args.capacity;
+  std::int32_t* const free = args.free + batch() * slots;
+  std::int32_t* const slot = args.slot + batch() * args.devices;
+  std::int32_t* const support = args.support + batch() * slots;
+  std::int32_t* const place = args.place + batch() * slots;
   int* const last = shared + 32;
   const int thread = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x), count = c.candidates;
   int vacant = 0;
@@ -301,67 +302,47 @@ __device__ void assign(const std::int32_t* device, int slots, int* shared, std::
 }
 
 // One block: one received block.
-__global__ void __launch_bounds__(kSelectThreads)
-    select_kernel(Control* controls, const float* llr, const float* posterior, const unsigned char* quiet,
-                  float threshold, float certain, int devices, int capacity, int slots, std::int32_t* device,
-                  float* chosen, std::int32_t* free, std::int32_t* slot, std::int32_t* support, std::int32_t* place,
-                  std::int32_t* remaining, std::uint64_t loop) {
+__global__ void __launch_bounds__(kSelectThreads) select_kernel(const __grid_constant__ SelectCandidatesArgs args) {
   after_previous();
   int* const shared = dynamic_shared<int>();  // [32] for sums, then select()'s
-  Control& c = controls[batch()];
+  Control& c = args.control[batch()];
   if (!c.going) return;
-  const bool run = c.run, screen = c.screen;
+  const bool run = c.run, test = c.screen;
   __syncthreads();  // read by all before one changes it
-  device += batch() * capacity;
-  if (screen)
-    select(llr + batch() * devices, posterior + batch() * devices, quiet + batch() * devices, threshold, certain,
-           devices, capacity, shared, device, chosen + batch() * capacity, c);
+  if (test) select(args, shared, c);
   __syncthreads();
-  if (run)
-    assign(device, slots, shared, free + batch() * slots, slot + batch() * devices, support + batch() * slots,
-           place + batch() * slots, c);
+  if (run) assign(args, shared, c);
   if (threadIdx.x > 0) return;
   if (!ended(c)) return;
   // The last block to end, and it alone, ends the loop.
-  if (atomicAdd(remaining, -1) == 1 && loop != kNoLoop) end_loop(loop);
+  if (atomicAdd(args.remaining, -1) == 1 && args.loop != kNoLoop) end_loop(args.loop);
 }
 
 }  // namespace
 
-void activity_table(const float* energy, const float* sums, const unsigned char* quiet, const std::int32_t* quiet_count,
-                    const float* v, const float* multiplicity, const float* eigenvalue, const float* product,
-                    const std::int32_t* go, int devices, int antennas, int coefficients, int merge, int products,
-                    const Rules& rules, int batch, float* null, float* slope, float* offset, void* stream) {
-  if (products > ActivityView::kMostProducts) throw std::runtime_error("activity_table: too many components");
-  const int groups = (coefficients + merge - 1) / merge;
-  launch("activity_table", table_kernel, dim3(static_cast<unsigned>(antennas), 1, static_cast<unsigned>(batch)),
-         kThreads, sizeof(float) * (static_cast<std::size_t>(groups) + kThreads), stream, go,
-         Energies{energy, devices, antennas, coefficients, merge}, sums, quiet, quiet_count, v, multiplicity,
-         eigenvalue, product, groups, products, rules, null, slope, offset);
+void activity_table(const ActivityTableArgs& args, void* stream) {
+  if (args.mixture.products > ActivityView::kMostProducts)
+    throw std::runtime_error("activity_table: too many components");
+  launch("activity_table", table_kernel,
+         dim3(static_cast<unsigned>(args.energies.antennas), 1, static_cast<unsigned>(args.energies.batch)), kThreads,
+         sizeof(float) * (static_cast<std::size_t>(args.energies.groups()) + kThreads), stream, args,
+         args.mixture.multiplicity, args.mixture.eigenvalue, args.mixture.product);
 }
 
-void activity(const float* energy, const float* slope, const float* offset, const float* weight,
-              const float* log_power_weight, const std::int32_t* index, const std::int32_t* go, float log_odds,
-              const Rules& rules, int devices, int antennas, int coefficients, int merge, int products, int gains,
-              int powers, int batch, float* llr, float* posterior, unsigned char* quiet, void* stream) {
+void activity(const ActivityArgs& args, void* stream) {
+  const auto products = static_cast<int>(args.mixture.products), powers = static_cast<int>(args.mixture.powers);
   if (products > ActivityView::kMostProducts || powers > ActivityView::kMostPowers)
     throw std::runtime_error("activity: too many components");
-  const int quads = (products + 3) / 4, groups = (coefficients + merge - 1) / merge;
-  const int held = std::min(groups, kMostRows - 4 * quads - powers);
-  launch("activity", activity_kernel, dim3(blocks(devices, kSide), 1, static_cast<unsigned>(batch)), kThreads,
-         sizeof(float) * kThreads * static_cast<std::size_t>(4 * quads + powers + held), stream, go,
-         Energies{energy, devices, antennas, coefficients, merge}, reinterpret_cast<const float4*>(slope),
-         reinterpret_cast<const float4*>(offset), weight, log_power_weight, index, log_odds, rules.idle, groups, quads,
-         gains, powers, held, llr, posterior, quiet);
+  const int quads = (products + 3) / 4, held = std::min(args.energies.groups(), kMostRows - 4 * quads - powers);
+  launch("activity", activity_kernel,
+         dim3(blocks(args.energies.devices, kSide), 1, static_cast<unsigned>(args.energies.batch)), kThreads,
+         sizeof(float) * kThreads * static_cast<std::size_t>(4 * quads + powers + held), stream, args,
+         args.mixture.weight, args.mixture.log_power_weight, args.mixture.index, held);
 }
 
-void select_candidates(Control* control, const float* llr, const float* posterior, const unsigned char* quiet,
-                       const Rules& rules, int devices, int capacity, int slots, int batch, std::int32_t* device,
-                       float* chosen, std::int32_t* free, std::int32_t* slot, std::int32_t* support,
-                       std::int32_t* place, std::int32_t* remaining, std::uint64_t loop, void* stream) {
-  launch("select_candidates", select_kernel, dim3(1, 1, static_cast<unsigned>(batch)), kSelectThreads,
-         sizeof(int) * (32 + 256 + 3), stream, control, llr, posterior, quiet, rules.candidate_above(),
-         rules.certain_above(), devices, capacity, slots, device, chosen, free, slot, support, place, remaining, loop);
+void select_candidates(const SelectCandidatesArgs& args, void* stream) {
+  launch("select_candidates", select_kernel, dim3(1, 1, static_cast<unsigned>(args.batch)), kSelectThreads,
+         sizeof(int) * (32 + 256 + 3), stream, args);
 }
 
 }  // namespace jadce::cuda

@@ -3,41 +3,75 @@
 
 #include <cstdint>
 
+#include "kernels/activity/activity.hpp"
 #include "loop/control.hpp"
 #include "loop/rules.hpp"
 
 namespace jadce::cuda {
 
-// Noise reference and coefficients of the likelihood ratio per beam, from energies [P, M, K] of which those of `merge`
-// neighbouring coefficients make one of `groups`.
-// null [groups, M]: mean energy of the devices with quiet[k] != 0, if there are more than rules.enough_idle
-// (*quiet_count of them, a word of the Control), and the variance v [M] otherwise. Their energies' sums [P, M] are
-// taken from `sums` where it is not null; with quiet_count null these are the levels themselves, merge one. slope [M,
-// U', groups, 4] and offset [M, U', 4] with U' = U / 4 rounded up. multiplicity [groups]: coefficients in an energy of
-// the group; eigenvalue [groups], product [U] (at most kMostProducts).
-void activity_table(const float* energy, const float* sums, const unsigned char* quiet, const std::int32_t* quiet_count,
-                    const float* v, const float* multiplicity, const float* eigenvalue, const float* product,
-                    const std::int32_t* go, int devices, int antennas, int coefficients, int merge, int products,
-                    const Rules& rules, int batch, float* null, float* slope, float* offset, void* stream);
+// Energies |z|^2 of all devices; those of `merge` neighbouring rows (coefficients, or sums of some) are one group's.
+struct Energies {
+  const float* energy;  // [B, rows, M, K]
+  int rows, merge;
+  int devices, antennas, batch;  // K, M, B
 
-// llr [K] with the prior's log odds, posterior [K], quiet [K] from energies. weight [G], log_power_weight [J],
-// index [J, G] into the products. U at most ActivityView::kMostProducts, J at most kMostPowers.
-void activity(const float* energy, const float* slope, const float* offset, const float* weight,
-              const float* log_power_weight, const std::int32_t* index, const std::int32_t* go, float log_odds,
-              const Rules& rules, int devices, int antennas, int coefficients, int merge, int products, int gains,
-              int powers, int batch, float* llr, float* posterior, unsigned char* quiet, void* stream);
+  JADCE_INLINE int groups() const { return (rows + merge - 1) / merge; }
+};
 
-// Ends the screening of an iteration: candidates and their places in S, and whether another iteration follows.
+// Noise reference and coefficients of the likelihood ratio per beam. The reference is the mean energy of the idle
+// devices, if there are more than rules.enough_idle of them, and the variance v otherwise. U' is U / 4 rounded up.
+struct ActivityTableArgs {
+  Energies energies;
+  const float* sums;               // [B, rows, M] sums of the idle devices' energies, or null: they are added up here
+  const std::uint8_t* idle;        // [B, K], null with `idle_count`
+  const std::int32_t* idle_count;  // word of the Control, or null: `sums` are the noise reference itself, merge is one
+  const float* v;                  // [B, M], null with `idle_count`
+  ActivityView mixture;            // device pointers
+  const std::int32_t* enabled;     // word of the Control, or null
+  Rules rules;
+  float* null;    // [B, groups, M] noise reference
+  float* slope;   // [B, M, U', groups, 4]
+  float* offset;  // [B, M, U', 4]
+};
+void activity_table(const ActivityTableArgs&, void* stream);
+
+// Log-likelihood ratios with the prior's log odds, posterior probabilities, and who is idle.
+struct ActivityArgs {
+  Energies energies;
+  const float* slope;           // [B, M, U', groups, 4]
+  const float* offset;          // [B, M, U', 4]
+  ActivityView mixture;         // device pointers
+  const std::int32_t* enabled;  // word of the Control, or null
+  float log_odds;
+  Rules rules;
+  float* llr;          // [B, K]
+  float* posterior;    // [B, K]
+  std::uint8_t* idle;  // [B, K]
+};
+void activity(const ActivityArgs&, void* stream);
+
+// Ends the test of an iteration: candidates and their places in S, and whether another iteration follows.
 //
-// If the block screens: devices with a posterior above the threshold in rising order -> device [capacity] (-1 beyond
-// the last) and chosen [capacity], their posteriors (0 beyond). If there are more, those of largest llr; among equal
-// ones the first. The activity is settled if the candidates are those of the last screening, each of them certain, if
-// screening is on. place [slots] gets the candidate of each slot of S or -1; new ones take the first free slots. slot
-// [K] and support [slots] (device or -1) change; free [slots] is scratch. remaining [1] counts the blocks that go on;
-// the last one to end also ends the loop, a handle of core/graph_cuda.hpp, or kNoLoop.
-void select_candidates(Control* control, const float* llr, const float* posterior, const unsigned char* quiet,
-                       const Rules& rules, int devices, int capacity, int slots, int batch, std::int32_t* device,
-                       float* chosen, std::int32_t* free, std::int32_t* slot, std::int32_t* support,
-                       std::int32_t* place, std::int32_t* remaining, std::uint64_t loop, void* stream);
+// If the block tests its devices: those with a posterior above the threshold become candidates in rising order. If
+// there are more than `capacity`, those of largest llr; among equal ones the first. The activity is settled if the
+// candidates are those of the last test, each of them certain. New candidates take the first free slots of S. The last
+// block to end also ends the loop.
+struct SelectCandidatesArgs {
+  Control* control;          // [B]
+  const float* llr;          // [B, K]
+  const float* posterior;    // [B, K]
+  const std::uint8_t* idle;  // [B, K]
+  Rules rules;
+  int devices, capacity, slots, batch;  // K, capacity, slots, B
+  std::int32_t* device;                 // [B, capacity] candidates, -1 beyond the last
+  float* chosen;                        // [B, capacity] their posteriors, 0 beyond the last
+  std::int32_t* free;                   // [B, slots] scratch
+  std::int32_t* slot;                   // [B, K] slot of a device, or -1
+  std::int32_t* support;                // [B, slots] device of a slot, or -1
+  std::int32_t* place;                  // [B, slots] candidate of a slot, or -1
+  std::int32_t* remaining;              // [1] blocks that go on
+  std::uint64_t loop;                   // handle of core/graph_cuda.hpp, or kNoLoop
+};
+void select_candidates(const SelectCandidatesArgs&, void* stream);
 
 }  // namespace jadce::cuda

@@ -1,3 +1,8 @@
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
 #include "core/launch.hpp"
 #include "kernels/beam_network/beam_network.hpp"
 #include "kernels/beam_network/beam_network_cuda.hpp"
@@ -12,8 +17,9 @@ constexpr int kTile = 4;  // output channels of a thread
 
 enum class Then { kStore, kSilu, kAdd };
 
-struct Sizes {
-  int subcarriers, antennas, coefficients, width, hidden, blocks, taps;
+// The network for one candidate, in shared memory.
+struct Layout : NetworkShape {
+  int coefficients, antennas;
 
   JADCE_INLINE int row() const { return (antennas + 3) / 4 * 4; }
   JADCE_INLINE static int padded(int channels) { return (channels + 7) / 8 * 8; }
@@ -31,7 +37,7 @@ struct Sizes {
 template <int B, Then then>
 __device__ const float* dense_tiles(const float* x, int row, int inputs, int outputs, const float* __restrict__ layer,
                                     float* out) {
-  const int padded = Sizes::padded(outputs), beam_tiles = row / B;
+  const int padded = Layout::padded(outputs), beam_tiles = row / B;
   const float* const weights = layer + padded;
   for (int tile = static_cast<int>(threadIdx.x); tile < padded / kTile * beam_tiles; tile += kThreads) {
     const int o = tile / beam_tiles * kTile, beam = tile % beam_tiles * B;
@@ -79,13 +85,13 @@ __device__ const float* dense_tiles(const float* x, int row, int inputs, int out
 // Four beams a thread where that keeps all threads busy, else two.
 template <Then then>
 __device__ const float* dense(const float* x, int row, int inputs, int outputs, const float* layer, float* out) {
-  if (Sizes::padded(outputs) / kTile * (row / 4) >= kThreads)
+  if (Layout::padded(outputs) / kTile * (row / 4) >= kThreads)
     return dense_tiles<4, then>(x, row, inputs, outputs, layer, out);
   return dense_tiles<2, then>(x, row, inputs, outputs, layer, out);
 }
 
 // One short convolution over beams per channel; beams are periodic.
-__device__ const float* depthwise(const Sizes& s, const float* x, int dilation, const float* __restrict__ layer,
+__device__ const float* depthwise(const Layout& s, const float* x, int dilation, const float* __restrict__ layer,
                                   float* out) {
   const float* const weights = layer + s.width;
   const int row = s.row(), reach = s.taps / 2 * dilation % s.antennas;
@@ -105,23 +111,22 @@ __device__ const float* depthwise(const Sizes& s, const float* x, int dilation, 
 
 // One block: one candidate. The second axis of the grid: independent blocks.
 __global__ void __launch_bounds__(kThreads, 2)
-    network_kernel(const Complex* z, const float* noise, const float* __restrict__ eigenvalue,
+    network_kernel(const __grid_constant__ BeamNetworkArgs args, const float* __restrict__ eigenvalue,
                    const float* __restrict__ weights, const std::int32_t* __restrict__ dilation,
-                   const __grid_constant__ Candidates candidates, const __grid_constant__ Sizes s,
-                   Complex* __restrict__ mean, float* __restrict__ var) {
+                   const __grid_constant__ Layout s) {
   after_previous();
   const int first = static_cast<int>(threadIdx.x), batch = static_cast<int>(blockIdx.y);
-  if (static_cast<int>(blockIdx.x) >= candidates.of(batch)) return;
-  const std::int64_t candidate = static_cast<std::int64_t>(batch) * candidates.capacity + blockIdx.x;
+  if (static_cast<int>(blockIdx.x) >= candidates_of(args, batch)) return;
+  const std::int64_t candidate = static_cast<std::int64_t>(batch) * args.capacity + blockIdx.x;
   const int row = s.row(), p_all = s.coefficients;
   float* const inputs = dynamic_shared<float>();
-  float* const trunk = inputs + Sizes::padded(s.features()) * row;
-  float* const mixed = trunk + Sizes::padded(s.width) * row;
+  float* const trunk = inputs + Layout::padded(s.features()) * row;
+  float* const mixed = trunk + Layout::padded(s.width) * row;
   float* const hidden = mixed + s.width * row;
-  z += candidate * p_all * s.antennas;
-  mean += candidate * p_all * s.antennas;
-  noise += candidate * s.antennas;
-  var += candidate * s.antennas;
+  const Complex* const z = args.z + candidate * p_all * s.antennas;
+  const float* const noise = args.noise + candidate * s.antennas;
+  Complex* __restrict__ mean = args.mean + candidate * p_all * s.antennas;
+  float* __restrict__ var = args.var + candidate * s.antennas;
   for (int i = first; i < (p_all + 1) * row; i += kThreads) {
     const int p = i / row, beam = i - p * row;
     const bool inside = beam < s.antennas;
@@ -150,31 +155,29 @@ __global__ void __launch_bounds__(kThreads, 2)
     mean[i] = posterior_mean(z[i], eigenvalue[p], noise_level(noise[beam]), correction);
   }
   for (int beam = first; beam < s.antennas; beam += kThreads)
-    var[beam] = posterior_var(eigenvalue, p_all, noise_level(noise[beam]), f[2 * p_all * row + beam], s.subcarriers);
+    var[beam] =
+        posterior_var(eigenvalue, p_all, noise_level(noise[beam]), f[2 * p_all * row + beam], args.sizes.subcarriers);
 }
 
 }  // namespace
 
-void beam_network(const float* z, const float* noise, const float* eigenvalue, const float* weights,
-                  const std::int32_t* dilation, const std::int32_t* count, const std::int32_t* go, int step,
-                  int capacity, int subcarriers, int antennas, int coefficients, int width, int hidden, int blocks,
-                  int taps, int batch, float* mean, float* var, void* stream) {
-  const Sizes s{subcarriers, antennas, coefficients, width, hidden, blocks, taps};
+void beam_network(const BeamNetworkArgs& args, void* stream) {
+  const Layout s{args.shape, args.sizes.coefficients, args.sizes.antennas};
   const std::size_t shared = s.bytes();
-  if (width * (taps + 1) % 4 != 0)
+  if (s.width * (s.taps + 1) % 4 != 0)
     throw std::runtime_error("beam_network: expected width (taps + 1) to be a multiple of four, found width " +
-                             std::to_string(width) + ", taps " + std::to_string(taps));
+                             std::to_string(s.width) + ", taps " + std::to_string(s.taps));
   if (shared > kMostShared)
-    throw std::runtime_error("beam_network: activations of " + std::to_string(antennas) + " antennas need " +
+    throw std::runtime_error("beam_network: activations of " + std::to_string(s.antennas) + " antennas need " +
                              std::to_string(shared) + " bytes of shared memory, a block has " +
                              std::to_string(kMostShared));
-  launch("beam_network", network_kernel, dim3(static_cast<unsigned>(capacity), static_cast<unsigned>(batch)), kThreads,
-         shared, stream, complex(z), noise, eigenvalue, weights, dilation, Candidates{count, go, step, batch, capacity},
-         s, complex(mean), var);
+  launch("beam_network", network_kernel,
+         dim3(static_cast<unsigned>(args.capacity), static_cast<unsigned>(args.sizes.batch)), kThreads, shared, stream,
+         args, args.eigenvalue, static_cast<const float*>(args.weights), args.dilation, s);
 }
 
-bool beam_network_fits(int antennas, int coefficients, int width, int hidden, int taps) {
-  return width * (taps + 1) % 4 == 0 && Sizes{1, antennas, coefficients, width, hidden, 1, taps}.bytes() <= kMostShared;
+bool beam_network_fits(const NetworkShape& shape, int coefficients, int antennas) {
+  return shape.width * (shape.taps + 1) % 4 == 0 && Layout{shape, coefficients, antennas}.bytes() <= kMostShared;
 }
 
 }  // namespace jadce::cuda

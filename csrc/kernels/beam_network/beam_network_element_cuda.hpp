@@ -3,20 +3,15 @@
 
 #include "core/complex_cuda.hpp"
 #include "core/launch.hpp"
+#include "kernels/beam_network/beam_network_cuda.hpp"
 
 namespace jadce::cuda {
 
-// The independent blocks of a launch and how many candidates each has.
-struct Candidates {
-  const std::int32_t* count;
-  const std::int32_t* go;
-  int step, batch, capacity;
-
-  __device__ int of(int block) const {
-    if (go != nullptr && go[block * step] == 0) return 0;
-    return count == nullptr ? capacity : min(count[block * step], capacity);
-  }
-};
+// How many candidates a received block has.
+inline __device__ int candidates_of(const BeamNetworkArgs& args, int block) {
+  if (args.enabled != nullptr && args.enabled[block * args.step] == 0) return 0;
+  return args.count == nullptr ? args.capacity : min(args.count[block * args.step], args.capacity);
+}
 
 inline __device__ float noise_level(float noise) { return fmaxf(noise, 1e-20f); }
 
@@ -31,13 +26,13 @@ inline __device__ Features features(Complex z, float eigenvalue, float level) {
   return {1.4f * white.re, 1.4f * white.im, 0.5f * logf(norm(white) + 1e-3f)};
 }
 
-// From the network's outputs: the posterior mean of a coefficient,
+// Posterior mean of a coefficient, from the network's outputs.
 inline __device__ Complex posterior_mean(Complex z, float eigenvalue, float level, Complex correction) {
   const float gain = eigenvalue / (eigenvalue + level);
   return z * gain + correction * (0.7f * sqrtf(gain * level / (1.0f + level * 1e-3f)));
 }
 
-// and the error variance of a beam.
+// Error variance of a beam, from the network's outputs.
 inline __device__ float posterior_var(const float* __restrict__ eigenvalue, int coefficients, float level,
                                       float log_spread, int subcarriers) {
   float total = 0.0f;

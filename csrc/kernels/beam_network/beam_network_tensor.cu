@@ -1,4 +1,8 @@
 #include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
 
 #include "core/tensor_cuda.hpp"
 #include "kernels/beam_network/beam_network_cuda.hpp"
@@ -11,15 +15,15 @@ namespace {
 constexpr int kThreads = 256, kWarps = kThreads / 32;
 constexpr int kTile = 16;                // rows and columns of a matrix instruction
 constexpr int kRun = 8;                  // beams of a thread in a depthwise layer
-constexpr int kMostBlocks = 2;           // of a multiprocessor, what the registers allow
-constexpr std::size_t kReserved = 1024;  // bytes of shared memory that the system takes of each
+constexpr int kMostBlocks = 2;           // blocks of a multiprocessor, as many as the registers allow
+constexpr std::size_t kReserved = 1024;  // bytes of shared memory that the system takes of each block
 
 JADCE_INLINE int up(int count) { return (count + kTile - 1) / kTile * kTile; }
 
-// Sizes in words of four bytes, if not said otherwise. Channels are padded with zeros to whole tiles, beams with rows
-// that nobody reads: rows of a product depend on their own row only.
-struct Sizes {
-  int subcarriers, antennas, coefficients, width, hidden, blocks, taps;  // width and hidden padded
+// Where what a candidate needs lies in shared memory, in words of four bytes if not said otherwise. Channels are padded
+// with zeros to whole tiles, beams with rows that nobody reads: rows of a product depend on their own row only.
+struct Layout : NetworkShape {  // width and hidden padded
+  int coefficients, antennas;
 
   JADCE_INLINE int rows() const { return up(antennas); }
   JADCE_INLINE int features() const { return up(3 * coefficients + 1); }
@@ -59,13 +63,13 @@ __device__ int warp_index() { return static_cast<int>(threadIdx.x) / 32; }
 template <bool kResident>
 class Stream {
  public:
-  __device__ Stream(const Sizes& sizes, const unsigned* __restrict__ weights, unsigned* shared)
-      : sizes_(sizes), weights_(weights), shared_(shared), left_(sizes.pieces()) {
+  __device__ Stream(const Layout& layout, const unsigned* __restrict__ weights, unsigned* shared)
+      : layout_(layout), weights_(weights), shared_(shared), left_(layout.pieces()) {
     for (int i = 0; i < kAhead; ++i) issue();
   }
 
   __device__ void set_passes(int passes) {
-    if (!kResident) left_ += sizes_.pieces() * (passes - 1);
+    if (!kResident) left_ += layout_.pieces() * (passes - 1);
   }
 
   // A barrier, after which the first piece is there.
@@ -87,22 +91,22 @@ class Stream {
  private:
   static constexpr int kAhead = kResident ? 4 : 2;  // pieces that are issued before they are needed
 
-  __device__ int after(int i) const { return i + 1 < sizes_.pieces() ? i + 1 : 0; }
+  __device__ int after(int i) const { return i + 1 < layout_.pieces() ? i + 1 : 0; }
   // The number of pieces is even: they alternate, also from the last one to the first.
-  __device__ int place(int i) const { return kResident ? sizes_.offset(i) : i % 2 * sizes_.largest(); }
+  __device__ int place(int i) const { return kResident ? layout_.offset(i) : i % 2 * layout_.largest(); }
   __device__ void issue() {
     if (left_-- > 0) {
-      const int count = sizes_.piece(next_) / 4;
-      const uint4* const from = reinterpret_cast<const uint4*>(weights_ + sizes_.offset(next_));
+      const int count = layout_.piece(next_) / 4;
+      const uint4* const from = reinterpret_cast<const uint4*>(weights_ + layout_.offset(next_));
       uint4* const to = reinterpret_cast<uint4*>(shared_ + place(next_));
 #pragma unroll 1
       for (int j = static_cast<int>(threadIdx.x); j < count; j += kThreads) copy_async(to + j, from + j);
       next_ = after(next_);
     }
-    commit_copies();  // of nothing, too: waiting counts groups
+    commit_copies();  // also an empty group: waiting counts groups
   }
 
-  const Sizes& sizes_;
+  const Layout& layout_;
   const unsigned* weights_;
   unsigned* shared_;
   int left_, next_ = 0, current_ = 0;
@@ -157,11 +161,11 @@ __device__ void dense(const unsigned* x, int stride, int rows, int inputs, int o
 
 // One short convolution over beams per channel; beams are periodic. A thread has two channels of kRun beams that are
 // d = `dilation` apart, whose inputs overlap. layer: bias [width], weights [taps, width].
-__device__ void depthwise(const Sizes& s, const float* trunk, int d, const float* layer, unsigned* out) {
+__device__ void depthwise(const Layout& s, const float* trunk, int d, const float* layer, unsigned* out) {
   const int pairs = s.width / 2, m = s.antennas;
   int hop = d;
   while (hop >= m) hop -= m;
-  // Warps take turns with the first beams of runs, channels are lanes; loops instead of the slow integer division.
+  // Warps take turns at the first beams of runs, channels are lanes; loops instead of the slow integer division.
   for (int base = 0, offset = warp_index();; offset += kWarps) {
     for (; offset >= d; base += kRun * d) offset -= d;
     if (base >= m) return;
@@ -200,7 +204,7 @@ __device__ void depthwise(const Sizes& s, const float* trunk, int d, const float
   }
 }
 
-// f(p, beam) of all p < count, warps taking turns with p, beams being lanes.
+// f(p, beam) of all p < count, warps taking turns at p, beams being lanes.
 template <class F>
 __device__ void for_beams(int count, int antennas, const F& f) {
   for (int p = warp_index(); p < count; p += kWarps)
@@ -208,7 +212,7 @@ __device__ void for_beams(int count, int antennas, const F& f) {
 }
 
 // Rounded features of one candidate, channels beyond them zero.
-__device__ void write_features(const Sizes& s, const Complex* z, const float* noise,
+__device__ void write_features(const Layout& s, const Complex* z, const float* noise,
                                const float* __restrict__ eigenvalue, unsigned short* out) {
   const int m = s.antennas, p_all = s.coefficients, stride = 2 * s.narrow();
   for_beams(s.features() - 2 * p_all, m, [=](int p, int beam) {
@@ -230,17 +234,18 @@ __device__ void write_features(const Sizes& s, const Complex* z, const float* no
 // The i-th block has the i-th candidate of all, and every gridDim.x-th one after it.
 template <bool kResident>
 __global__ void __launch_bounds__(kThreads, kMostBlocks)
-    tensor_kernel(const Complex* z_all, const float* noise_all, const float* __restrict__ eigenvalue,
+    tensor_kernel(const __grid_constant__ BeamNetworkArgs args, const float* __restrict__ eigenvalue,
                   const unsigned* __restrict__ weights, const std::int32_t* __restrict__ dilation,
-                  const __grid_constant__ Candidates candidates, const __grid_constant__ Sizes s,
-                  Complex* __restrict__ mean, float* __restrict__ var) {
+                  const __grid_constant__ Layout s) {
+  Complex* __restrict__ mean = args.mean;
+  float* __restrict__ var = args.var;
   float* const trunk = dynamic_shared<float>();
   unsigned* const narrow = reinterpret_cast<unsigned*>(trunk + s.rows() * s.wide());
   unsigned* const inner = narrow + s.rows() * s.narrow();
   Stream<kResident> stream(s, weights, inner + s.rows() * s.inner());
   after_previous();
   int total = 0;
-  for (int b = 0; b < candidates.batch; ++b) total += candidates.of(b);
+  for (int b = 0; b < args.sizes.batch; ++b) total += candidates_of(args, b);
   const int mine = static_cast<int>(blockIdx.x), every = static_cast<int>(gridDim.x);
   if (mine >= total) {  // known only now: weights do not wait for the counts
     wait_copies<0>();
@@ -254,10 +259,10 @@ __global__ void __launch_bounds__(kThreads, kMostBlocks)
   };
   int b = 0, a = mine;
   for (int pass = 0; pass < passes; ++pass, a += every) {
-    for (; a >= candidates.of(b); ++b) a -= candidates.of(b);
-    const std::int64_t candidate = static_cast<std::int64_t>(b) * candidates.capacity + a;
-    const Complex* const z = z_all + candidate * p_all * m;
-    const float* const noise = noise_all + candidate * m;
+    for (; a >= candidates_of(args, b); ++b) a -= candidates_of(args, b);
+    const std::int64_t candidate = static_cast<std::int64_t>(b) * args.capacity + a;
+    const Complex* const z = args.z + candidate * p_all * m;
+    const float* const noise = args.noise + candidate * m;
     write_features(s, z, noise, eigenvalue, reinterpret_cast<unsigned short*>(narrow));
     stream.begin();
     dense(narrow, s.narrow(), rows, s.features(), s.width, stream.current(), write);
@@ -289,7 +294,7 @@ __global__ void __launch_bounds__(kThreads, kMostBlocks)
         const std::int64_t i = candidate * p_all * m + p * m + beam;
         mean[i] = posterior_mean(z[p * m + beam], eigenvalue[p], level, {f[p], f[p_all + p]});
       } else {
-        var[candidate * m + beam] = posterior_var(eigenvalue, p_all, level, f[2 * p_all], s.subcarriers);
+        var[candidate * m + beam] = posterior_var(eigenvalue, p_all, level, f[2 * p_all], args.sizes.subcarriers);
       }
     });
   }
@@ -311,26 +316,25 @@ Device current_device() {
 
 std::size_t bytes(int words) { return 4 * static_cast<std::size_t>(words); }
 
-Sizes sizes_of(int subcarriers, int antennas, int coefficients, int width, int hidden, int blocks, int taps) {
-  return {subcarriers, antennas, coefficients, up(width), up(hidden), blocks, taps};
+Layout layout_of(NetworkShape shape, int coefficients, int antennas) {
+  shape.width = up(shape.width);
+  shape.hidden = up(shape.hidden);
+  return {shape, coefficients, antennas};
 }
 
 }  // namespace
 
-bool beam_network_tensor_fits(int antennas, int coefficients, int width, int hidden, int blocks, int taps) {
-  const Sizes s = sizes_of(1, antennas, coefficients, width, hidden, blocks, taps);
+bool beam_network_tensor_fits(const NetworkShape& shape, int coefficients, int antennas) {
+  const Layout s = layout_of(shape, coefficients, antennas);
   return bytes(s.activations() + 2 * s.largest()) <= current_device().shared;
 }
 
-void beam_network_tensor(const float* z, const float* noise, const float* eigenvalue, const std::uint32_t* weights,
-                         const std::int32_t* dilation, const std::int32_t* count, const std::int32_t* go, int step,
-                         int capacity, int subcarriers, int antennas, int coefficients, int width, int hidden,
-                         int blocks, int taps, int batch, float* mean, float* var, void* stream) {
-  const Sizes s = sizes_of(subcarriers, antennas, coefficients, width, hidden, blocks, taps);
+void beam_network_tensor(const BeamNetworkArgs& args, void* stream) {
+  const Layout s = layout_of(args.shape, args.sizes.coefficients, args.sizes.antennas);
   const Device device = current_device();
   const std::size_t all = bytes(s.activations() + s.all()), least = bytes(s.activations() + 2 * s.largest());
   if (least > device.shared)
-    throw std::runtime_error("beam_network_tensor: activations of " + std::to_string(antennas) +
+    throw std::runtime_error("beam_network_tensor: activations of " + std::to_string(s.antennas) +
                              " antennas and two layers need " + std::to_string(least) +
                              " bytes of shared memory, a block has " + std::to_string(device.shared));
   const bool resident = all <= device.shared;
@@ -338,8 +342,8 @@ void beam_network_tensor(const float* z, const float* noise, const float* eigenv
   const std::size_t together = (device.shared + kReserved) / (shared + kReserved);
   const int at_once = device.multiprocessors * std::min(kMostBlocks, static_cast<int>(together));
   launch("beam_network_tensor", resident ? tensor_kernel<true> : tensor_kernel<false>,
-         static_cast<unsigned>(std::min(at_once, batch * capacity)), kThreads, shared, stream, complex(z), noise,
-         eigenvalue, weights, dilation, Candidates{count, go, step, batch, capacity}, s, complex(mean), var);
+         static_cast<unsigned>(std::min(at_once, args.sizes.batch * args.capacity)), kThreads, shared, stream, args,
+         args.eigenvalue, static_cast<const unsigned*>(args.weights), args.dilation, s);
 }
 
 }  // namespace jadce::cuda

@@ -1,3 +1,6 @@
+#include <cstddef>
+#include <cstdint>
+
 #include "core/block_cuda.hpp"
 #include "core/complex_cuda.hpp"
 #include "core/graph_cuda.hpp"
@@ -13,15 +16,15 @@ constexpr int kThreads = 256;
 constexpr int kBeams = 32;  // worked on together, one a lane
 constexpr int kWarps = kThreads / kBeams;
 constexpr int kElements = 4 * kThreads;
-constexpr unsigned kMostBlocks = 512;  // of a block that is cleared
+constexpr unsigned kMostBlocks = 512;  // thread blocks that clear the state of one received block
 constexpr float kLargest = 3.40282347e38f;
 
 __device__ int thread() { return static_cast<int>(threadIdx.x); }
 __device__ int block() { return static_cast<int>(blockIdx.x); }
 
-__global__ void input_kernel(const float* y, float noise_var, int blocks, Input* input) {
+__global__ void input_kernel(const __grid_constant__ SetInputArgs args) {
   after_previous();
-  *input = {y, noise_var, blocks};
+  *args.input = {args.y, args.noise_var, args.blocks};
 }
 
 // sum_i x[i step] w[i j mod M]
@@ -40,16 +43,16 @@ __device__ Complex dft_of(const Complex* x, int step, const Complex* __restrict_
 
 // One block: one subcarrier.
 __global__ void __launch_bounds__(kThreads, 4)
-    beamspace_kernel(const Input* input, const Complex* __restrict__ dft, const Complex* __restrict__ rotation,
-                     int subcarriers, int symbols, int antennas, Complex* y, Complex* scratch,
-                     double* __restrict__ power) {
+    beamspace_kernel(const __grid_constant__ BeamspaceArgs args, const Complex* __restrict__ dft,
+                     const Complex* __restrict__ rotation) {
   after_previous();
-  if (batch() >= input->blocks) return;
+  if (batch() >= args.input->blocks) return;
+  const int subcarriers = args.sizes.subcarriers, symbols = args.sizes.symbols, antennas = args.sizes.antennas;
   const int n = block(), lane = thread() % kBeams, warp = thread() / kBeams;
   const std::int64_t row = std::int64_t{1} * subcarriers * antennas;  // from symbol to symbol
   const std::int64_t first = batch() * symbols * row + std::int64_t{1} * n * antennas;
-  const Complex* const in = reinterpret_cast<const Complex*>(input->y) + first;
-  Complex* const out = (rotation ? scratch : y) + first;
+  const Complex* const in = args.input->y + first;
+  Complex* const out = (rotation ? args.scratch : args.y) + first;
   double mine = 0;
   for (int t = warp; t < symbols; t += kWarps)
     for (int b = lane; b < antennas; b += kBeams) {
@@ -59,123 +62,106 @@ __global__ void __launch_bounds__(kThreads, 4)
               static_cast<double>(value.im) * static_cast<double>(value.im);
     }
   mine = block_sum(mine, dynamic_shared<double>());
-  if (thread() == 0) power[batch() * subcarriers + n] = mine;
+  if (thread() == 0) args.power[batch() * subcarriers + n] = mine;
   if (rotation == nullptr) return;
   for (int t = warp; t < symbols; t += kWarps)
     for (int b = lane; b < antennas; b += kBeams) {
       const Complex* const u = rotation + (std::int64_t{1} * n * symbols + t) * symbols;
       Complex total{0.0f, 0.0f};
       for (int i = 0; i < symbols; ++i) total = total + u[i] * out[i * row + b];
-      y[first + t * row + b] = total;
+      args.y[first + t * row + b] = total;
     }
 }
 
-struct Begin {
-  Rules rules;
-  float known, expected;
-  int devices, subcarriers, symbols, antennas, coefficients, slots;
-};
-
 // The first block of a received one sets its Control, all of them clear its state.
-__global__ void __launch_bounds__(kThreads)
-    begin_kernel(const Input* input, const double* power, const __grid_constant__ Begin size,
-                 Control* __restrict__ controls, std::int32_t* __restrict__ slot, std::int32_t* __restrict__ support,
-                 Complex* __restrict__ s, Complex* __restrict__ big, unsigned char* __restrict__ quiet,
-                 float* __restrict__ activity, std::int32_t* __restrict__ remaining) {
+__global__ void __launch_bounds__(kThreads) begin_kernel(const __grid_constant__ BeginArgs args) {
   after_previous();
+  const Sizes& size = args.sizes;
   const int start = block() * kThreads + thread(), step = static_cast<int>(gridDim.x) * kThreads;
   const int measurements = size.subcarriers * size.symbols * size.antennas;
   const auto clear = [&](auto* out, std::int64_t count, auto value) {
     out += batch() * count;
     for (std::int64_t i = start; i < count; i += step) out[i] = value;
   };
-  clear(slot, size.devices, -1);
-  clear(support, size.slots, -1);
-  clear(s, std::int64_t{1} * size.slots * size.coefficients * size.antennas, Complex{0.0f, 0.0f});
-  clear(big, measurements, Complex{0.0f, 0.0f});
-  clear(quiet, size.devices, static_cast<unsigned char>(0));
-  clear(activity, size.devices, 0.0f);
+  clear(args.slot, size.devices, -1);
+  clear(args.support, args.slots, -1);
+  clear(args.s, std::int64_t{1} * args.slots * size.coefficients * size.antennas, Complex{0.0f, 0.0f});
+  clear(args.r_pri, measurements, Complex{0.0f, 0.0f});
+  clear(args.idle, size.devices, static_cast<std::uint8_t>(0));
+  clear(args.activity, size.devices, 0.0f);
   if (block() > 0) return;
-  if (batch() == 0 && thread() == 0) *remaining = input->blocks;
-  if (batch() >= input->blocks) {
-    if (thread() == 0) controls[batch()] = Control{};
+  if (batch() == 0 && thread() == 0) *args.remaining = args.input->blocks;
+  if (batch() >= args.input->blocks) {
+    if (thread() == 0) args.control[batch()] = Control{};
     return;
   }
   double total = 0;
-  for (int n = thread(); n < size.subcarriers; n += kThreads) total += power[batch() * size.subcarriers + n];
+  for (int n = thread(); n < size.subcarriers; n += kThreads) total += args.power[batch() * size.subcarriers + n];
   total = block_sum(total, dynamic_shared<double>());
   if (thread() > 0) return;
-  const double received = total / measurements, noise = static_cast<double>(input->noise_var);
-  const double known = static_cast<double>(size.known), expected = static_cast<double>(size.expected);
-  controls[batch()] =
-      jadce::begin(received, noise, mean_power(size.rules, received, noise, known, expected, size.symbols));
+  const double received = total / measurements, noise = static_cast<double>(args.input->noise_var);
+  const double known = static_cast<double>(args.known), expected = static_cast<double>(args.expected);
+  args.control[batch()] =
+      jadce::begin(received, noise, mean_power(args.rules, received, noise, known, expected, size.symbols));
 }
 
 // One block: one received block.
-__global__ void __launch_bounds__(kThreads)
-    decide_kernel(Control* controls, const std::int32_t* kept_device, const float* kept_posterior, float active,
-                  int capacity, std::int32_t* __restrict__ device, std::int32_t* __restrict__ index) {
+__global__ void __launch_bounds__(kThreads) decide_kernel(const __grid_constant__ DecideArgs args) {
   after_previous();
   int* const part = dynamic_shared<int>();  // [32]
-  Control& c = controls[batch()];
-  const std::int64_t first = batch() * capacity;
+  Control& c = args.control[batch()];
+  const std::int64_t first = batch() * args.capacity;
   int count = 0;
   for (int from = 0; from < c.kept; from += kThreads) {
     const int a = from + thread();
-    const bool taken = a < c.kept && kept_posterior[first + a] >= active;
+    const bool taken = a < c.kept && args.kept.posterior[first + a] >= args.rules.active;
     int now = 0;
     const int before = count + count_before(taken, part, now);
-    if (taken) index[first + before] = a;
-    if (a < c.kept) device[first + a] = taken ? kept_device[first + a] : -1;
+    if (taken) args.index[first + before] = a;
+    if (a < c.kept) args.device[first + a] = taken ? args.kept.device[first + a] : -1;
     count += now;
   }
   if (thread() == 0) c.decided = count;
 }
 
-__global__ void __launch_bounds__(kThreads) choose_kernel(const Control* controls, const std::uint64_t* conditions,
-                                                          int count, int chunk, int capacity, int batch) {
+__global__ void __launch_bounds__(kThreads) choose_kernel(const __grid_constant__ ChooseArgs args) {
   after_previous();
-  const int i = block() * kThreads + thread();
-  if (i >= count) return;
+  const int i = block() * kThreads + thread(), chunk = args.chunk, capacity = args.capacity;
+  if (i >= args.count) return;
   bool used = false;
-  for (int b = i * chunk / capacity; b < batch && b * capacity < (i + 1) * chunk; ++b)
-    used = used || (controls[b].run && i * chunk < b * capacity + controls[b].candidates);
-  set_condition(conditions[i], used);
+  for (int b = i * chunk / capacity; b < args.batch && b * capacity < (i + 1) * chunk; ++b)
+    used = used || (args.control[b].run && i * chunk < b * capacity + args.control[b].candidates);
+  set_condition(args.conditions[i], used);
 }
-
-struct Finish {
-  int capacity, devices, subcarriers, symbols, antennas, coefficients;
-};
 
 // Blocks in order: one a place of the result, kElements devices each.
 __global__ void __launch_bounds__(kThreads, 4)
-    finish_kernel(Control* controls, const float* power, const std::int32_t* kept_device, const float* kept_var,
-                  const Complex* kept_mean, const std::int32_t* index, const Complex* __restrict__ basis,
-                  const Complex* __restrict__ dft, const float* __restrict__ gain, const __grid_constant__ Finish size,
-                  std::int64_t* __restrict__ active, Complex* __restrict__ channels, float* __restrict__ channel_var,
-                  float* __restrict__ activity) {
+    finish_kernel(const __grid_constant__ FinishArgs args, const Complex* __restrict__ basis,
+                  const Complex* __restrict__ dft, const float* __restrict__ gain) {
   after_previous();
-  Control& c = controls[batch()];
+  Control& c = args.control[batch()];
   double* const part = dynamic_shared<double>();                   // [kThreads]
   Complex* const h = reinterpret_cast<Complex*>(part + kThreads);  // [P, kBeams], if there is a basis
+  const Sizes& size = args.sizes;
   const int m = size.antennas, points = size.subcarriers * m, p_all = size.coefficients;
   double left = 0;
-  for (int i = thread(); i < points; i += kThreads) left += static_cast<double>(power[batch() * points + i]);
+  for (int i = thread(); i < points; i += kThreads) left += static_cast<double>(args.power[batch() * points + i]);
   const float residual = static_cast<float>(block_sum(left, part) / (static_cast<double>(points) * size.symbols));
   const bool silent = is_silent(c, residual);
-  if (block() >= size.capacity) {
-    const int first = (block() - size.capacity) * kElements;
+  if (block() >= args.capacity) {
+    const int first = (block() - args.capacity) * kElements;
     for (int k = first + thread(); silent && k < min(first + kElements, size.devices); k += kThreads)
-      activity[batch() * size.devices + k] = 0.0f;
+      args.activity[batch() * size.devices + k] = 0.0f;
     return;
   }
   const int i = block();
   const bool used = i < c.decided && !silent;
-  const std::int64_t place = batch() * size.capacity + i;
-  const int a = used ? index[place] : 0, k = used ? kept_device[batch() * size.capacity + a] : 0;
+  const std::int64_t place = batch() * args.capacity + i;
+  const int a = used ? args.index[place] : 0;
+  const int k = used ? args.kept.device[batch() * args.capacity + a] : 0;
   const float back = used ? 1.0f / (c.scale * gain[k]) : 0.0f;
-  const Complex* const mean = kept_mean + (batch() * size.capacity + a) * p_all * m;
-  Complex* const out = channels + place * points;
+  const Complex* const mean = args.kept.mean + (batch() * args.capacity + a) * p_all * m;
+  Complex* const out = args.channels + place * points;
   if (!used) {
     for (int j = thread(); j < points; j += kThreads) out[j] = {0.0f, 0.0f};
   }
@@ -197,58 +183,46 @@ __global__ void __launch_bounds__(kThreads, 4)
     }
   }
   if (thread() > 0) return;
-  active[place] = used ? k : -1;
-  channel_var[place] = used ? fminf(kept_var[batch() * size.capacity + a] * back * back, kLargest) : 0.0f;
+  args.active[place] = used ? k : -1;
+  args.channel_var[place] = used ? fminf(args.kept.var[batch() * args.capacity + a] * back * back, kLargest) : 0.0f;
   if (i > 0) return;
   conclude(c, residual);
 }
 
 }  // namespace
 
-void set_input(const float* y, float noise_var, int blocks, Input* input, void* stream) {
-  launch("set_input", input_kernel, 1, 1, 0, stream, y, noise_var, blocks, input);
+void set_input(const SetInputArgs& args, void* stream) { launch("set_input", input_kernel, 1, 1, 0, stream, args); }
+
+void beamspace(const BeamspaceArgs& args, void* stream) {
+  launch("beamspace", beamspace_kernel,
+         dim3(static_cast<unsigned>(args.sizes.subcarriers), 1, static_cast<unsigned>(args.sizes.batch)), kThreads,
+         sizeof(double) * kThreads, stream, args, args.dft, args.rotation);
 }
 
-void beamspace(const Input* input, const float* dft, const float* rotation, int subcarriers, int symbols, int antennas,
-               int batch, float* y, float* scratch, double* power, void* stream) {
-  launch("beamspace", beamspace_kernel, dim3(static_cast<unsigned>(subcarriers), 1, static_cast<unsigned>(batch)),
-         kThreads, sizeof(double) * kThreads, stream, input, complex(dft), complex(rotation), subcarriers, symbols,
-         antennas, complex(y), complex(scratch), power);
+void begin(const BeginArgs& args, void* stream) {
+  const unsigned wanted = blocks(std::int64_t{args.slots} * args.sizes.coefficients * args.sizes.antennas, kElements);
+  launch("begin", begin_kernel,
+         dim3(wanted < kMostBlocks ? wanted : kMostBlocks, 1, static_cast<unsigned>(args.sizes.batch)), kThreads,
+         sizeof(double) * kThreads, stream, args);
 }
 
-void begin(const Input* input, const double* power, const Rules& rules, float known, float expected, int devices,
-           int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, Control* control,
-           std::int32_t* slot, std::int32_t* support, float* s, float* big, unsigned char* quiet, float* activity,
-           std::int32_t* remaining, void* stream) {
-  const unsigned wanted = blocks(std::int64_t{slots} * coefficients * antennas, kElements);
-  launch("begin", begin_kernel, dim3(wanted < kMostBlocks ? wanted : kMostBlocks, 1, static_cast<unsigned>(batch)),
-         kThreads, sizeof(double) * kThreads, stream, input, power,
-         Begin{rules, known, expected, devices, subcarriers, symbols, antennas, coefficients, slots}, control, slot,
-         support, complex(s), complex(big), quiet, activity, remaining);
+void choose(const ChooseArgs& args, void* stream) {
+  launch("choose", choose_kernel, blocks(args.count, kThreads), kThreads, 0, stream, args);
 }
 
-void choose(const Control* control, const std::uint64_t* conditions, int count, int chunk, int capacity, int batch,
-            void* stream) {
-  launch("choose", choose_kernel, blocks(count, kThreads), kThreads, 0, stream, control, conditions, count, chunk,
-         capacity, batch);
+void decide(const DecideArgs& args, void* stream) {
+  launch("decide", decide_kernel, dim3(1, 1, static_cast<unsigned>(args.batch)), kThreads, sizeof(int) * 32, stream,
+         args);
 }
 
-void decide(Control* control, const std::int32_t* kept_device, const float* kept_posterior, const Rules& rules,
-            int capacity, int batch, std::int32_t* device, std::int32_t* index, void* stream) {
-  launch("decide", decide_kernel, dim3(1, 1, static_cast<unsigned>(batch)), kThreads, sizeof(int) * 32, stream, control,
-         kept_device, kept_posterior, rules.active, capacity, device, index);
-}
-
-void finish(Control* control, const float* power, const std::int32_t* kept_device, const float* kept_var,
-            const float* kept_mean, const std::int32_t* index, const float* basis, const float* dft, const float* gain,
-            int capacity, int devices, int subcarriers, int symbols, int antennas, int coefficients, int batch,
-            std::int64_t* active, float* channels, float* channel_var, float* activity, void* stream) {
+void finish(const FinishArgs& args, void* stream) {
+  const Sizes& s = args.sizes;
   launch("finish", finish_kernel,
-         dim3(static_cast<unsigned>(capacity) + blocks(devices, kElements), 1, static_cast<unsigned>(batch)), kThreads,
-         sizeof(double) * kThreads + (basis ? sizeof(Complex) * static_cast<std::size_t>(coefficients) * kBeams : 0),
-         stream, control, power, kept_device, kept_var, complex(kept_mean), index, complex(basis), complex(dft), gain,
-         Finish{capacity, devices, subcarriers, symbols, antennas, coefficients}, active, complex(channels),
-         channel_var, activity);
+         dim3(static_cast<unsigned>(args.capacity) + blocks(s.devices, kElements), 1, static_cast<unsigned>(s.batch)),
+         kThreads,
+         sizeof(double) * kThreads +
+             (args.basis ? sizeof(Complex) * static_cast<std::size_t>(s.coefficients) * kBeams : 0),
+         stream, args, args.basis, args.dft, args.gain);
 }
 
 }  // namespace jadce::cuda

@@ -3,6 +3,9 @@
 
 #include <cstdint>
 
+#include "core/complex_cuda.hpp"
+#include "kernels/posterior/posterior_cuda.hpp"
+#include "kernels/sizes.hpp"
 #include "loop/control.hpp"
 #include "loop/rules.hpp"
 
@@ -10,42 +13,86 @@ namespace jadce::cuda {
 
 // Where the kernels of a planned detection find what changes from call to call; one for all blocks.
 struct Input {
-  const float* y;  // [blocks, T, N, M, 2]
+  const Complex* y;  // [blocks, T, N, M]
   float noise_var;
-  std::int32_t blocks;  // at most `batch`; the other blocks have nothing to do
+  std::int32_t blocks;  // at most B; the other blocks have nothing to do
 };
 
-void set_input(const float* y, float noise_var, int blocks, Input* input, void* stream);
+struct SetInputArgs {
+  const Complex* y;  // [blocks, T, N, M]
+  float noise_var;
+  int blocks;
+  Input* input;  // [1]
+};
+void set_input(const SetInputArgs&, void* stream);
 
-// The received block over beams, y [T, N, M, 2], and its power per subcarrier, power [N]. dft [M, 2] holds
-// exp(-2 pi i j / M) / sqrt(M), or is null where antennas stand for beams; rotation [N, T, T, 2] (or null) is applied
-// over symbols, with scratch [T, N, M, 2].
-void beamspace(const Input* input, const float* dft, const float* rotation, int subcarriers, int symbols, int antennas,
-               int batch, float* y, float* scratch, double* power, void* stream);
+// The received block over beams, rotated over symbols if there is a rotation.
+struct BeamspaceArgs {
+  const Input* input;       // [1]
+  const Complex* dft;       // [M] exp(-2 pi i j / M) / sqrt(M), or null: antennas stand for beams
+  const Complex* rotation;  // [N, T, T], or null: none
+  Sizes sizes;
+  Complex* y;        // [B, T, N, M]
+  Complex* scratch;  // [B, T, N, M], null with `rotation`
+  double* power;     // [B, N] sum over t and antennas of |y|^2
+};
+void beamspace(const BeamspaceArgs&, void* stream);
 
-// Scales the block and clears the state. The mean power of an active device is `known`, or with 0 what the block has
-// above the noise over `expected` active devices. remaining [1] gets the number of blocks.
-void begin(const Input* input, const double* power, const Rules& rules, float known, float expected, int devices,
-           int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, Control* control,
-           std::int32_t* slot, std::int32_t* support, float* s, float* big, unsigned char* quiet, float* activity,
-           std::int32_t* remaining, void* stream);
+// Scales the block and clears the state.
+struct BeginArgs {
+  const Input* input;   // [1]
+  const double* power;  // [B, N]
+  Rules rules;
+  float known;     // mean power of an active device, or 0: what the block has above the noise over `expected`
+  float expected;  // number of active devices
+  Sizes sizes;
+  int slots;
+  Control* control;         // [B]
+  std::int32_t* slot;       // [B, K]
+  std::int32_t* support;    // [B, slots]
+  Complex* s;               // [B, slots, P, M]
+  Complex* r_pri;           // [B, T, N, M]
+  std::uint8_t* idle;       // [B, K]
+  float* activity;          // [B, K]
+  std::int32_t* remaining;  // [1] gets the number of blocks
+};
+void begin(const BeginArgs&, void* stream);
 
-// Which parts of the candidates' places [batch * capacity] are in use in this iteration: sets conditions [count],
-// handles of core/graph_cuda.hpp, of `chunk` places each.
-void choose(const Control* control, const std::uint64_t* conditions, int count, int chunk, int capacity, int batch,
-            void* stream);
+// Which parts of the candidates' places [B * capacity] are in use in this iteration.
+struct ChooseArgs {
+  const Control* control;           // [B]
+  const std::uint64_t* conditions;  // [count] handles of core/graph_cuda.hpp, of `chunk` places each
+  int count, chunk, capacity, batch;
+};
+void choose(const ChooseArgs&, void* stream);
 
-// Which of the kept candidates are active: device [capacity], -1 for those that are not, and index [capacity], the
-// candidates that are, in order.
-void decide(Control* control, const std::int32_t* kept_device, const float* kept_posterior, const Rules& rules,
-            int capacity, int batch, std::int32_t* device, std::int32_t* index, void* stream);
+// Which of the kept candidates are active.
+struct DecideArgs {
+  Control* control;  // [B]
+  KeptOutput kept;
+  Rules rules;
+  int capacity, batch;
+  std::int32_t* device;  // [B, capacity] kept devices, -1 for those that are not active
+  std::int32_t* index;   // [B, capacity] kept candidates that are active, in order
+};
+void decide(const DecideArgs&, void* stream);
 
-// The result: active [capacity] (-1 beyond the last), channels [capacity, N, M, 2] and channel_var [capacity] in units
-// of the block (0 beyond), activity [K]. power [N, M] is that of the block less the result: if it is more than the
-// block's, nobody is active. gain [K]: amplitudes of the devices' pilots.
-void finish(Control* control, const float* power, const std::int32_t* kept_device, const float* kept_var,
-            const float* kept_mean, const std::int32_t* index, const float* basis, const float* dft, const float* gain,
-            int capacity, int devices, int subcarriers, int symbols, int antennas, int coefficients, int batch,
-            std::int64_t* active, float* channels, float* channel_var, float* activity, void* stream);
+// The result. If the block less the result has more power than the block, nobody is active.
+struct FinishArgs {
+  Control* control;    // [B]
+  const float* power;  // [B, N, M] power of the block less the result
+  KeptOutput kept;
+  const std::int32_t* index;  // [B, capacity]
+  const Complex* basis;       // [N, P], or null: identity, P = N
+  const Complex* dft;         // [M], or null, as for the block
+  const float* gain;          // [K] amplitudes of the devices' pilots
+  Sizes sizes;
+  int capacity;
+  std::int64_t* active;  // [B, capacity] -1 beyond the last
+  Complex* channels;     // [B, capacity, N, M] in units of the block, 0 beyond
+  float* channel_var;    // [B, capacity] in units of the block, 0 beyond
+  float* activity;       // [B, K]
+};
+void finish(const FinishArgs&, void* stream);
 
 }  // namespace jadce::cuda

@@ -1,40 +1,34 @@
 // Stockham passes of the transform of fft.hpp by one block, in its shared memory; several transforms interleaved.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <vector>
+
 #include "core/complex_cuda.hpp"
 #include "core/launch.hpp"
 #include "kernels/fft/butterfly.hpp"
 #include "kernels/fft/fft.hpp"
+#include "kernels/fft/fft_tables.hpp"
 
 namespace jadce::cuda {
 
 // FftView with the radices inside, to be passed to a kernel by value; the tables are device pointers.
-struct BlockFft {
+struct BlockFft : FftTables {
   static constexpr int kMostPasses = 16;
   int length, padded, passes;
   int radix[kMostPasses];
   unsigned inverse[kMostPasses];  // 2^32 over the product of the radices before, rounded up; 0 where that is one
-  const Complex* twiddle;
-  const Complex* root;
-  const Complex* chirp;  // null unless Bluestein
-  const Complex* chirp_dft;
 };
 
 // The plan of one length from FftPlan's tables; throws std::runtime_error if it has too many passes.
-inline BlockFft block_fft(int length, const float* twiddle, const float* root, const float* chirp,
-                          const float* chirp_dft) {
+inline BlockFft block_fft(int length, const FftTables& tables) {
   index_t padded = 0;
   const std::vector<int> radices = fft_radices(length, padded);
   if (radices.size() > BlockFft::kMostPasses) throw std::runtime_error("transform: too many passes");
-  BlockFft plan{length,
-                static_cast<int>(padded),
-                static_cast<int>(radices.size()),
-                {},
-                {},
-                complex(twiddle),
-                complex(root),
-                padded == length ? nullptr : complex(chirp),
-                complex(chirp_dft)};
+  BlockFft plan{tables, length, static_cast<int>(padded), static_cast<int>(radices.size()), {}, {}};
+  if (padded == length) plan.chirp = nullptr;
   std::uint64_t before = 1;
   for (std::size_t i = 0; i < radices.size(); ++i) {
     plan.radix[i] = radices[i];

@@ -1,7 +1,10 @@
 #include <algorithm>
+#include <stdexcept>
+#include <string>
 
 #include "core/block_cuda.hpp"
 #include "kernels/batch_cuda.hpp"
+#include "kernels/fft/fft_cuda.hpp"
 #include "kernels/pilot_transform/pilot_transform_cuda.hpp"
 #include "kernels/pilot_transform/pilots_cuda.hpp"
 #include "kernels/pilot_transform/spectral_cuda.hpp"
@@ -12,34 +15,21 @@ namespace jadce::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;          // of gather and of a transform
-constexpr int kWarps = kThreads / 32;  // of a transform
+constexpr int kThreads = 256;          // threads of a block of gather and of a transform
+constexpr int kWarps = kThreads / 32;  // warps of a block of a transform
 constexpr int kSide = 16;              // beams of a row of threads in gather and residual
 constexpr int kGatherRows = kThreads / kSide;
-constexpr int kPilots = 2048;      // that gather holds at a time, if not one subcarrier's are more,
-constexpr int kSubcarriers = 128;  // of so many subcarriers at most
-constexpr int kRows = 32;          // of residual, which take a symbol each
-constexpr int kTogether = 64;      // devices that it projects together
+constexpr int kPilots = 2048;      // pilots that gather holds at a time, if not one subcarrier's are more
+constexpr int kSubcarriers = 128;  // most subcarriers whose pilots gather holds at a time
+constexpr int kRows = 32;          // rows of threads in residual, which take a symbol each
+constexpr int kTogether = 64;      // devices that residual projects together
 constexpr int kProcessors = 132;   // multiprocessors of the GPU that launches are sized for
 // Bytes of shared memory for a transform of one beam; sums need the rest.
 constexpr std::size_t kMostTransform = kMostShared - sizeof(float) * 4 * kWarps;
-constexpr std::size_t kFewBytes = 48 * 1024;  // of a table that is worth a copy in shared memory
+constexpr std::size_t kFewBytes = 48 * 1024;  // size of a table that is worth a copy in shared memory
 
-// What gather makes of a candidate's statistics.
-struct Gathered {
-  const float* v_b;     // [M], null: nothing but z
-  const float* mean_v;  // word of the Control
-  int known;
-  Rules rules;
-  Complex* z;     // null with `mean`
-  float* power;   // [capacity]
-  float* noise;   // [capacity, M]
-  Complex* mean;  // with var [capacity, M]: posterior of the Gaussian prior; null: none
-  float* var;
-};
-
-struct GatherSizes {
-  int capacity, subcarriers, antennas, coefficients, slots;
+// How gather works, decided on the host.
+struct GatherPlan {
   int together;      // subcarriers at a time
   int basis_copied;  // complex numbers of the basis in shared memory, all or none
 };
@@ -48,43 +38,43 @@ struct GatherSizes {
 // [together, T] and the correlations over symbols [together, kSide] of some subcarriers at a time, and the basis if
 // that is small.
 __global__ void __launch_bounds__(kThreads, 4)
-    gather_kernel(const std::int32_t* go, const Complex* r, Pilots q, const Complex* __restrict__ basis,
-                  const std::int32_t* slot, const Complex* s, const std::int32_t* device, const std::int32_t* count,
-                  const __grid_constant__ GatherSizes size, const __grid_constant__ Gathered to) {
+    gather_kernel(const __grid_constant__ GatherArgs args, const Complex* __restrict__ basis, Pilots q,
+                  const __grid_constant__ GatherPlan plan) {
   const int a = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
   const int lane = thread % kSide, row = thread / kSide;
   const int start = static_cast<int>(blockIdx.y) * kSide, step = static_cast<int>(gridDim.y) * kSide;
-  const int subcarriers = size.subcarriers, antennas = size.antennas, coefficients = size.coefficients;
+  const int subcarriers = args.sizes.subcarriers, antennas = args.sizes.antennas;
+  const int coefficients = args.sizes.coefficients;
   double* const part = dynamic_shared<double>();  // [kThreads]
   Complex* const correlation = reinterpret_cast<Complex*>(part + kThreads);
-  Complex* const pilot = correlation + size.together * kSide;
-  Complex* const copy = pilot + size.together * q.symbols;
-  for (int i = thread; i < size.basis_copied; i += kThreads) copy[i] = basis[i];
-  if (size.basis_copied) basis = copy;
+  Complex* const pilot = correlation + plan.together * kSide;
+  Complex* const copy = pilot + plan.together * q.symbols;
+  for (int i = thread; i < plan.basis_copied; i += kThreads) copy[i] = basis[i];
+  if (plan.basis_copied) basis = copy;
   after_previous();
-  if (!goes(go) || a >= limited(count, size.capacity)) return;
-  const std::int64_t place = batch() * size.capacity + a;
-  const int k = device[place], channel = coefficients * antennas;
-  const int at = slot ? slot[batch() * q.devices + k] : -1;
-  r += batch() * subcarriers * q.symbols * antennas;
-  if (at >= 0) s += (batch() * size.slots + at) * channel;
-  Complex* const out = (to.mean ? to.mean : to.z) + place * channel;
-  const float* const v_b = to.v_b ? to.v_b + batch() * antennas : nullptr;
+  if (!has_work(args.enabled) || a >= limited(args.count, args.capacity)) return;
+  const std::int64_t place = batch() * args.capacity + a;
+  const int k = args.device[place], channel = coefficients * antennas;
+  const int at = args.parts.slot ? args.parts.slot[batch() * q.devices + k] : -1;
+  const Complex* const r = args.r + batch() * subcarriers * q.symbols * antennas;
+  const Complex* const s = at >= 0 ? args.parts.s + (batch() * args.parts.slots + at) * channel : nullptr;
+  Complex* const out = (args.mean ? args.mean : args.z) + place * channel;
+  const float* const v_b = args.v_b ? args.v_b + batch() * antennas : nullptr;
   const auto gain = [&](int beam, float power) {  // of the output, for a device of that power
-    return to.mean ? gaussian_gain(v_b[beam] / power) / sqrtf(power) : 1.0f / sqrtf(power);
+    return args.mean ? gaussian_gain(v_b[beam] / power) / sqrtf(power) : 1.0f / sqrtf(power);
   };
   double energy = 0;
   for (int first = start; first < antennas; first += step) {
     const int beam = first + lane;
     const bool inside = beam < antennas;
-    const float scale = v_b && to.known && inside ? gain(beam, 1.0f) : 1.0f;
+    const float scale = v_b && args.known && inside ? gain(beam, 1.0f) : 1.0f;
     const auto finish = [&](int p, Complex total) {
       if (at >= 0) total = total + s[p * antennas + beam];
       out[p * antennas + beam] = total * scale;
       energy += static_cast<double>(norm(total));
     };
-    for (int from = 0; from < subcarriers; from += size.together) {
-      const int now = min(size.together, subcarriers - from);
+    for (int from = 0; from < subcarriers; from += plan.together) {
+      const int now = min(plan.together, subcarriers - from);
       __syncthreads();
       for (int i = thread; i < now * q.symbols; i += kThreads) {
         const int n = i / q.symbols;
@@ -121,22 +111,22 @@ __global__ void __launch_bounds__(kThreads, 4)
   }
   if (v_b == nullptr) return;
   float power = 1.0f;
-  if (!to.known) {
+  if (!args.known) {
     energy = block_sum(energy, part);
-    const float mean = to.mean_v[batch() * kControlWords];
-    power = device_power(to.rules, energy, static_cast<float>(subcarriers * antennas),
+    const float mean = args.mean_v[batch() * kControlWords];
+    power = device_power(args.rules, energy, static_cast<float>(subcarriers * antennas),
                          mean * static_cast<float>(coefficients) / static_cast<float>(subcarriers), mean);
     for (int beam = start + lane; beam < antennas; beam += step) {  // each thread what it wrote itself
       const float scale = gain(beam, power);
       for (int p = row; p < coefficients; p += kGatherRows) out[p * antennas + beam] = out[p * antennas + beam] * scale;
     }
   }
-  if (thread == 0 && start == 0) to.power[place] = power;
+  if (thread == 0 && start == 0) args.power[place] = power;
   const float share = static_cast<float>(coefficients) / static_cast<float>(subcarriers);
   for (int beam = start + lane; row == 0 && beam < antennas; beam += step) {
     const float noise = v_b[beam] / power;
-    to.noise[place * antennas + beam] = noise;
-    if (to.mean) to.var[place * antennas + beam] = share * noise * gaussian_gain(noise);
+    args.noise[place * antennas + beam] = noise;
+    if (args.mean) args.var[place * antennas + beam] = share * noise * gaussian_gain(noise);
   }
 }
 
@@ -167,9 +157,8 @@ __device__ void accumulate(const SpectralInput& input, const std::int32_t* row_s
 // One block: one group of coefficients, 1 << shift beams, a thread always the same one. With `copied`, twiddles and
 // starts of rows are held in shared memory.
 __global__ void __launch_bounds__(kThreads, 2)
-    spectral_kernel(const std::int32_t* go, const __grid_constant__ SpectralInput all, float amplitude,
-                    const __grid_constant__ BlockFft plan, int shift, int copied,
-                    const __grid_constant__ SpectralOutput all_out) {
+    spectral_kernel(const __grid_constant__ SpectralArgs args, const __grid_constant__ BlockFft plan, int shift,
+                    int copied) {
   const int start = static_cast<int>(threadIdx.x), points = plan.length, beams = 1 << shift;
   float* const part = dynamic_shared<float>();  // [kWarps, 4]
   Complex* const x = reinterpret_cast<Complex*>(part + 4 * kWarps);
@@ -177,7 +166,7 @@ __global__ void __launch_bounds__(kThreads, 2)
   Complex* const copy = y + (plan.padded << shift);
   std::int32_t* const row_copy = reinterpret_cast<std::int32_t*>(copy + plan.padded);
   const Complex* twiddle = plan.twiddle;
-  const std::int32_t* row_start = all.row_start;
+  const std::int32_t* row_start = args.rows.start;
   if (copied) {
     for (int i = start; i < plan.padded - 1; i += kThreads) copy[i] = twiddle[i];
     for (int i = start; i <= points; i += kThreads) row_copy[i] = row_start[i];
@@ -185,42 +174,44 @@ __global__ void __launch_bounds__(kThreads, 2)
     row_start = row_copy;
   }
   after_previous();
-  if (!goes(go)) return;
-  const SpectralInput input = all.of_batch();
-  const SpectralOutput output = all_out.of_batch();
+  if (!has_work(args.enabled)) return;
+  const SpectralInput input = spectral_input(args, args.rows).of_batch();
+  const SpectralOutput output = spectral_output(args).of_batch();
+  const std::uint8_t* const idle = args.idle ? args.idle + batch() * points : nullptr;
   const int group = static_cast<int>(blockIdx.x), first_beam = static_cast<int>(blockIdx.y) << shift;
-  const int antennas = output.antennas, merge = output.merge, last = min((group + 1) * merge, output.coefficients);
+  const int antennas = output.antennas, merge = output.to.merge, last = min((group + 1) * merge, output.coefficients);
   const int beam = first_beam + (start & (beams - 1));
   for (int p = group * merge; p < last; ++p) {
-    accumulate(input, row_start, p, first_beam, shift, amplitude, points, plan.padded, x, y);
+    accumulate(input, row_start, p, first_beam, shift, args.amplitude, points, plan.padded, x, y);
     const Complex* const out = transform(plan, twiddle, x, y, shift);
     float sum = 0.0f;
     if (beam < antennas) {
       const SpectralOutput::Row row = output.row(p, beam);
       for (int i = start; i < points << shift; i += kThreads) {
         const Complex value = row.put(i >> shift, out[i]);
-        if (output.quiet && output.quiet[i >> shift]) sum += norm(value);
+        if (idle && idle[i >> shift]) sum += norm(value);
       }
     }
-    if (output.quiet) {
+    if (idle) {
       for (int other = 16; other >= beams; other /= 2) sum += __shfl_xor_sync(~0u, sum, other);
       if (start % 32 < beams) part[start / 32 * 4 + start % 32] = sum;
     }
     __syncthreads();
-    if (output.quiet == nullptr || start >= beams || beam >= antennas) continue;
+    if (idle == nullptr || start >= beams || beam >= antennas) continue;
     for (int w = 1; w < kWarps; ++w) sum += part[w * 4 + start];
-    output.quiet_energy[p * antennas + beam] = sum;
+    args.idle_energy[(batch() * output.coefficients + p) * antennas + beam] = sum;
   }
 }
 
 // One block: one subcarrier, kSide beams; rows of threads take devices, then symbols.
 __global__ void __launch_bounds__(kSide* kRows, 2)
-    residual_kernel(const std::int32_t* go, const Complex* y, const float* scale, const float* __restrict__ gram,
-                    const Complex* big, Pilots q, const Complex* __restrict__ basis, const Complex* s,
-                    const std::int32_t* device, const std::int32_t* count, int capacity, int subcarriers, int antennas,
-                    int coefficients, Complex* __restrict__ r, float* __restrict__ power) {
+    residual_kernel(const __grid_constant__ ResidualArgs args, const float* __restrict__ gram,
+                    const Complex* __restrict__ basis, Pilots q) {
   after_previous();
-  if (!goes(go)) return;
+  if (!has_work(args.enabled)) return;
+  const int subcarriers = args.sizes.subcarriers, antennas = args.sizes.antennas;
+  const int coefficients = args.sizes.coefficients;
+  Complex* __restrict__ r = args.r;
   const int lane = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
   Complex* const x = dynamic_shared<Complex>();                     // [kTogether, kSide]
   Complex* const symbol = x + kTogether * kSide + row * kTogether;  // pilots of one symbol, a row's own
@@ -228,11 +219,11 @@ __global__ void __launch_bounds__(kSide* kRows, 2)
   const int n = static_cast<int>(blockIdx.x), beam = static_cast<int>(blockIdx.y) * kSide + lane;
   const bool inside = beam < antennas;
   const unsigned half = row % 2 ? 0xffff0000u : 0xffffu;  // of the warp, which has two rows
-  const int total_count = limited(count, capacity);
-  const float unit = scale ? scale[batch() * kControlWords] : 1.0f;
+  const int total_count = limited(args.count, args.capacity);
+  const float unit = args.scale ? args.scale[batch() * kControlWords] : 1.0f;
   const std::int64_t block = batch() * subcarriers * q.symbols * antennas;
-  s += batch() * capacity * coefficients * antennas;
-  device += batch() * capacity;
+  const Complex* const s = args.s + batch() * args.capacity * coefficients * antennas;
+  const std::int32_t* const device = args.device + batch() * args.capacity;
   float mine = 0.0f;
   for (int first = 0; first == 0 || first < total_count; first += kTogether) {
     const int now = min(kTogether, total_count - first);
@@ -252,8 +243,8 @@ __global__ void __launch_bounds__(kSide* kRows, 2)
       const std::int64_t at = block + (static_cast<std::int64_t>(t) * subcarriers + n) * antennas + beam;
       Complex total{0.0f, 0.0f};
       if (inside && first > 0) total = r[at];
-      if (inside && first == 0 && y) total = y[at] * unit;
-      if (inside && first == 0 && big) total = total - big[at] * gram[n * q.symbols + t];
+      if (inside && first == 0 && args.y) total = args.y[at] * unit;
+      if (inside && first == 0 && args.r_pri) total = total - args.r_pri[at] * gram[n * q.symbols + t];
       for (int a = lane; a < now; a += kSide) {
         const int k = device[first + a];
         symbol[a] = k < 0 ? Complex{0.0f, 0.0f} : conjugate(q.conjugate_of(n, t, static_cast<unsigned>(k)));
@@ -269,7 +260,7 @@ __global__ void __launch_bounds__(kSide* kRows, 2)
   __syncthreads();
   if (row > 0 || !inside) return;
   for (int w = 1; w < kRows; ++w) mine += partial[w * kSide + lane];
-  power[(batch() * subcarriers + n) * antennas + beam] = mine;
+  args.power[(batch() * subcarriers + n) * antennas + beam] = mine;
 }
 
 }  // namespace
@@ -281,44 +272,37 @@ int device_count(const char** message) {
   return error == cudaSuccess ? count : 0;
 }
 
-void gather(const float* r, const std::int32_t* rows, const float* twiddle, const float* array, const float* basis,
-            const std::int32_t* slot, const float* s, const std::int32_t* device, const std::int32_t* count,
-            const std::int32_t* go, const float* v_b, const float* mean_v, int known, const Rules& rules, int capacity,
-            int devices, int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z,
-            float* power, float* noise, float* mean, float* var, void* stream) {
-  if (capacity == 0) return;
-  const int together = std::clamp(kPilots / symbols, 1, std::min(subcarriers, kSubcarriers));
-  const int numbers = basis ? subcarriers * coefficients : 0;
+void gather(const GatherArgs& args, void* stream) {
+  if (args.capacity == 0) return;
+  const Sizes& s = args.sizes;
+  const int together = std::clamp(kPilots / s.symbols, 1, std::min(s.subcarriers, kSubcarriers));
+  const int numbers = args.basis ? s.subcarriers * s.coefficients : 0;
   const int copied = sizeof(Complex) * static_cast<std::size_t>(numbers) <= kFewBytes ? numbers : 0;
-  const unsigned split = v_b && !known ? 1 : blocks(antennas, kSide);
-  launch("gather", gather_kernel, dim3(static_cast<unsigned>(capacity), split, static_cast<unsigned>(batch)), kThreads,
+  const unsigned split = args.v_b && !args.known ? 1 : blocks(s.antennas, kSide);
+  launch("gather", gather_kernel, dim3(static_cast<unsigned>(args.capacity), split, static_cast<unsigned>(s.batch)),
+         kThreads,
          sizeof(double) * kThreads +
-             sizeof(Complex) * (static_cast<std::size_t>(together) * static_cast<std::size_t>(kSide + symbols) +
+             sizeof(Complex) * (static_cast<std::size_t>(together) * static_cast<std::size_t>(kSide + s.symbols) +
                                 static_cast<std::size_t>(copied)),
-         stream, go, complex(r), pilots(rows, twiddle, array, devices, symbols), complex(basis), slot, complex(s),
-         device, count, GatherSizes{capacity, subcarriers, antennas, coefficients, slots, together, copied},
-         Gathered{v_b, mean_v, known, rules, complex(z), power, noise, complex(mean), var});
+         stream, args, args.basis, pilots(args.pilots, s), GatherPlan{together, copied});
 }
 
-void spectral(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, float amplitude,
-              const float* basis, const std::int32_t* slot, const float* s, const float* fft_twiddle,
-              const float* fft_root, const float* chirp, const float* chirp_dft, const std::int32_t* go, int devices,
-              int subcarriers, int symbols, int antennas, int coefficients, int merge, int slots, int batch,
-              const unsigned char* quiet, float* z, float* energy, float* quiet_energy, void* stream) {
+void spectral(const SpectralArgs& args, void* stream) {
+  const Sizes& s = args.sizes;
   index_t padded = 0;
-  fft_radices(devices, padded);
+  fft_radices(s.devices, padded);
   const std::size_t each = 2 * sizeof(Complex) * static_cast<std::size_t>(padded);  // bytes of shared memory of a beam
   if (each > kMostTransform)
     throw std::runtime_error("spectral: expected a transform of at most " +
                              std::to_string(kMostTransform / (2 * sizeof(Complex))) +
                              " points in a block's shared memory, found " + std::to_string(padded) + " for " +
-                             std::to_string(devices) + " devices");
-  const BlockFft plan = block_fft(devices, fft_twiddle, fft_root, chirp, chirp_dft);
+                             std::to_string(s.devices) + " devices");
+  const BlockFft plan = block_fft(s.devices, args.fft);
   // Four beams share each 32-byte sector of r; fewer where that spreads the work more evenly over the multiprocessors,
   // or where two blocks would not fit one.
-  const unsigned groups = blocks(coefficients, merge);
+  const unsigned groups = blocks(s.coefficients, args.out.merge);
   const auto most = [&](int log2) {  // beams of the busiest multiprocessor
-    const unsigned all = groups * blocks(antennas, 1 << log2) * static_cast<unsigned>(batch);
+    const unsigned all = groups * blocks(s.antennas, 1 << log2) * static_cast<unsigned>(s.batch);
     return blocks(all, kProcessors) << log2;
   };
   int shift = 2;
@@ -326,26 +310,19 @@ void spectral(const float* r, const std::int32_t* row_start, const std::int32_t*
   for (int less = shift - 1; less >= 0; --less)
     if (most(less) < most(shift)) shift = less;
   const std::size_t tables = sizeof(Complex) * static_cast<std::size_t>(padded) +
-                             sizeof(std::int32_t) * (static_cast<std::size_t>(devices) + 1);
+                             sizeof(std::int32_t) * (static_cast<std::size_t>(s.devices) + 1);
   const bool copied = tables <= kFewBytes;
-  launch("spectral", spectral_kernel, dim3(groups, blocks(antennas, 1 << shift), static_cast<unsigned>(batch)),
-         kThreads, sizeof(float) * 4 * kWarps + (each << shift) + (copied ? tables : 0), stream, go,
-         SpectralInput{complex(r), row_start, by_row, complex(basis), subcarriers * symbols, subcarriers, antennas,
-                       coefficients},
-         amplitude, plan, shift, copied,
-         SpectralOutput{slot, complex(s), complex(z), energy, quiet, quiet_energy, devices, antennas, coefficients,
-                        merge, slots});
+  launch("spectral", spectral_kernel, dim3(groups, blocks(s.antennas, 1 << shift), static_cast<unsigned>(s.batch)),
+         kThreads, sizeof(float) * 4 * kWarps + (each << shift) + (copied ? tables : 0), stream, args, plan, shift,
+         copied);
 }
 
-void residual(const float* y, const float* scale, const float* gram, const float* big, const std::int32_t* rows,
-              const float* twiddle, const float* array, const float* basis, const float* s, const std::int32_t* device,
-              const std::int32_t* count, const std::int32_t* go, int capacity, int devices, int subcarriers,
-              int symbols, int antennas, int coefficients, int batch, float* r, float* power, void* stream) {
+void residual(const ResidualArgs& args, void* stream) {
+  const Sizes& s = args.sizes;
   launch("residual", residual_kernel,
-         dim3(static_cast<unsigned>(subcarriers), blocks(antennas, kSide), static_cast<unsigned>(batch)),
-         dim3(kSide, kRows), sizeof(Complex) * kTogether * (kSide + kRows) + sizeof(float) * kSide * kRows, stream, go,
-         complex(y), scale, gram, complex(big), pilots(rows, twiddle, array, devices, symbols), complex(basis),
-         complex(s), device, count, capacity, subcarriers, antennas, coefficients, complex(r), power);
+         dim3(static_cast<unsigned>(s.subcarriers), blocks(s.antennas, kSide), static_cast<unsigned>(s.batch)),
+         dim3(kSide, kRows), sizeof(Complex) * kTogether * (kSide + kRows) + sizeof(float) * kSide * kRows, stream,
+         args, args.gram, args.basis, pilots(args.pilots, s));
 }
 
 }  // namespace jadce::cuda

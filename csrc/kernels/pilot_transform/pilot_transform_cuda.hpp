@@ -1,19 +1,19 @@
 // Module A on a GPU (docs/math.md, "the state in measurement space").
 //
-// All pointers are device pointers, complex numbers are interleaved, indices int32. Launchers run on `stream` (a
-// cudaStream_t), do not wait, and throw std::runtime_error if a kernel cannot be launched. Sums have a fixed order: the
-// same bits on every run.
+// A launcher takes one struct of arguments. All pointers are device pointers; [shapes] are beside them, with B received
+// blocks one after another. Launchers run on `stream` (a cudaStream_t), do not wait, and throw std::runtime_error if a
+// kernel cannot be launched. Sums have a fixed order: the same bits on every run.
 //
-// `batch` received blocks are handled at once; their arrays lie one after another, shapes are those of one. Where a
-// `count` of devices is a pointer it is read on the GPU and at most `capacity`; null means `capacity`. Blocks whose
-// `go` is zero are left alone; null means that all go. Both are words of each block's Control (control.hpp).
-//
-// Pilots are given as rows [N, T] and twiddle [K, 2] = amplitude exp(+2 pi i k / K), or, with rows null, as array
-// [N, K, T, 2] rotated into the eigenvectors of Q_n Q_n^H.
+// "Word of the Control" points to a member of the first block's Control (loop/control.hpp); kernels read each block's
+// own. Blocks whose `enabled` is zero are left alone; null means that all have work to do. A `count` is at most
+// `capacity`, and null means `capacity`.
 #pragma once
 
 #include <cstdint>
 
+#include "core/complex_cuda.hpp"
+#include "kernels/fft/fft_tables.hpp"
+#include "kernels/sizes.hpp"
 #include "loop/rules.hpp"
 
 namespace jadce::cuda {
@@ -21,50 +21,123 @@ namespace jadce::cuda {
 // Number of usable devices; 0 with the reason in `message` if there is none.
 int device_count(const char** message);
 
+// Pilots of either kind: rows and twiddle of partial-DFT ones, or else the array.
+struct PilotTables {
+  const std::int32_t* rows;  // [N, T], or null
+  const Complex* twiddle;    // [K] amplitude exp(+2 pi i k / K), or null
+  const Complex* array;      // [N, K, T] rotated into the eigenvectors of Q_n Q_n^H, or null
+};
+
+// Partial-DFT pilots in the order of their rows: row f has the measurements from row_start[f] to row_start[f + 1].
+struct RowOrder {
+  const std::int32_t* start;         // [K + 1]
+  const std::int32_t* measurements;  // [T N], t * N + n
+};
+
+// The part S of the state, which some devices have.
+struct SparseParts {
+  const std::int32_t* slot = nullptr;  // [B, K], -1 for devices without a part; null: nobody has one
+  const Complex* s = nullptr;          // [B, slots, P, M], or null with `slot`
+  int slots = 0;
+};
+
 // Statistics of some devices, the contract of KernelTable::gather:
 //   z[a, p, b] = S[slot[k], p, b] + sum_n conj(basis[n, p]) sum_t conj(q[t, n, k]) r[t, n, b],  k = device[a].
-// r [T, N, M, 2], basis [N, P, 2] (here and below null: identity, P = N), device [capacity], z [capacity, P, M, 2] of
-// which `count` are written. slot [K] is -1 for devices without a part S [slots, P, M, 2]; slot null means nobody has
-// one. With v_b [M] they are scaled to unit power: power [capacity] gets each device's (one if `known`),
-// noise [capacity, M] the variances v_b / power. mean_v is a word of the Control, the mean of v_b. With mean [capacity,
-// P, M, 2] and var [capacity, M] these get the posterior of an i.i.d. Gaussian channel of unit power per coefficient,
-// and z is not written.
-void gather(const float* r, const std::int32_t* rows, const float* twiddle, const float* array, const float* basis,
-            const std::int32_t* slot, const float* s, const std::int32_t* device, const std::int32_t* count,
-            const std::int32_t* go, const float* v_b, const float* mean_v, int known, const Rules& rules, int capacity,
-            int devices, int subcarriers, int symbols, int antennas, int coefficients, int slots, int batch, float* z,
-            float* power, float* noise, float* mean, float* var, void* stream);
+// With v_b they are scaled to unit power. With `mean` the posterior of an i.i.d. Gaussian channel of unit power per
+// coefficient comes instead.
+struct GatherArgs {
+  const Complex* r;  // [B, T, N, M]
+  PilotTables pilots;
+  const Complex* basis;  // [N, P], or null: identity, P = N
+  SparseParts parts;
+  const std::int32_t* device;   // [B, capacity]
+  const std::int32_t* count;    // word of the Control: devices in the list; or null
+  const std::int32_t* enabled;  // word of the Control, or null
+  const float* v_b;             // [B, M], or null: nothing but z
+  const float* mean_v;          // word of the Control: mean of v_b; null with v_b
+  bool known;                   // devices have unit power; else it is measured
+  Rules rules;
+  int capacity;
+  Sizes sizes;
+  Complex* z;     // [B, capacity, P, M], null with `mean`
+  float* power;   // [B, capacity] each device's; null with v_b
+  float* noise;   // [B, capacity, M] v_b / power; null with v_b
+  Complex* mean;  // [B, capacity, P, M], or null
+  float* var;     // [B, capacity, M], null with `mean`
+};
+void gather(const GatherArgs&, void* stream);
 
-// The same of all devices by one K-point transform per coefficient and beam (partial-DFT pilots): z [K, P, M, 2] and
-// energies |z|^2 summed over `merge` neighbouring coefficients, energy [groups, M, K]; either may be null.
-// by_row: measurements t * N + n in the order of their DFT rows; row f has those from row_start[f] to row_start[f + 1].
-// The transform's tables are FftPlan's. Its padded length is at most 14520, else std::runtime_error.
-// With quiet [K], quiet_energy [P, M] gets the sum of |z|^2 over the devices with quiet[k] != 0.
-void spectral(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, float amplitude,
-              const float* basis, const std::int32_t* slot, const float* s, const float* fft_twiddle,
-              const float* fft_root, const float* chirp, const float* chirp_dft, const std::int32_t* go, int devices,
-              int subcarriers, int symbols, int antennas, int coefficients, int merge, int slots, int batch,
-              const unsigned char* quiet, float* z, float* energy, float* quiet_energy, void* stream);
+// What all ways to the statistics of all devices give: z of gather(), and |z|^2 summed over `merge` neighbouring
+// coefficients.
+struct StatisticsOutput {
+  Complex* z;     // [B, K, P, M], or null
+  float* energy;  // [B, groups, M, K], or null
+  int merge;
+};
 
-// The same for more devices, K = K1 K2 with first = K1 (fft_split), no prime factor above 31: two launches a
-// coefficient. twiddle [K, 2] as for the pilots, amplitude included; transform tables of K1 and K2; work [M, K, 2].
-void spectral_large(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, const float* twiddle,
-                    const float* basis, const std::int32_t* slot, const float* s, int first, const float* first_twiddle,
-                    const float* first_root, const float* second_twiddle, const float* second_root,
-                    const std::int32_t* go, int devices, int subcarriers, int symbols, int antennas, int coefficients,
-                    int merge, int slots, int batch, float* work, float* z, float* energy, void* stream);
+// The statistics by one K-point transform per coefficient and beam. Its padded length is at most 14520, else
+// std::runtime_error.
+struct SpectralArgs {
+  const Complex* r;  // [B, T, N, M]
+  RowOrder rows;
+  float amplitude;
+  FftTables fft;         // of K points
+  const Complex* basis;  // [N, P], or null: identity, P = N
+  SparseParts parts;
+  const std::int32_t* enabled;  // word of the Control, or null
+  Sizes sizes;
+  const std::uint8_t* idle;  // [B, K], or null: nothing is summed
+  StatisticsOutput out;
+  float* idle_energy;  // [B, P, M] sum of |z|^2 over the devices with idle[k] != 0; null with `idle`
+};
+void spectral(const SpectralArgs&, void* stream);
+
+// The same for more devices, K = K1 K2 with K1 = `first` (fft_split), no prime factor above 31: two launches a
+// coefficient.
+struct SpectralLargeArgs {
+  const Complex* r;  // [B, T, N, M]
+  RowOrder rows;
+  const Complex* twiddle;  // [K] as in PilotTables
+  int first;
+  FftTables first_fft, second_fft;  // of K1 and K2 points
+  const Complex* basis;             // [N, P], or null: identity, P = N
+  SparseParts parts;
+  const std::int32_t* enabled;  // word of the Control, or null
+  Sizes sizes;
+  Complex* work;  // [B, M, K]
+  StatisticsOutput out;
+};
+void spectral_large(const SpectralLargeArgs&, void* stream);
 
 // The same for any pilots, by products.
-void direct(const float* r, const std::int32_t* rows, const float* twiddle, const float* array, const float* basis,
-            const std::int32_t* slot, const float* s, const std::int32_t* go, int devices, int subcarriers, int symbols,
-            int antennas, int coefficients, int merge, int slots, int batch, float* z, float* energy, void* stream);
+struct DirectArgs {
+  const Complex* r;  // [B, T, N, M]
+  PilotTables pilots;
+  const Complex* basis;  // [N, P], or null: identity, P = N
+  SparseParts parts;
+  const std::int32_t* enabled;  // word of the Control, or null
+  Sizes sizes;
+  StatisticsOutput out;
+};
+void direct(const DirectArgs&, void* stream);
 
-// r = scale y - gram big - Q S, power[n, b] = sum over t of |r|^2; y or big may be null (zero), and scale, a word of
-// the Control (one). y, big, r [T, N, M, 2], gram [N, T], S [capacity, P, M, 2] of devices `device` (-1: none), power
-// [N, M].
-void residual(const float* y, const float* scale, const float* gram, const float* big, const std::int32_t* rows,
-              const float* twiddle, const float* array, const float* basis, const float* s, const std::int32_t* device,
-              const std::int32_t* count, const std::int32_t* go, int capacity, int devices, int subcarriers,
-              int symbols, int antennas, int coefficients, int batch, float* r, float* power, void* stream);
+// r = scale y - gram R - Q S.
+struct ResidualArgs {
+  const Complex* y;      // [B, T, N, M], or null: zero
+  const float* scale;    // word of the Control, or null: one
+  const float* gram;     // [N, T], null with r_pri
+  const Complex* r_pri;  // [B, T, N, M] R, or null: zero
+  PilotTables pilots;
+  const Complex* basis;         // [N, P], or null: identity, P = N
+  const Complex* s;             // [B, capacity, P, M]
+  const std::int32_t* device;   // [B, capacity], -1 where S is zero
+  const std::int32_t* count;    // word of the Control: entries in use; or null
+  const std::int32_t* enabled;  // word of the Control, or null
+  int capacity;
+  Sizes sizes;
+  Complex* r;    // [B, T, N, M]
+  float* power;  // [B, N, M] sum over t of |r|^2
+};
+void residual(const ResidualArgs&, void* stream);
 
 }  // namespace jadce::cuda

@@ -11,16 +11,16 @@ namespace {
 
 constexpr int kBeams = 32;   // beams of a block, one a lane
 constexpr int kWarps = 8;    // warps of a block
-constexpr int kDevices = 4;  // of a warp: each number of r is used for four
+constexpr int kDevices = 4;  // devices of a warp: each number of r is used for four
 constexpr int kSide = kWarps * kDevices;
 
 // One block: kSide devices, kBeams beams. Coefficients first .. last - 1 stay in shared memory [kSide, last - first,
 // kBeams], every number a thread's own.
 __global__ void __launch_bounds__(kBeams* kWarps)
-    direct_kernel(const std::int32_t* go, const __grid_constant__ SpectralInput all, Pilots q, int first, int last,
+    direct_kernel(const std::int32_t* enabled, const __grid_constant__ SpectralInput all, Pilots q, int first, int last,
                   const __grid_constant__ SpectralOutput all_out) {
   after_previous();
-  if (!goes(go)) return;
+  if (!has_work(enabled)) return;
   const SpectralInput input = all.of_batch();
   const SpectralOutput output = all_out.of_batch();
   const int lane = static_cast<int>(threadIdx.x), warp = static_cast<int>(threadIdx.y), chunk = last - first;
@@ -54,21 +54,16 @@ __global__ void __launch_bounds__(kBeams* kWarps)
 
 }  // namespace
 
-void direct(const float* r, const std::int32_t* rows, const float* twiddle, const float* array, const float* basis,
-            const std::int32_t* slot, const float* s, const std::int32_t* go, int devices, int subcarriers, int symbols,
-            int antennas, int coefficients, int merge, int slots, int batch, float* z, float* energy, void* stream) {
+void direct(const DirectArgs& args, void* stream) {
+  const Sizes& s = args.sizes;
   constexpr std::size_t kEach = sizeof(Complex) * kSide * kBeams;  // shared memory of one coefficient
   constexpr int kMost = static_cast<int>(kMostShared / kEach);
-  const SpectralInput input{complex(r),  nullptr,  nullptr,     complex(basis), subcarriers * symbols,
-                            subcarriers, antennas, coefficients};
-  const SpectralOutput output{slot,    complex(s), complex(z),   energy, nullptr, nullptr,
-                              devices, antennas,   coefficients, merge,  slots};
-  for (int first = 0; first < coefficients; first += kMost) {
-    const int last = coefficients < first + kMost ? coefficients : first + kMost;
+  for (int first = 0; first < s.coefficients; first += kMost) {
+    const int last = s.coefficients < first + kMost ? s.coefficients : first + kMost;
     launch("direct", direct_kernel,
-           dim3(blocks(devices, kSide), blocks(antennas, kBeams), static_cast<unsigned>(batch)), dim3(kBeams, kWarps),
-           kEach * static_cast<std::size_t>(last - first), stream, go, input,
-           pilots(rows, twiddle, array, devices, symbols), first, last, output);
+           dim3(blocks(s.devices, kSide), blocks(s.antennas, kBeams), static_cast<unsigned>(s.batch)),
+           dim3(kBeams, kWarps), kEach * static_cast<std::size_t>(last - first), stream, args.enabled,
+           spectral_input(args, RowOrder{}), pilots(args.pilots, s), first, last, spectral_output(args));
   }
 }
 

@@ -1,6 +1,10 @@
 // The statistics of more devices than one block's shared memory holds: K = K1 K2 points in two passes. With
 // f = K2 f1 + f2 and k = k1 + K1 k2,
 //   X[k] = sum_f2 exp(2 pi i f2 k2 / K2) exp(2 pi i f2 k1 / K) sum_f1 exp(2 pi i f1 k1 / K1) x[f].
+#include <stdexcept>
+#include <string>
+
+#include "kernels/fft/fft_cuda.hpp"
 #include "kernels/pilot_transform/pilot_transform_cuda.hpp"
 #include "kernels/pilot_transform/spectral_cuda.hpp"
 
@@ -12,10 +16,11 @@ constexpr int kThreads = 256;
 
 // One block: one beam, 1 << shift values of f2. -> work [M, K1, K2].
 __global__ void __launch_bounds__(kThreads)
-    first_kernel(const std::int32_t* go, const __grid_constant__ SpectralInput all, const Complex* __restrict__ twiddle,
-                 const __grid_constant__ BlockFft plan, int shift, int second, int p, Complex* __restrict__ work) {
+    first_kernel(const std::int32_t* enabled, const __grid_constant__ SpectralInput all,
+                 const Complex* __restrict__ twiddle, const __grid_constant__ BlockFft plan, int shift, int second,
+                 int p, Complex* __restrict__ work) {
   after_previous();
-  if (!goes(go)) return;
+  if (!has_work(enabled)) return;
   Complex* const x = dynamic_shared<Complex>();
   const SpectralInput input = all.of_batch();
   const int start = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.y);
@@ -34,10 +39,10 @@ __global__ void __launch_bounds__(kThreads)
 
 // One block: one beam, 1 << shift values of k1.
 __global__ void __launch_bounds__(kThreads)
-    second_kernel(const std::int32_t* go, const Complex* work, const __grid_constant__ BlockFft plan, int shift,
+    second_kernel(const std::int32_t* enabled, const Complex* work, const __grid_constant__ BlockFft plan, int shift,
                   int first, int p, const __grid_constant__ SpectralOutput all) {
   after_previous();
-  if (!goes(go)) return;
+  if (!has_work(enabled)) return;
   Complex* const x = dynamic_shared<Complex>();
   const SpectralOutput output = all.of_batch();
   const int start = static_cast<int>(threadIdx.x), beam = static_cast<int>(blockIdx.y), points = plan.length;
@@ -56,7 +61,7 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// Of as many columns (1 << shift) as fill 64 bytes, or as shared memory holds.
+// Logarithm of the number of columns that a block takes: they fill 64 bytes, or what shared memory holds.
 int shift_of(int length) {
   const std::size_t each = 2 * sizeof(Complex) * static_cast<std::size_t>(length);
   if (each > kMostShared)
@@ -69,33 +74,28 @@ int shift_of(int length) {
 
 }  // namespace
 
-void spectral_large(const float* r, const std::int32_t* row_start, const std::int32_t* by_row, const float* twiddle,
-                    const float* basis, const std::int32_t* slot, const float* s, int first, const float* first_twiddle,
-                    const float* first_root, const float* second_twiddle, const float* second_root,
-                    const std::int32_t* go, int devices, int subcarriers, int symbols, int antennas, int coefficients,
-                    int merge, int slots, int batch, float* work, float* z, float* energy, void* stream) {
-  if (first < 1 || devices % first != 0)
-    throw std::runtime_error("spectral_large: expected a divisor of " + std::to_string(devices) + ", found " +
+void spectral_large(const SpectralLargeArgs& args, void* stream) {
+  const Sizes& s = args.sizes;
+  const int first = args.first;
+  if (first < 1 || s.devices % first != 0)
+    throw std::runtime_error("spectral_large: expected a divisor of " + std::to_string(s.devices) + ", found " +
                              std::to_string(first));
-  const int second = devices / first, wide = shift_of(first), high = shift_of(second);
-  const BlockFft one = block_fft(first, first_twiddle, first_root, nullptr, nullptr);
-  const BlockFft two = block_fft(second, second_twiddle, second_root, nullptr, nullptr);
+  const int second = s.devices / first, wide = shift_of(first), high = shift_of(second);
+  const BlockFft one = block_fft(first, args.first_fft), two = block_fft(second, args.second_fft);
   if (one.padded != first || two.padded != second)
     throw std::runtime_error("spectral_large: expected devices without prime factors above " +
-                             std::to_string(kLargestRadix) + ", found " + std::to_string(devices));
+                             std::to_string(kLargestRadix) + ", found " + std::to_string(s.devices));
   const auto bytes = [](int length, int shift) {
     return 2 * sizeof(Complex) * static_cast<std::size_t>(length) << shift;
   };
-  const auto grid = [&](unsigned x) { return dim3(x, static_cast<unsigned>(antennas), static_cast<unsigned>(batch)); };
-  const SpectralInput input{complex(r),  row_start, by_row,      complex(basis), subcarriers * symbols,
-                            subcarriers, antennas,  coefficients};
-  const SpectralOutput output{slot,    complex(s), complex(z),   energy, nullptr, nullptr,
-                              devices, antennas,   coefficients, merge,  slots};
-  for (int p = 0; p < coefficients; ++p) {
-    launch("spectral_large", first_kernel, grid(blocks(second, 1 << wide)), kThreads, bytes(first, wide), stream, go,
-           input, complex(twiddle), one, wide, second, p, complex(work));
-    launch("spectral_large", second_kernel, grid(blocks(first, 1 << high)), kThreads, bytes(second, high), stream, go,
-           complex(work), two, high, first, p, output);
+  const auto grid = [&](unsigned x) {
+    return dim3(x, static_cast<unsigned>(s.antennas), static_cast<unsigned>(s.batch));
+  };
+  for (int p = 0; p < s.coefficients; ++p) {
+    launch("spectral_large", first_kernel, grid(blocks(second, 1 << wide)), kThreads, bytes(first, wide), stream,
+           args.enabled, spectral_input(args, args.rows), args.twiddle, one, wide, second, p, args.work);
+    launch("spectral_large", second_kernel, grid(blocks(first, 1 << high)), kThreads, bytes(second, high), stream,
+           args.enabled, args.work, two, high, first, p, spectral_output(args));
   }
 }
 

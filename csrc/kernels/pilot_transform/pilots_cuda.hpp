@@ -1,16 +1,16 @@
 // Pilots of either kind as the kernels of module A read them (pilot_transform_cuda.hpp).
 #pragma once
 
+#include <cstdint>
+
 #include "core/complex_cuda.hpp"
 #include "core/launch.hpp"
+#include "kernels/pilot_transform/pilot_transform_cuda.hpp"
 
 namespace jadce::cuda {
 
-struct Pilots {
-  const std::int32_t* rows;  // [N, T]
-  const Complex* twiddle;    // [K]
-  const Complex* array;      // [N, K, T]
-  std::uint64_t inverse;     // 2^64 / K, rounded down
+struct Pilots : PilotTables {
+  std::uint64_t inverse;  // 2^64 / K, rounded down
   unsigned devices;
   int symbols;
 
@@ -26,9 +26,9 @@ struct Pilots {
   }
 };
 
-inline Pilots pilots(const std::int32_t* rows, const float* twiddle, const float* array, int devices, int symbols) {
-  const auto k = static_cast<unsigned>(devices);
-  return {rows, complex(twiddle), complex(array), ~std::uint64_t{0} / k, k, symbols};
+inline Pilots pilots(const PilotTables& tables, const Sizes& sizes) {
+  const auto k = static_cast<unsigned>(sizes.devices);
+  return {tables, ~std::uint64_t{0} / k, k, sizes.symbols};
 }
 
 }  // namespace jadce::cuda

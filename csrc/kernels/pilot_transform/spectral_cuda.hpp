@@ -1,16 +1,18 @@
 // What the transforms of all devices read and write (pilot_transform_cuda.hpp), in one pass or in two.
 #pragma once
 
+#include <cstdint>
+
+#include "core/complex_cuda.hpp"
 #include "kernels/batch_cuda.hpp"
-#include "kernels/fft/fft_cuda.hpp"
+#include "kernels/pilot_transform/pilot_transform_cuda.hpp"
 
 namespace jadce::cuda {
 
 struct SpectralInput {
-  const Complex* r;
-  const std::int32_t* row_start;
-  const std::int32_t* by_row;
-  const Complex* basis;  // null: identity
+  const Complex* r;  // [B, T, N, M]
+  RowOrder rows;
+  const Complex* basis;  // [N, P], null: identity
   int measurements, subcarriers, antennas, coefficients;
 
   __device__ SpectralInput of_batch() const {
@@ -21,7 +23,7 @@ struct SpectralInput {
 
   // What the j-th measurement in the order of rows adds to the spectrum of coefficient p.
   __device__ Complex term(int j, int p, int beam) const {
-    const auto measurement = static_cast<unsigned>(by_row[j]);
+    const auto measurement = static_cast<unsigned>(rows.measurements[j]);
     const int n = static_cast<int>(measurement % static_cast<unsigned>(subcarriers));
     if (basis == nullptr && n != p) return {0.0f, 0.0f};
     const Complex value = r[static_cast<std::int64_t>(measurement) * antennas + beam];
@@ -31,29 +33,30 @@ struct SpectralInput {
   // Spectrum of coefficient p at DFT row f.
   __device__ Complex at(int f, int p, int beam) const {
     Complex total{0.0f, 0.0f};
-    for (int j = row_start[f]; j < row_start[f + 1]; ++j) total = total + term(j, p, beam);
+    for (int j = rows.start[f]; j < rows.start[f + 1]; ++j) total = total + term(j, p, beam);
     return total;
   }
 };
 
+// From the arguments of any launcher; `rows` is empty where measurements are not taken in that order.
+template <class Args>
+JADCE_INLINE SpectralInput spectral_input(const Args& args, const RowOrder& rows) {
+  const Sizes& s = args.sizes;
+  return {args.r, rows, args.basis, s.subcarriers * s.symbols, s.subcarriers, s.antennas, s.coefficients};
+}
+
 struct SpectralOutput {
-  const std::int32_t* slot;
-  const Complex* s;
-  Complex* z;
-  float* energy;
-  const unsigned char* quiet;  // [K]; null: nothing is summed
-  float* quiet_energy;
-  int devices, antennas, coefficients, merge, slots;
+  SparseParts parts;
+  StatisticsOutput to;
+  int devices, antennas, coefficients;
 
   __device__ SpectralOutput of_batch() const {
     SpectralOutput mine = *this;
     const std::int64_t each = std::int64_t{1} * antennas * devices;
-    if (slot) mine.slot += batch() * devices;
-    mine.s += batch() * slots * coefficients * antennas;
-    if (z) mine.z += batch() * each * coefficients;
-    if (quiet) mine.quiet += batch() * devices;
-    if (quiet) mine.quiet_energy += batch() * antennas * coefficients;
-    if (energy) mine.energy += batch() * each * ((coefficients + merge - 1) / merge);
+    if (parts.slot) mine.parts.slot += batch() * devices;
+    mine.parts.s += batch() * parts.slots * coefficients * antennas;
+    if (to.z) mine.to.z += batch() * each * coefficients;
+    if (to.energy) mine.to.energy += batch() * each * ((coefficients + to.merge - 1) / to.merge);
     return mine;
   }
 
@@ -79,13 +82,18 @@ struct SpectralOutput {
   // Coefficients of a group must come in rising order.
   __device__ Row row(int p, int beam) const {
     const std::int64_t at = std::int64_t{1} * p * antennas + beam;
-    return {slot,
-            s + at,
-            z ? z + at : nullptr,
-            energy ? energy + (std::int64_t{1} * (p / merge) * antennas + beam) * devices : nullptr,
+    return {parts.slot,
+            parts.s + at,
+            to.z ? to.z + at : nullptr,
+            to.energy ? to.energy + (std::int64_t{1} * (p / to.merge) * antennas + beam) * devices : nullptr,
             coefficients * antennas,
-            p % merge == 0};
+            p % to.merge == 0};
   }
 };
+
+template <class Args>
+JADCE_INLINE SpectralOutput spectral_output(const Args& args) {
+  return {args.parts, args.out, args.sizes.devices, args.sizes.antennas, args.sizes.coefficients};
+}
 
 }  // namespace jadce::cuda

@@ -3,38 +3,76 @@
 
 #include <cstdint>
 
+#include "core/complex_cuda.hpp"
+#include "kernels/sizes.hpp"
 #include "loop/control.hpp"
 #include "loop/rules.hpp"
 
 namespace jadce::cuda {
 
-// Begins an iteration: module A's message to module B, and what the iteration will do (loop/loop.hpp).
-//
-// Variances per beam [M] from power [N, M], the sum over t of |r|^2: v_a of module A's prior mean (measured; if
-// `rules.predicted`, only in the first iteration), eta, and v_b of its message. gram [N, T]; uniform: all equal.
-// seen = big + gain r with gain = v_a / ((v_a gram + noise) eta), all [T, N, M, 2]. history [max_iterations, 2] gets
-// the mean of v_b of this iteration; the second number is for update().
-void observe(Control* control, const float* power, const float* gram, const float* big, const float* r, float mean_gram,
-             int uniform, const Rules& rules, int devices, int subcarriers, int symbols, int antennas, int batch,
-             float* v_a, float* eta, float* v_b, float* seen, float* history, void* stream);
+// Begins an iteration: module A's message to module B, r_b = r_pri + gain r with gain = v_a / ((v_a gram + noise) eta),
+// and what the iteration will do (loop/loop.hpp).
+struct ModuleAArgs {
+  Control* control;      // [B]
+  const float* power;    // [B, N, M] sum over t of |r|^2
+  const float* gram;     // [N, T]
+  const Complex* r_pri;  // [B, T, N, M]
+  const Complex* r;      // [B, T, N, M]
+  float mean_gram;
+  bool uniform;  // all of gram are equal
+  Rules rules;
+  Sizes sizes;
+  float* v_a;    // [B, M] variance of module A's prior mean; with rules.predicted only measured in the first iteration
+  float* eta;    // [B, M]
+  float* v_b;    // [B, M] variance of the message
+  Complex* r_b;  // [B, T, N, M]
+  float* history;  // [B, max_iterations, 2] mean of v_b of this iteration; the second number is for update()
+};
+void module_a(const ModuleAArgs&, void* stream);
 
-// What an iteration leaves behind, from candidates' posterior and power [capacity], mean [capacity, P, M, 2], var
-// [capacity, M]:
-// - Extrinsic weights per beam a = 1 / (1 - alpha), b = alpha / (1 - alpha), docs/math.md (11), and with
-// `rules.predicted`
-//   the variance v_a of the next prior mean, Cai (41), (58).
-// - S = (1 - gamma - gamma b) S + gamma a posterior sqrt(power) mean, s [slots, P, M, 2]. With `rules.screening`,
-// negligible
-//   devices lose their slot, whose S is then zero, as that of every free slot.
-// - big = (1 - gamma) big - gamma b seen, [measurements, M, 2].
-// - If this is the best iteration so far, its output: kept_device, kept_posterior and kept_var (per entry) [capacity],
-//   kept_mean [capacity, P, M, 2], all in units of the block, and activity [K] of all devices.
-// - The number of candidates in history.
-void update(Control* control, const float* posterior, const float* power, const float* mean, const float* var,
-            const float* v_b, const std::int32_t* device, const float* all_posterior, const float* seen,
-            const std::int32_t* place, const Rules& rules, int capacity, int slots, int devices, int measurements,
-            int antennas, int coefficients, int batch, float* v_a, std::int32_t* slot, std::int32_t* support, float* s,
-            float* big, std::int32_t* kept_device, float* kept_posterior, float* kept_var, float* kept_mean,
-            float* activity, float* history, void* stream);
+// What module B says about the candidates, [capacity] places a block of which the Control says how many are used.
+struct Candidates {
+  const float* posterior;      // [B, capacity] probability to be active
+  const float* power;          // [B, capacity]
+  const Complex* mean;         // [B, capacity, P, M] for a device of unit power
+  const float* var;            // [B, capacity, M] for a device of unit power
+  const std::int32_t* device;  // [B, capacity]
+};
+
+// The output of the best iteration so far, in units of the block.
+struct KeptOutput {
+  std::int32_t* device;  // [B, capacity]
+  float* posterior;      // [B, capacity]
+  float* var;            // [B, capacity] per entry
+  Complex* mean;         // [B, capacity, P, M]
+};
+
+// What an iteration leaves behind, with extrinsic weights per beam a = 1 / (1 - alpha) and b = alpha / (1 - alpha),
+// docs/math.md (11):
+// - S = (1 - gamma - gamma b) S + gamma a posterior sqrt(power) mean. With rules.screening negligible devices lose
+//   their slot, whose S is then zero, as that of every free slot.
+// - r_pri = (1 - gamma) r_pri - gamma b r_b.
+// - With rules.predicted the variance v_a of the next prior mean, Cai (41), (58).
+// - If this is the best iteration so far, its output and the activity of all devices.
+struct UpdateArgs {
+  Control* control;  // [B]
+  Candidates candidates;
+  const float* v_b;           // [B, M]
+  const float* posterior;     // [B, K] of all devices
+  const Complex* r_b;         // [B, T, N, M]
+  const std::int32_t* place;  // [B, slots] candidate of a slot, or -1
+  Rules rules;
+  int capacity, slots;
+  Sizes sizes;
+  float* v_a;             // [B, M]
+  std::int32_t* slot;     // [B, K]
+  std::int32_t* support;  // [B, slots]
+  Complex* s;             // [B, slots, P, M]
+  Complex* r_pri;         // [B, T, N, M]
+  KeptOutput kept;
+  float* activity;  // [B, K]
+  float* history;   // [B, max_iterations, 2] the second number gets the number of candidates
+};
+void update(const UpdateArgs&, void* stream);
 
 }  // namespace jadce::cuda

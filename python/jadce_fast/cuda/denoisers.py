@@ -13,9 +13,9 @@ import torch
 from ..priors.beam import BeamPrior
 from ..priors.gaussian import GaussianPrior
 from ..priors.torchscript import compile_network, single_precision
-from .device import Machine
+from .detector import Detector
+from .device import Device
 
-_CHUNK = 64  # devices that TorchScript denoises at once, which bounds its memory
 _TRIALS = 3  # TorchScript specialises in its first runs
 
 Network = Literal["auto", "bf16", "fp32", "torchscript"]
@@ -27,8 +27,8 @@ class Denoiser(Protocol):
     on_torch: bool
     closed_form: bool
 
-    def enqueue(self, detector: Any, count: int, go: int, stream: int) -> None:
-        """`count` and `go` are addresses of words of the first block's Control."""
+    def enqueue(self, detector: Detector, stream: int) -> None:
+        """Enqueue the denoising of the candidates of an iteration."""
 
 
 class Gaussian:
@@ -37,7 +37,7 @@ class Gaussian:
     on_torch = False
     closed_form = True
 
-    def enqueue(self, detector: Any, count: int, go: int, stream: int) -> None:
+    def enqueue(self, detector: Detector, stream: int) -> None:
         """Nothing is left to do."""
 
 
@@ -47,33 +47,43 @@ class Beams:
     on_torch = False
     closed_form = False
 
-    def __init__(self, machine: Machine, network: Any, tensor: bool) -> None:
-        native, blocks = machine.native, list(network.body)
+    def __init__(self, device: Device, network: Any, tensor: bool) -> None:
+        native, blocks = device.native, list(network.body)
         layers = [(network.inp, "dense")]
         for block in blocks:
             layers += [(block.depthwise, "depthwise"), (block.expand, "dense"), (block.mix, "dense")]
         layers.append((network.out, "dense"))
-        suffix = "_tensor" if tensor else ""
-        packed = [
-            getattr(native, f"pack_{kind}{suffix}")(x.weight.detach().numpy(), x.bias.detach().numpy())
-            for x, kind in layers
-        ]
-        self._kernel = f"cuda_beam_network{suffix}"
-        self._weights = torch.from_numpy(np.concatenate(packed)).to(machine.device)
+        pack = {
+            "dense": native.pack_dense_tensor if tensor else native.pack_dense,
+            "depthwise": native.pack_depthwise_tensor if tensor else native.pack_depthwise,
+        }
+        packed = [pack[kind](x.weight.detach().numpy(), x.bias.detach().numpy()) for x, kind in layers]
+        self.name = "beam_network_tensor" if tensor else "beam_network"
+        self._kernel = native.beam_network_tensor if tensor else native.beam_network
+        self._weights = torch.from_numpy(np.concatenate(packed)).to(device.device)
         dilation = np.array([block.depthwise.dilation for block in blocks], np.int32)
-        self._dilation = torch.from_numpy(dilation).to(machine.device)
-        self._eigenvalue = network.eigenvalues.detach().float().to(machine.device)
-        width, taps = blocks[0].depthwise.weight.shape
-        self._shape = (width, blocks[0].expand.weight.shape[0], len(blocks), taps)
+        self._dilation = torch.from_numpy(dilation).to(device.device)
+        self._eigenvalue = network.eigenvalues.detach().float().to(device.device)
+        self._shape = _network_shape(device, network)
 
-    def enqueue(self, detector: Any, count: int, go: int, stream: int) -> None:
+    def enqueue(self, detector: Detector, stream: int) -> None:
         """See `Denoiser`."""
-        _, n, _, m, p = detector.sizes
         at = detector.address
-        tables = (self._eigenvalue.data_ptr(), self._weights.data_ptr(), self._dilation.data_ptr())
-        getattr(detector.machine.native, self._kernel)(
-            *(at("z"), at("noise"), *tables, count, go, detector.machine.native.control_words, detector.capacity),
-            *(n, m, p, *self._shape, detector.batch, at("mean"), at("var"), stream),
+        self._kernel(
+            z=at("z"),
+            noise=at("noise"),
+            eigenvalue=self._eigenvalue.data_ptr(),
+            weights=self._weights.data_ptr(),
+            dilation=self._dilation.data_ptr(),
+            shape=self._shape,
+            count=detector.word_address("candidates"),
+            enabled=detector.word_address("run"),
+            step=detector.control_words,
+            capacity=detector.capacity,
+            sizes=detector.sizes,
+            mean=at("mean"),
+            var=at("var"),
+            stream=stream,
         )
 
 
@@ -86,35 +96,37 @@ class Script:
     on_torch = True
     closed_form = False
 
-    def __init__(self, machine: Machine, network: torch.nn.Module) -> None:
-        self._compiled = compile_network(copy.deepcopy(network).eval().requires_grad_(False).to(machine.device))
-        self.chunk = _CHUNK
+    chunk = 64  # devices at once, which bounds torch's memory
+
+    def __init__(self, device: Device, network: torch.nn.Module) -> None:
+        self._compiled = compile_network(copy.deepcopy(network).eval().requires_grad_(False).to(device.device))
         self._warm = False
 
-    def enqueue(self, detector: Any, count: int, go: int, stream: int) -> None:
+    def enqueue(self, detector: Detector, stream: int) -> None:
         """See `Denoiser`; runs on torch's current stream, which must be `stream`."""
         for _ in range(1 if self._warm else _TRIALS):
             for part in self.parts(detector):
                 part()
         self._warm = True
 
-    def parts(self, detector: Any) -> list[Callable[[], None]]:
+    def parts(self, detector: Detector) -> list[Callable[[], None]]:
         """What enqueues the network for `chunk` places each."""
-        places = detector.noise.shape[0] * detector.noise.shape[1]
-        return [functools.partial(self._run, detector, first) for first in range(0, places, self.chunk)]
+        places = detector.batch * detector.capacity
+        return [functools.partial(self.run, detector, first) for first in range(0, places, self.chunk)]
 
-    def _run(self, detector: Any, first: int) -> None:
-        m, p = detector.sizes[3:]
-        some = slice(first, first + self.chunk)
-        z, mean = (torch.view_as_real(x).view(-1, p, m, 2)[some] for x in (detector.z, detector.mean))
-        noise, var = detector.noise.view(-1, m)[some], detector.var.view(-1, m)[some]
+    def run(self, detector: Detector, first: int) -> None:
+        """Enqueue the network for `chunk` places from `first` on."""
+        b, some = detector.buffers, slice(first, first + self.chunk)
+        p, m = b["z"].shape[-2:]
+        z, mean = (torch.view_as_real(b[name]).view(-1, p, m, 2)[some] for name in ("z", "mean"))
+        noise, var = (b[name].view(-1, m)[some] for name in ("noise", "var"))
         with torch.inference_mode(), single_precision():
             found, error = self._compiled(z.permute(0, 3, 1, 2).reshape(-1, 2 * p, m), noise)
             mean.copy_(found.view(-1, 2, p, m).permute(0, 2, 3, 1))
             var.copy_(error)
 
 
-def denoiser(machine: Machine, prior: Any, antennas: int, network: Network) -> Denoiser:
+def denoiser(device: Device, prior: Any, antennas: int, network: Network) -> Denoiser:
     """The way in which a prior is evaluated on a GPU.
 
     Raises
@@ -132,25 +144,29 @@ def denoiser(machine: Machine, prior: Any, antennas: int, network: Network) -> D
             f"Gaussian one with device='cuda', found {type(prior).__name__}"
         )
     if network == "torchscript" or (network == "auto" and not isinstance(prior, BeamPrior)):
-        return Script(machine, prior.network)
+        return Script(device, prior.network)
     if not isinstance(prior, BeamPrior):
         raise ValueError(f"network: expected 'auto' or 'torchscript' for {type(prior).__name__}, found {network!r}")
-    takes = [name for name in ("bf16", "fp32") if _fits(machine, prior.network, antennas, name == "bf16")]
+    takes = [name for name in ("bf16", "fp32") if _fits(device, prior.network, antennas, name == "bf16")]
     if network == "auto":
-        return Beams(machine, prior.network, takes[0] == "bf16") if takes else Script(machine, prior.network)
+        return Beams(device, prior.network, takes[0] == "bf16") if takes else Script(device, prior.network)
     if network not in takes:
         raise ValueError(
             f"network: expected {' or '.join(map(repr, ['auto', 'torchscript', *takes]))} for this prior and "
             f"{antennas} antennas, found {network!r}"
         )
-    return Beams(machine, prior.network, network == "bf16")
+    return Beams(device, prior.network, network == "bf16")
 
 
-def _fits(machine: Machine, network: Any, antennas: int, tensor: bool) -> bool:
-    """Whether the native kernel takes this network and number of antennas."""
+def _network_shape(device: Device, network: Any) -> Any:
+    """The architecture of a beam network as kernels take it."""
     width, taps = network.body[0].depthwise.weight.shape
-    hidden, p = network.body[0].expand.weight.shape[0], len(network.eigenvalues)
-    if tensor:
-        sizes = (antennas, p, width, hidden, len(network.body), taps)
-        return bool(machine.native.cuda_beam_network_tensor_fits(*sizes))
-    return bool(machine.native.cuda_beam_network_fits(antennas, p, width, hidden, taps))
+    hidden = network.body[0].expand.weight.shape[0]
+    return device.native.NetworkShape(width=width, hidden=hidden, blocks=len(network.body), taps=taps)
+
+
+def _fits(device: Device, network: Any, antennas: int, tensor: bool) -> bool:
+    """Whether the native kernel takes this network and number of antennas."""
+    fits = device.native.beam_network_tensor_fits if tensor else device.native.beam_network_fits
+    shape, coefficients = _network_shape(device, network), len(network.eigenvalues)
+    return fits(shape=shape, coefficients=coefficients, antennas=antennas)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .. import _core
+from .native import Native
 
 
 @dataclass(frozen=True)
-class Machine:
+class Device:
     """Where kernels run: a native module that launches them, and torch's device. Streams are torch's current ones."""
 
-    native: Any
+    native: Native
     device: Any
+
+    # Torch is imported where it is needed: `jadce_fast` loads without it.
 
     def here(self) -> Any:
         """Context in which the device is torch's current one."""
@@ -89,7 +92,22 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-def machine(device: Any) -> Machine:
+def kernels() -> Native | None:
+    """The module of the CUDA kernels, in builds with nvcc."""
+    try:
+        found: Native = importlib.import_module("jadce_fast._cuda")
+    except ImportError:
+        return None
+    return found
+
+
+def devices() -> tuple[int, str]:
+    """Number of GPUs that kernels can run on, and why there is none."""
+    native = kernels()
+    return (0, "built without CUDA (no nvcc was found)") if native is None else native.devices()
+
+
+def open_device(device: Any) -> Device:
     """The GPU named by a torch device or its name ("cuda", "cuda:1").
 
     Raises
@@ -105,12 +123,12 @@ def machine(device: Any) -> Machine:
         wanted = None
     if wanted is None or wanted.type != "cuda":
         raise ValueError(f"device: expected 'cpu', 'cuda' or 'cuda:N', found {str(device)!r}")
-    count, reason = _core.cuda_devices()
-    if count == 0:
+    native, (count, reason) = kernels(), devices()
+    if native is None or count == 0:
         raise ValueError(f"device: expected 'cpu', found {str(device)!r}, but CUDA is off: {reason}")
     if not torch.cuda.is_available():
         raise ValueError(f"device: expected 'cpu', found {str(device)!r}, but torch {torch.__version__} has no CUDA")
     index = torch.cuda.current_device() if wanted.index is None else wanted.index
     if index >= count:
         raise ValueError(f"device: expected cuda:0 to cuda:{count - 1}, found {str(device)!r}")
-    return Machine(_core, torch.device("cuda", index))
+    return Device(native, torch.device("cuda", index))

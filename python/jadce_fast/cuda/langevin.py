@@ -14,7 +14,7 @@ import numpy as np
 from ..anneal import Level, leave_one_out_tensors
 from ..detection import Detection
 from . import arrays as _cuda_arrays
-from .device import Machine
+from .device import Device
 from .langevin_tables import Tables, cell_posterior
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Sampled:
 class DeviceSampler:
     """Chains on a device."""
 
-    def __init__(self, receiver: LangevinReceiver, machine: Machine) -> None:
+    def __init__(self, receiver: LangevinReceiver, machine: Device) -> None:
         import torch
 
         self.rx, self.machine, self.kernels, device = receiver, machine, machine.native, machine.device

@@ -6,139 +6,155 @@ from typing import Any
 
 import torch
 
-from .. import _core, ops
-from ..rules import Rules
-from . import arrays as _cuda_arrays
-from . import device as _cuda
-from .transform import CudaTransform
+from .. import _core
+from ..transform import Transform
+from . import arrays
+from . import device as cuda_device
+from .transform import CudaTransform, mixture_tables
 
 
-def beamspace(plan: ops.Transform, y: Any) -> Any:
+def beamspace(plan: Transform, y: Any) -> Any:
     """See `ops.beamspace`."""
     t, x = _planned(plan, "y", y)
-    _, n, symbols, m, _ = t.sizes
-    out, power = torch.empty_like(x), torch.empty(n, dtype=torch.float64, device=x.device)
+    out, power = torch.empty_like(x), torch.empty(plan.pilots.subcarriers, dtype=torch.float64, device=x.device)
     given = torch.zeros(2, dtype=torch.int64, device=x.device)
-    native, stream = t.machine.native, t.machine.stream()
-    with t.machine.here():
-        native.cuda_set_input(x.data_ptr(), 1.0, 1, given.data_ptr(), stream)
-        arrays = (out.data_ptr(), 0, power.data_ptr())
-        native.cuda_beamspace(given.data_ptr(), t.address("dft"), 0, n, symbols, m, 1, *arrays, stream)
-    return _cuda_arrays.like(out, y)
+    native, stream = t.device.native, t.device.stream()
+    with t.device.here():
+        native.set_input(y=x.data_ptr(), noise_var=1.0, blocks=1, input=given.data_ptr(), stream=stream)
+        native.beamspace(
+            input=given.data_ptr(),
+            dft=t.address("dft"),
+            sizes=t.sizes(1),
+            y=out.data_ptr(),
+            power=power.data_ptr(),
+            stream=stream,
+        )
+    return arrays.like(out, y)
 
 
-def matched_filter(plan: ops.Transform, r: Any) -> Any:
+def matched_filter(plan: Transform, r: Any) -> Any:
     """See `ops.matched_filter`."""
     t, x = _planned(plan, "r", r)
-    k, _, _, m, p = t.sizes
-    z = torch.empty((k, p, m), dtype=torch.complex64, device=x.device)
-    with t.machine.here():
-        t.statistics(x.data_ptr(), 0, 0, 0, 1, 1, 1, t.work(1), z.data_ptr(), 0, t.machine.stream())
-    return _cuda_arrays.like(z, r)
+    z = torch.empty((plan.pilots.devices, plan.coefficients, plan.antennas), dtype=torch.complex64, device=x.device)
+    _statistics(t, x, t.device.native.StatisticsOutput(z=z.data_ptr(), merge=1))
+    return arrays.like(z, r)
 
 
-def energies(plan: ops.Transform, r: Any) -> Any:
+def energies(plan: Transform, r: Any) -> Any:
     """See `ops.energies`; the result is a view of an array that has devices last."""
     t, x = _planned(plan, "r", r)
-    k, m = t.sizes[0], t.sizes[3]
-    out = torch.empty((plan.groups, m, k), dtype=torch.float32, device=x.device)
-    with t.machine.here():
-        t.statistics(x.data_ptr(), 0, 0, 0, plan.merge, 1, 1, t.work(1), 0, out.data_ptr(), t.machine.stream())
-    return _cuda_arrays.like(out.permute(2, 0, 1), r)
+    out = torch.empty((plan.groups, plan.antennas, plan.pilots.devices), dtype=torch.float32, device=x.device)
+    _statistics(t, x, t.device.native.StatisticsOutput(energy=out.data_ptr(), merge=plan.merge))
+    return arrays.like(out.permute(2, 0, 1), r)
 
 
-def gather(plan: ops.Transform, r: Any, devices: Any) -> Any:
+def gather(plan: Transform, r: Any, devices: Any) -> Any:
     """See `ops.gather`."""
     t, x = _planned(plan, "r", r)
     index = _index(plan, devices, x.device)
     z = torch.empty((len(index), plan.coefficients, plan.antennas), dtype=torch.complex64, device=x.device)
-    with t.machine.here():
-        t.machine.native.cuda_gather(
-            *(x.data_ptr(), *t.pilots, 0, 0, index.data_ptr()),
-            *(0, 0, 0, 0, 0, Rules().native(t.machine.native)),  # neither count nor go, and no scaling
-            *(len(index), *t.sizes, 0, 1, z.data_ptr(), 0, 0, 0, 0, t.machine.stream()),
+    with t.device.here():
+        t.device.native.gather(
+            r=x.data_ptr(),
+            pilots=t.pilots,
+            basis=t.address("basis"),
+            device=index.data_ptr(),
+            known=False,
+            capacity=len(index),
+            sizes=t.sizes(1),
+            z=z.data_ptr(),
+            stream=t.device.stream(),
         )
-    return _cuda_arrays.like(z, r)
+    return arrays.like(z, r)
 
 
-def project(plan: ops.Transform, devices: Any, coefficients: Any) -> Any:
+def project(plan: Transform, devices: Any, coefficients: Any) -> Any:
     """See `ops.project`."""
-    shape = (len(devices), plan.coefficients, plan.antennas)
-    x = _cuda_arrays.checked("coefficients", coefficients, shape)
+    x = arrays.checked("coefficients", coefficients, (len(devices), plan.coefficients, plan.antennas))
     t = _transform(plan, x.device)
     index = _index(plan, devices, x.device)
-    _, n, symbols, m, _ = t.sizes
-    r = torch.empty((symbols, n, m), dtype=torch.complex64, device=x.device)
+    n, m = plan.pilots.subcarriers, plan.antennas
+    r = torch.empty((plan.pilots.symbols, n, m), dtype=torch.complex64, device=x.device)
     power = torch.empty((n, m), dtype=torch.float32, device=x.device)
-    with t.machine.here():
-        t.machine.native.cuda_residual(
-            *(0, 0, 0, 0, *t.pilots, x.data_ptr(), index.data_ptr(), 0, 0, len(index), *t.sizes, 1),
-            *(r.data_ptr(), power.data_ptr(), t.machine.stream()),
+    with t.device.here():
+        t.device.native.residual(
+            pilots=t.pilots,
+            basis=t.address("basis"),
+            s=x.data_ptr(),
+            device=index.data_ptr(),
+            capacity=len(index),
+            sizes=t.sizes(1),
+            r=r.data_ptr(),
+            power=power.data_ptr(),
+            stream=t.device.stream(),
         )
-    return _cuda_arrays.like(r.neg_(), coefficients)
+    return arrays.like(r.neg_(), coefficients)
 
 
 def activity_llr(plan: _core.ActivityPlan, energy: Any, null: Any) -> Any:
     """See `ops.activity_llr`; energies with devices last in memory, as `energies` gives them, are not copied."""
     groups = len(plan.tables["multiplicity"])
-    e = _cuda_arrays.checked_real("energy", energy, ("K", groups, "M"))
-    level = _cuda_arrays.checked_real("null", null, tuple(e.shape[1:]), e.device).contiguous()
+    e = arrays.checked_real("energy", energy, ("K", groups, "M"))
+    level = arrays.checked_real("null", null, tuple(e.shape[1:]), e.device).contiguous()
     if level.numel() and not float(level.min()) > 0:
         raise ValueError(f"null: expected positive variances, found {float(level.min()):g}")
     k, _, m = e.shape
     if k == 0:
-        return _cuda_arrays.like(torch.empty(0, dtype=torch.float32, device=e.device), energy)
+        return arrays.like(torch.empty(0, dtype=torch.float32, device=e.device), energy)
     e = e.permute(1, 2, 0).contiguous()
     if e.device not in plan.on_device:
         plan.on_device[e.device] = {name: torch.from_numpy(a).to(e.device) for name, a in plan.tables.items()}
-    table = {name: tensor.data_ptr() for name, tensor in plan.on_device[e.device].items()}
-    products, (powers, gains) = len(plan.tables["product"]), plan.tables["index_of"].shape
-    quads = -(-products // 4)
-    kinds = ((groups, m), (m, quads, groups, 4), (m, quads, 4), (k,), (k,))
-    ignored, slope, offset, llr, posterior = (
-        torch.empty(shape, dtype=torch.float32, device=e.device) for shape in kinds
-    )
-    quiet = torch.empty(k, dtype=torch.uint8, device=e.device)
-    machine = _cuda.machine(e.device)
-    with machine.here():
-        machine.native.cuda_activity_table(
-            *(0, level.data_ptr(), 0, 0, 0, table["multiplicity"], table["eigenvalue"], table["product"], 0),
-            *(
-                k,
-                m,
-                groups,
-                1,
-                products,
-                Rules().native(machine.native),
-                1,
-                ignored.data_ptr(),
-                slope.data_ptr(),
-                offset.data_ptr(),
-            ),
-            machine.stream(),
+    quads = -(-len(plan.tables["product"]) // 4)
+    kinds = {"null": (groups, m), "slope": (m, quads, groups, 4), "offset": (m, quads, 4), "llr": (k,)}
+    out = {name: torch.empty(shape, dtype=torch.float32, device=e.device) for name, shape in kinds.items()}
+    posterior, idle = torch.empty_like(out["llr"]), torch.empty(k, dtype=torch.uint8, device=e.device)
+    device = cuda_device.open_device(e.device)
+    native, stream = device.native, device.stream()
+    shared = {
+        "energies": native.Energies(energy=e.data_ptr(), rows=groups, merge=1, devices=k, antennas=m, batch=1),
+        "mixture": mixture_tables(native, plan.on_device[e.device]),
+        "stream": stream,
+    }
+    with device.here():
+        native.activity_table(
+            **shared,
+            sums=level.data_ptr(),
+            null=out["null"].data_ptr(),
+            slope=out["slope"].data_ptr(),
+            offset=out["offset"].data_ptr(),
         )
-        machine.native.cuda_activity(
-            *(e.data_ptr(), slope.data_ptr(), offset.data_ptr(), table["weight"], table["log_power_weight"]),
-            *(table["index_of"], 0, 0.0, Rules().native(machine.native), k, m, groups, 1, products, gains, powers, 1),
-            *(llr.data_ptr(), posterior.data_ptr(), quiet.data_ptr(), machine.stream()),
+        native.activity(
+            **shared,
+            slope=out["slope"].data_ptr(),
+            offset=out["offset"].data_ptr(),
+            log_odds=0.0,
+            llr=out["llr"].data_ptr(),
+            posterior=posterior.data_ptr(),
+            idle=idle.data_ptr(),
         )
-    return _cuda_arrays.like(llr, energy)
+    return arrays.like(out["llr"], energy)
 
 
-def _planned(plan: ops.Transform, name: str, array: Any) -> tuple[CudaTransform, torch.Tensor]:
+def _statistics(t: CudaTransform, r: torch.Tensor, out: Any) -> None:
+    """Statistics of all devices for one block."""
+    with t.device.here():
+        t.statistics(t.work(1), r=r.data_ptr(), sizes=t.sizes(1), out=out, stream=t.device.stream())
+
+
+def _planned(plan: Transform, name: str, array: Any) -> tuple[CudaTransform, torch.Tensor]:
     """Tables on the array's device, and the array (T, N, M) as a tensor."""
-    tensor = _cuda_arrays.checked(name, array, (plan.pilots.symbols, plan.pilots.subcarriers, plan.antennas))
+    tensor = arrays.checked(name, array, (plan.pilots.symbols, plan.pilots.subcarriers, plan.antennas))
     return _transform(plan, tensor.device), tensor
 
 
-def _transform(plan: ops.Transform, device: torch.device) -> CudaTransform:
+def _transform(plan: Transform, device: torch.device) -> CudaTransform:
     if device not in plan.on_device:
-        plan.on_device[device] = CudaTransform(_cuda.machine(device), plan)
+        plan.on_device[device] = CudaTransform(cuda_device.open_device(device), plan)
     found: CudaTransform = plan.on_device[device]
     return found
 
 
-def _index(plan: ops.Transform, devices: Any, device: torch.device) -> torch.Tensor:
+def _index(plan: Transform, devices: Any, device: torch.device) -> torch.Tensor:
     """Devices (A,) as int32 on the GPU; their range is checked, which waits for it."""
     tensor = devices if isinstance(devices, torch.Tensor) else torch.as_tensor(devices)
     if tensor.dtype not in (torch.int32, torch.int64) or tensor.ndim != 1:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..detection import REASONS, Detection, Enqueued
-from . import arrays as _cuda_arrays
+from . import arrays
 from .detector import Detector
 
 
@@ -22,22 +22,22 @@ class CudaReceiver:
 
     def enqueue(self, y: Any, noise_var: float) -> Enqueued:
         """Enqueue one batch on torch's current stream."""
-        blocks = _cuda_arrays.received(y, self._shape, self.detector.machine.device)
+        blocks = arrays.received(y, self._shape, self.detector.device.device)
         if not 1 <= len(blocks) <= self.detector.batch:
             raise ValueError(f"y: expected 1 to batch={self.detector.batch} blocks, found {len(blocks)}")
         d = self.detector
-        with self._lock, d.machine.here():
+        with self._lock, d.device.here():
             d.run(blocks, noise_var)
 
         def of(tensor: torch.Tensor) -> Any:
-            part = tensor[0] if _cuda_arrays.is_one(y, self._shape) else tensor[: len(blocks)]
-            return part if isinstance(y, np.ndarray) else _cuda_arrays.like(part, y)
+            part = tensor[0] if arrays.is_one(y, self._shape) else tensor[: len(blocks)]
+            return part if isinstance(y, np.ndarray) else arrays.like(part, y)
 
         return Enqueued(
-            activity=of(d.activity),
-            active=of(d.active),
-            channels=of(d.channels),
-            channel_var=of(d.channel_var),
+            activity=of(d.buffers["activity"]),
+            active=of(d.buffers["active"]),
+            channels=of(d.buffers["channels"]),
+            channel_var=of(d.buffers["channel_var"]),
             found=of(d.word("found")),
             iterations=of(d.word("iteration")),
             converged=of(d.word("converged")),
@@ -47,16 +47,16 @@ class CudaReceiver:
 
     def detect(self, y: Any, noise_var: float) -> Detection:
         """Detect in one block, and wait for the result."""
-        if not _cuda_arrays.is_one(y, self._shape):
+        if not arrays.is_one(y, self._shape):
             found = tuple(y.shape) if hasattr(y, "shape") else np.shape(y)
             raise ValueError(f"y: expected shape {self._shape}, found {found}")
         return self.detect_many(y, noise_var)[0]
 
     def detect_many(self, y: Any, noise_var: float) -> list[Detection]:
         """Detect in blocks of at most `batch` at a time, and wait for the results."""
-        blocks = _cuda_arrays.received(y, self._shape, self.detector.machine.device)
+        blocks = arrays.received(y, self._shape, self.detector.device.device)
         found: list[Detection] = []
-        with self._lock, self.detector.machine.here():
+        with self._lock, self.detector.device.here():
             for first in range(0, len(blocks), self.detector.batch):
                 some = blocks[first : first + self.detector.batch]
                 self.detector.run(some, noise_var)
@@ -65,7 +65,7 @@ class CudaReceiver:
 
     def _results(self, count: int, y: Any) -> list[Detection]:
         d = self.detector
-        control, history = d.control[:count].cpu(), d.history[:count].cpu().numpy()  # waits
+        control, history = d.buffers["control"][:count].cpu(), d.buffers["history"][:count].cpu().numpy()  # waits
 
         def word(name: str) -> Any:
             return d.word(name, control).numpy()
@@ -76,9 +76,14 @@ class CudaReceiver:
         remains = np.where(found > 0, word("residual"), word("received")) * power
         results = []
         for i, (a, rounds) in enumerate(zip(found.tolist(), word("iteration").tolist(), strict=True)):
-            tensors = (d.activity[i], d.active[i, :a], d.channels[i, :a], d.channel_var[i, :a])
+            tensors = (
+                d.buffers["activity"][i],
+                d.buffers["active"][i, :a],
+                d.buffers["channels"][i, :a],
+                d.buffers["channel_var"][i, :a],
+            )
             # Copies: the next detection overwrites the tensors.
-            activity, active, channels, var = (_cuda_arrays.like(x.clone(), y) for x in tensors)
+            activity, active, channels, var = (arrays.like(x.clone(), y) for x in tensors)
             results.append(
                 Detection(
                     activity=activity,

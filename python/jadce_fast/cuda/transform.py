@@ -2,123 +2,149 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from .. import ops
 from ..pilots import Pilots
-from .device import Machine
-
-_MOST_POINTS = 14520  # of a transform in one block's shared memory
+from ..transform import Transform, gram
+from .device import Device
+from .native import Native
 
 
 class CudaTransform:
-    """What kernels read of an `ops.Transform`, on a GPU.
+    """What kernels read of a `Transform`, on a GPU.
 
     Attributes
     ----------
-    method : {"block", "large", "direct"}
-        Statistics of all devices: by a transform in one block's shared memory, in two passes, or by products.
-    sizes : tuple of int
-        K, N, T, M, P, as kernels take them.
+    most_points : int
+        Longest transform in one block's shared memory, a constant of the class.
+    method : {"spectral", "spectral_large", "direct"}
+        Kernel of the statistics of all devices: a transform in one block's shared memory, one in two passes, or
+        products.
+    tables : dict of str to torch.Tensor
+        "gram", and those of "basis", "dft", "rotation", "array", "rows", "twiddle" that the plan needs.
+    pilots : PilotTables
+        Addresses of the pilots' tables, a native struct.
     """
 
-    def __init__(self, machine: Machine, plan: ops.Transform) -> None:
-        self.machine, pilots = machine, plan.pilots
+    most_points = 14520
+
+    def __init__(self, device: Device, plan: Transform) -> None:
+        self.device, self.plan, pilots = device, plan, plan.pilots
         m = plan.antennas
-        self.sizes = (pilots.devices, pilots.subcarriers, pilots.symbols, m, plan.coefficients)
-        self.method: Literal["block", "large", "direct"] = "direct"
-        self._amplitude, self._first = math.sqrt(pilots.power), 1
-        tables: dict[str, npt.NDArray[Any]] = {"gram": plan.gram}
+        tables: dict[str, npt.NDArray[Any] | None] = {"gram": plan.gram}
         if not np.array_equal(plan.basis, np.eye(*plan.basis.shape)):  # kernels do without an identity
             tables["basis"] = plan.basis
         if plan.beamspace:
             tables["dft"] = (np.exp(-2j * np.pi * np.arange(m) / m) / math.sqrt(m)).astype(np.complex64)
         if pilots.rows is None:
-            _, tables["rotation"], tables["array"] = ops._gram(pilots)  # type: ignore[assignment]
+            _, tables["rotation"], tables["array"] = gram(pilots)
         else:
-            tables["rows"], tables["twiddle"] = _pilot_tables(pilots)
-            tables |= self._fast(pilots.devices, pilots.rows)
-        self.tensors = {name: torch.from_numpy(np.array(a)).to(machine.device) for name, a in tables.items()}
+            tables["rows"], tables["twiddle"] = pilot_tables(pilots)
+        self.tables = {name: self._put(table) for name, table in tables.items() if table is not None}
+        self.pilots = device.native.PilotTables(
+            rows=self.address("rows"), twiddle=self.address("twiddle"), array=self.address("array")
+        )
+        self.method: Literal["spectral", "spectral_large", "direct"] = "direct"
+        self._held: list[torch.Tensor] = []  # what structs hold the addresses of
+        self._statistics = self._planned_statistics(pilots)
 
-    def address(self, *names: str) -> Any:
-        """Addresses of tables, zero where there is none."""
-        found = [self.tensors[name].data_ptr() if name in self.tensors else 0 for name in names]
-        return found[0] if len(found) == 1 else found
-
-    @property
-    def pilots(self) -> tuple[int, ...]:
-        """Addresses of rows, twiddles, array and basis."""
-        return tuple(self.address("rows", "twiddle", "array", "basis"))
-
-    def work(self, batch: int) -> torch.Tensor | None:
-        """Memory that `statistics` needs, if any."""
-        if self.method != "large":
-            return None
-        k, _, _, m, _ = self.sizes
-        return torch.empty((batch, m, k), dtype=torch.complex64, device=self.machine.device)
-
-    def statistics(
-        self,
-        r: int,
-        slot: int,
-        s: int,
-        go: int,
-        merge: int,
-        slots: int,
-        batch: int,
-        work: torch.Tensor | None,
-        z: int,
-        energy: int,
-        stream: int,
-        quiet: int = 0,
-        quiet_energy: int = 0,
-    ) -> None:
-        """Enqueue the statistics of all devices; arrays are addresses.
-
-        See csrc/kernels/pilot_transform/pilot_transform_cuda.hpp. Only the method "block" sums the energies of quiet
-        devices.
-        """
-        native, at = self.machine.native, self.address
-        sizes = (go, *self.sizes, merge, slots, batch)
-        if self.method == "direct":
-            native.cuda_direct(r, *self.pilots, slot, s, *sizes, z, energy, stream)
-            return
-        rows, fft = at("row_start", "by_row"), at("fft0", "fft1", "fft2", "fft3")
-        if self.method == "block":
-            native.cuda_spectral(
-                *(r, *rows, self._amplitude, at("basis"), slot, s, *fft, *sizes, quiet, z, energy, quiet_energy, stream)
-            )
-            return
-        assert work is not None
-        native.cuda_spectral_large(
-            *(r, *rows, *at("twiddle", "basis"), slot, s, self._first, *fft, *sizes),
-            *(work.data_ptr(), z, energy, stream),
+    def sizes(self, batch: int) -> Any:
+        """Sizes of `batch` blocks as kernels take them."""
+        plan, pilots = self.plan, self.plan.pilots
+        return self.device.native.Sizes(
+            devices=pilots.devices,
+            subcarriers=pilots.subcarriers,
+            symbols=pilots.symbols,
+            antennas=plan.antennas,
+            coefficients=plan.coefficients,
+            batch=batch,
         )
 
-    def _fast(self, k: int, rows: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
-        """Tables of a K-point transform, if there is one that fits."""
-        native = self.machine.native
-        fft = native.fft_tables(k)
-        if (len(fft[3]) or k) <= _MOST_POINTS:
-            self.method = "block"
-        elif len(fft[2]) == 0:
-            self.method, self._first = "large", native.fft_split(k)
-            fft = (*native.fft_tables(self._first)[:2], *native.fft_tables(k // self._first)[:2])
-        else:
+    def address(self, name: str) -> int:
+        """Address of a table, zero where there is none."""
+        return int(self.tables[name].data_ptr()) if name in self.tables else 0
+
+    def work(self, batch: int) -> dict[str, torch.Tensor]:
+        """Memory that `statistics` needs, if any."""
+        if self.method != "spectral_large":
             return {}
-        flat = rows.ravel()
+        shape = (batch, self.plan.antennas, self.plan.pilots.devices)
+        return {"work": torch.empty(shape, dtype=torch.complex64, device=self.device.device)}
+
+    def statistics(self, work: dict[str, torch.Tensor], **arguments: Any) -> None:
+        """Enqueue the statistics of all devices.
+
+        Arguments are those of DirectArgs that are not planned (csrc/kernels/pilot_transform/pilot_transform_cuda.hpp),
+        and `stream`; for the method "spectral" also `idle` and `idle_energy`.
+        """
+        self._statistics(**{name: tensor.data_ptr() for name, tensor in work.items()}, **arguments)
+
+    def _planned_statistics(self, pilots: Pilots) -> Callable[..., None]:
+        """Choose the kernel and give it what does not change."""
+        native, k, basis = self.device.native, pilots.devices, self.address("basis")
+        direct = functools.partial(native.direct, pilots=self.pilots, basis=basis)
+        if pilots.rows is None:
+            return direct
+        fft = native.fft_tables(k)
+        chirp = len(fft[2]) > 0
+        points = len(fft[3]) or k
+        if points > self.most_points and chirp:
+            return direct
+        flat = pilots.rows.ravel()
         starts = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=k))]).astype(np.int32)
-        order = np.argsort(flat, kind="stable").astype(np.int32)
-        return {"row_start": starts, "by_row": order, **{f"fft{i}": table for i, table in enumerate(fft)}}
+        rows = native.RowOrder(
+            start=self._keep(starts), measurements=self._keep(np.argsort(flat, kind="stable").astype(np.int32))
+        )
+        if points <= self.most_points:
+            self.method = "spectral"
+            amplitude = math.sqrt(pilots.power)
+            return functools.partial(native.spectral, rows=rows, amplitude=amplitude, fft=self._fft(fft), basis=basis)
+        self.method, first = "spectral_large", native.fft_split(k)
+        return functools.partial(
+            native.spectral_large,
+            rows=rows,
+            twiddle=self.address("twiddle"),
+            first=first,
+            first_fft=self._fft(native.fft_tables(first)),
+            second_fft=self._fft(native.fft_tables(k // first)),
+            basis=basis,
+        )
+
+    def _put(self, table: npt.NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(np.array(table)).to(self.device.device)
+
+    def _keep(self, table: npt.NDArray[Any]) -> int:
+        self._held.append(self._put(table))
+        return int(self._held[-1].data_ptr())
+
+    def _fft(self, tables: Sequence[npt.NDArray[Any]]) -> Any:
+        names = ("twiddle", "root", "chirp", "chirp_dft")
+        return self.device.native.FftTables(
+            **{name: self._keep(table) for name, table in zip(names, tables, strict=True)}
+        )
+
+    @property
+    def memory(self) -> int:
+        """Bytes of device memory held."""
+        return sum(int(x.nbytes) for x in (*self.tables.values(), *self._held))
 
 
-def _pilot_tables(pilots: Pilots) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.complex64]]:
+def pilot_tables(pilots: Pilots) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.complex64]]:
     """DFT rows (N, T) and twiddles (K,), sqrt(power) exp(+2 pi i k / K), of partial-DFT pilots."""
     assert pilots.rows is not None
     phase = np.exp(2j * np.pi * np.arange(pilots.devices) / pilots.devices)
     return np.ascontiguousarray(pilots.rows.T, np.int32), (math.sqrt(pilots.power) * phase).astype(np.complex64)
+
+
+def mixture_tables(native: Native, tables: dict[str, torch.Tensor]) -> Any:
+    """The tables of `activity_tables` on a GPU as kernels take them."""
+    powers, gains = tables["index"].shape
+    at = {name: tensor.data_ptr() for name, tensor in tables.items()}
+    return native.ActivityView(products=len(tables["product"]), powers=powers, gains=gains, **at)

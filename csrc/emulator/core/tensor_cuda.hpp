@@ -1,8 +1,10 @@
-// Counterpart of core/tensor_cuda.hpp, which says what the functions do. Copies come as late as they may.
+// Takes the place of csrc/core/tensor_cuda.hpp, which says what the functions do. Copies come as late as they may.
 #pragma once
 
+#include <cstdint>
+
 #include "core/bfloat16.hpp"
-#include "emulator/cuda_runtime.h"
+#include "core/launch.hpp"
 
 namespace jadce::cuda {
 
