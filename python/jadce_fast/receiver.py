@@ -229,7 +229,7 @@ class Receiver:
         ValueError
             If the receiver is on a GPU, whose kernels a profiler sees.
         """
-        if self._gpu is not None:
+        if self.gpu is not None:
             raise ValueError("device: expected a receiver on the CPU, found one planned on a GPU")
         return self._native.seconds()
 
