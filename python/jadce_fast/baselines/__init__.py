@@ -1,4 +1,4 @@
-"""What the library is compared with: classical channel denoisers, and receivers of a cell.
+"""Baselines that the library is compared with: classical channel denoisers, and receivers of a cell.
 
 Denoisers, the baselines of Cai, Fig. 4, estimate H from Y = H + W; channels are (B, N, M), in the antenna domain.
 ``docs/baselines.md`` has the models and equations. Receivers, the baselines of Tang, Fig. 5, estimate the columns of X

@@ -18,12 +18,12 @@ from .cell_drop import CellDrop, CellScenario, draw_cell
 from .cell_receivers import Contender, load_receiver, true_matrix
 from .store import Lists, Store, measure_draws
 
-_RESAMPLES = 2000  # of the bootstrap
+_RESAMPLES = 2000  # resampled sets of draws of the bootstrap
 
 
 @dataclass(frozen=True)
 class CellRecord:
-    """What one receiver made of one draw.
+    """Result of one receiver on one draw.
 
     Attributes
     ----------

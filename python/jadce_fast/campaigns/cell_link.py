@@ -20,8 +20,8 @@ from .cell_receivers import Contender, load_receiver, true_matrix
 from .impairments import complex_normal
 from .store import Store, measure_draws
 
-INFORMATION_BITS, CODED_BITS = 200, 400  # of a word of the 5G LDPC code; two bits a symbol
-_ITERATIONS = 20  # of the decoder
+INFORMATION_BITS, CODED_BITS = 200, 400  # a word of the 5G LDPC code; symbols hold two bits
+_ITERATIONS = 20  # iterations of the decoder
 _DATA_STREAM = 3  # random stream of one seed
 
 

@@ -158,7 +158,7 @@ def benchmark(
         torch.set_num_threads(before)
         store.save()
 
-    energy = setting.subcarriers * setting.antennas  # of every channel
+    energy = setting.subcarriers * setting.antennas  # every channel has this one
 
     def row(estimator: Estimator, kind: str, snr: float) -> Row:
         lists, genie = (_lists(store, e, kind, snr) for e in (estimator, at_work[-1]))

@@ -22,7 +22,7 @@ BASELINES = ("ls", "omp", "omp-stop", "bg", "bg-em", "valse")
 GENIE = "genie"
 _SLOW_BASELINES = ("omp", "omp-stop", "valse")
 _SLOW_NETWORK = 5e7  # multiplications a channel
-_PROBE_STEP = 0.05  # of the divergence's probe, in standard deviations of the noise
+_PROBE_STEP = 0.05  # length of the divergence's probe, in standard deviations of the noise
 
 _Complex = npt.NDArray[np.complex64]
 _Real = npt.NDArray[np.float32]

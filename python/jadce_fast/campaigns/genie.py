@@ -15,7 +15,7 @@ from torch import Tensor
 from .. import _check
 from ..channels import Paths
 
-_NEGLIGIBLE = 1e-7  # of a channel's power: directions of a cluster's rays below this are dropped
+_NEGLIGIBLE = 1e-7  # share of a channel's power below which a direction of a cluster's rays is dropped
 
 
 class GeniePrior:

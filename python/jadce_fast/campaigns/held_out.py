@@ -12,9 +12,9 @@ from ..channels import Paths, draw_paths, synthesize, unit_power
 
 CHUNK = 25  # channels that are drawn, and denoised, at once
 NOISES = ("white", "coloured")
-_STREAM = 0x43414934  # of random numbers: no other part of the library draws from streams of this key
+_STREAM = 0x43414934  # key of the random stream; no other part of the library draws from it
 _HARMONICS = 3
-_RATIO = 10.0  # coloured noise: of the noisiest beam to the quietest
+_RATIO = 10.0  # variance of the noisiest beam over that of the quietest in coloured noise
 
 _Complex = npt.NDArray[np.complex64]
 _Real = npt.NDArray[np.float32]
@@ -54,7 +54,7 @@ class HeldOut:
         _check.integer("subcarriers", self.subcarriers, 1)
         _check.integer("antennas", self.antennas, 2)
         _check.integer("seed", self.seed, 0)
-        draw_paths(0, self.model, angles=self.angles, delay_spread=self.delay_spread)  # checks these
+        draw_paths(0, self.model, angles=self.angles, delay_spread=self.delay_spread)  # this checks them
 
     def chunk(self, index: int) -> Chunk:
         """Draw channels 25 index ... 25 index + 24."""

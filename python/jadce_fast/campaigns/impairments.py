@@ -1,4 +1,4 @@
-"""What may happen to received pilots besides noise: interference of another cell, quantisation to a few bits."""
+"""Impairments of received pilots besides noise: interference of another cell, quantisation to a few bits."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ GENIE = "genie"
 
 @dataclass(frozen=True)
 class Record:
-    """What one receiver made of one drop; `prior` names the receiver, `seconds` is the time of ``detect``."""
+    """Result of one receiver on one drop; `prior` names the receiver, `seconds` is the time of ``detect``."""
 
     trial: int
     prior: str
@@ -180,7 +180,7 @@ class _Bench:
         self._scenario, self._power, self._threads = scenario, power, threads
         self._priors: dict[str, Any] = {name: load(name) for name in names if name != GENIE}
         self.genie: GeniePrior | None = None
-        self._base = next(iter(self._priors), "cdl")  # what the genie's loop is on top of
+        self._base = next(iter(self._priors), "cdl")  # the genie only denoises better than this one
         if GENIE in names:
             self.genie = self._priors[GENIE] = GeniePrior(self._priors.get(self._base) or load(self._base))
         self._pilots: Pilots | None = None
@@ -194,7 +194,7 @@ class _Bench:
         return self._pilots
 
     def key(self, name: str) -> dict[str, Any]:
-        """What the numbers of a receiver depend on besides scenario and seed."""
+        """Key of a receiver's numbers, which depend on it besides scenario and seed."""
         base = {"base": self._base} if name == GENIE else {}
         return {"prior": name, "fingerprint": fingerprint(self._priors[name])} | base
 

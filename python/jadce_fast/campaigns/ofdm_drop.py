@@ -13,7 +13,7 @@ from ..pilots import Pilots, dft_pilots
 
 MODELS = ("A", "B", "C", "D", "E", "mixed")
 _PILOT_STREAM, _DROP_STREAM = 0, 1  # independent random streams of one seed
-_CHUNK = 256  # active devices at a time, whose pilots are expanded
+_CHUNK = 256  # active devices whose pilots are expanded at a time
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Scenario:
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected {' or '.join(allowed)}, found {getattr(self, name)!r}")
-        channels.draw_paths(0, delay_spread=self.delay_spread)  # checks the range
+        channels.draw_paths(0, delay_spread=self.delay_spread)  # this checks the range
 
     @property
     def noise_var(self) -> float:

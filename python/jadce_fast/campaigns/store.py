@@ -47,7 +47,7 @@ class Store:
             self._load(self._path)
 
     def lists(self, key: dict[str, Any]) -> Lists:
-        """What is measured so far of `key`, any values of JSON."""
+        """Return the lists measured so far for `key`, any values of JSON."""
         return self._entries.setdefault(json.dumps(key, sort_keys=True), {})
 
     def add(self, lists: Lists, values: Mapping[str, npt.ArrayLike]) -> None:

@@ -16,11 +16,11 @@ RAY_OFFSETS = tuple(sign * offset for offset in _HALF for sign in (1, -1))
 DELAY_SPREAD = (100e-9, 363e-9)  # seconds, Cai VI-A.1
 # Standard deviations of the jitter of the family that the shipped priors were trained on: Cai VI-A.1 randomises "the
 # angles, delays, and complex gains of each path" and gives no figures.
-DELAY_JITTER = 0.4  # of the natural logarithm
+DELAY_JITTER = 0.4  # in the natural logarithm of a delay
 POWER_JITTER = 3.0  # dB
 AZIMUTH_JITTER = 15.0  # degrees, on top of the device's uniform azimuth
 ZENITH_JITTER = 4.0  # degrees
-SPREAD_JITTER = 0.35  # of the natural logarithm of a cluster's angular spreads
+SPREAD_JITTER = 0.35  # in the natural logarithm of a cluster's angular spreads
 
 
 class Clusters(NamedTuple):
@@ -54,7 +54,7 @@ def settle(xp: Any, c: Clusters) -> Clusters:
     """Scale powers to a sum of one, and count delays from the first cluster that is there."""
     present = c.power > 0
     first = xp.where(present, c.delay, xp.inf).min(-1)
-    first = getattr(first, "values", first)  # of torch; NumPy has no index beside the minimum
+    first = getattr(first, "values", first)  # torch returns indices beside the minimum, NumPy does not
     delay = xp.where(present, c.delay - first[..., None], 0.0)
     return c._replace(delay=delay, power=c.power / c.power.sum(-1)[..., None])
 

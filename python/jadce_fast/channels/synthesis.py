@@ -1,4 +1,4 @@
-"""From paths to channels: sums of steering vectors."""
+"""Channels of paths: sums of steering vectors."""
 
 from __future__ import annotations
 

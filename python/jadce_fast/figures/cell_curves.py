@@ -19,7 +19,7 @@ from .style import COLOURS, DASHES, GREY, GRID, INK, drawing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRAINING = CellPrior()  # what receivers believe
+TRAINING = CellPrior()  # the cell that receivers expect
 _MANY = (*COLOURS, INK, GREY)
 _MARKERS = "osD^vPX*"
 _LABELS = {"cell": "Langevin, exact score", "tmp": "message passing", "lmmse": "LMMSE", "algorithm-1": "Algorithm 1"}
@@ -111,7 +111,7 @@ def draw(rows: Rows, title: str) -> Figure:
                         look = look_of(everything.index(curve), j, len(curves) == 1)
                         text = label_of(receiver) if len(curves) == 1 else curve if j == 0 else None
                         _draw(axes[:, column], own, look, text)
-            if len(curves) > 1 and len(receivers) > 1:  # what solid and dashed lines are, once a panel
+            if len(curves) > 1 and len(receivers) > 1:  # solid and dashed lines are explained once a panel
                 for j, receiver in enumerate(receivers):
                     axes[0, column].plot([], [], color=INK, ls=DASHES[j % len(DASHES)], label=label_of(receiver))
             axes[0, column].set(title=panel or "NMSE", ylabel="median NMSE in dB" if column == 0 else "")
@@ -121,12 +121,12 @@ def draw(rows: Rows, title: str) -> Figure:
 
 
 def label_of(receiver: str) -> str:
-    """What a picture calls a receiver."""
+    """Name of a receiver in pictures."""
     return _LABELS.get(receiver, f"Langevin, {receiver}")
 
 
 def look_of(curve: int, receiver: int, single: bool) -> dict[str, Any]:
-    """Colour, marker and dashes: of the receiver if it is told apart by these alone, else of the curve."""
+    """Colour, marker and dashes; those of the receiver if it is told apart by these alone, else those of the curve."""
     at = receiver if single else curve
     look: dict[str, Any] = {"color": _MANY[at % len(_MANY)], "marker": _MARKERS[at % len(_MARKERS)]}
     return look | {"ls": DASHES[(0 if single else receiver) % len(DASHES)], "lw": 1.9, "ms": 6, "mec": "white"}

@@ -109,7 +109,7 @@ def _draw_channels(axes: Sequence[Any], demo: Demonstration, learned: Contender,
     ]
     peak = float(delay_angle(truth).max())
     spacing = 30e3
-    period = 1e6 / spacing  # of the delay axis, microseconds
+    period = 1e6 / spacing  # length of the delay axis, microseconds
     for i, (ax, (title, channel)) in enumerate(zip(axes, images, strict=True)):
         power = np.zeros_like(delay_angle(truth)) if channel is None else delay_angle(channel)
         level = 10 * np.log10(np.maximum(power / peak, 1e-12))
@@ -147,7 +147,7 @@ def _draw_curves(axes: Any, learned: Contender, gaussian: Contender, genie: Cont
         curve = (0.0, *contender.nmse_db)  # before the first iteration every estimate is zero
         steps = np.arange(len(curve))
         axes.plot(steps, curve, color=colour, marker=marker, ls=line, lw=2.2, ms=6.5)
-        # Finished: the estimate stays.
+        # The receiver has finished: its estimate stays.
         axes.plot((steps[-1], last + 0.4), [contender.nmse_db[-1]] * 2, color=colour, lw=1.4, ls=":")
         above = contender is not genie
         # The label ends at the right; a falling curve must pass below its left end.

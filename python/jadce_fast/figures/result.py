@@ -1,4 +1,4 @@
-"""What the command of a figure returns, and the options that such commands share."""
+"""Result of a figure's command, and the options that such commands share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How all pictures look. They are drawn without a display; matplotlib loads with the first one."""
+"""Look of all pictures. They are drawn without a display; matplotlib loads with the first one."""
 
 from __future__ import annotations
 

@@ -14,9 +14,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from .. import _check
 
 LEAST_NOISE, MOST_NOISE = 1e-7, 1e4  # complex variances of training, in units of the mean power of X's entries
-LEAST_ANTENNAS, MOST_ANTENNAS = 4, 128  # of training
+LEAST_ANTENNAS, MOST_ANTENNAS = 4, 128  # range of training
 _HIDDEN = 64  # maps of the pooled layers, which cost an M-th of the others
-_FLOOR = 1e-3  # of an entry's energy in units of the noise
+_FLOOR = 1e-3  # least energy of an entry, in units of the noise
 
 
 class Block(nn.Module):  # type: ignore[misc]

@@ -51,7 +51,7 @@ class InstanceNorm(nn.Module):  # type: ignore[misc]
 
 
 class NoNorm(nn.Module):  # type: ignore[misc]
-    """In the place of an InstanceNorm where NCSNv2 has none."""
+    """Stand-in for an InstanceNorm where NCSNv2 has none."""
 
     def forward(self, x: Tensor, level: Tensor) -> Tensor:
         """Return `x`."""

@@ -38,7 +38,7 @@ DEFAULT = Rules()
 
 
 class BeamspacePrior(Protocol):
-    """What the receiver needs of a channel prior.
+    """Channel prior as the receiver needs it.
 
     `basis` (N, P) has orthonormal columns; `eigenvalues` (P,) is the mean power of every coefficient for a
     unit-power channel; `beam_gain`, `beam_weight` (G,) mix beam powers; `denoise(z (A, P, M), v (A, M),

@@ -14,10 +14,10 @@ from ..priors.cell_score import CellScorePrior
 from .objective import Defaults, Rows
 
 DEVICES = 64
-SNR_DB = (-30, -20, -10, 0, 10, 20, 40, 60)  # of entries of mean power one, per entry
-_ANTENNAS = 16  # of the matrices that a batch counts; others come in proportion
+SNR_DB = (-30, -20, -10, 0, 10, 20, 40, 60)  # per entry, the mean power of entries being one
+_ANTENNAS = 16  # a batch counts matrices of so many antennas; others come in proportion
 _HELD_OUT = (8, 16, 64)  # antennas
-COLUMNS = 4_000  # held out, ten times as many at the end
+COLUMNS = 4_000  # held-out columns; ten times as many at the end
 _HELD_OUT_SEED = 1_000_003
 _DECADES = math.log10(MOST_NOISE / LEAST_NOISE)
 DEFAULTS = Defaults(rate=3e-3, warm_up=500, batch=(512, 32), pool=(0, 0))
@@ -42,7 +42,7 @@ class Cell:
         """Real and imaginary parts of X, (count, 2, M, N)."""
         p = self.prior
         place, active = torch.rand((2, count, devices), generator=generator, device=self.device)
-        square = p.inner**2 + (p.outer**2 - p.inner**2) * place  # of the distance, uniform over the area
+        square = p.inner**2 + (p.outer**2 - p.inner**2) * place  # squared distance, uniform over the area
         power = torch.where(active < p.activity_rate, float(p.gain(1.0)) * square**-1.88, 0.0)
         normal = torch.randn((count, 2, antennas, devices), generator=generator, device=self.device)
         return (power / 2).sqrt()[:, None, None, :] * normal

@@ -1,4 +1,4 @@
-"""Where channels come from: a family of CDL channels made on the fly, or a user's recording."""
+"""Sources of channels: a family of CDL channels made on the fly, or a user's recording."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HeldOut(NamedTuple):
 
     name: str
     beams: Tensor  # [B, N, M]
-    paths: family.Paths | None  # for the genie
+    paths: family.Paths | None  # the genie's knowledge
 
 
 class Family:
@@ -48,7 +48,7 @@ class Family:
         """Basis [N, P] and eigenvalues [P]. One table alone takes those of the mixed family: it stays usable there."""
         count = 400_000 if generator.device.type == "cuda" else 20_000
         basis, value = family.klt(self.tables, generator, count, "cdl" if self.narrow else self.kind)
-        # All but -56 dB of the energy of CDL-C at 100-363 ns, where 12 leave out -52 dB and cost 0.2 dB at an SNR of
+        # 14 keep all but -56 dB of the energy of CDL-C at 100-363 ns; 12 leave out -52 dB and cost 0.2 dB at an SNR of
         # 30 dB; delay spreads of up to 1000 ns need more coefficients, for all but -42 dB.
         kept = 20 if self.kind == "wide" else 14
         return basis[:, :kept].contiguous(), value[:kept]

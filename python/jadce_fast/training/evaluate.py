@@ -1,4 +1,4 @@
-"""What a network is worth on held-out channels in white noise: its error, the genie's, and its calibration."""
+"""Worth of a network on held-out channels in white noise: its error, the genie's, and its calibration."""
 
 from __future__ import annotations
 

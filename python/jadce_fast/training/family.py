@@ -134,7 +134,7 @@ def channels(paths: Paths, generator: torch.Generator) -> Tensor:
     """Channels [B, N, M] in beamspace, unit mean power each, of rays with random phases."""
     device = paths.delay.device
     phase = 2 * torch.pi * torch.rand(paths.power.shape, generator=generator, device=device)
-    # On a CPU few at a time, so that the rays stay in the cache; rays first: sums then add whole arrays.
+    # A CPU takes few channels at a time, so that their rays stay in the cache; with rays first, sums add whole arrays.
     parts = torch.arange(len(phase), device=device).split(64 if device.type == "cpu" else max(len(phase), 1))
     return torch.cat([_synthesize(Paths(*(x[i] for x in paths)), phase[i]) for i in parts])
 

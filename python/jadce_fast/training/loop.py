@@ -21,10 +21,10 @@ from .objective import Examiner, Objective
 from .trainer import Trainer, process_seed
 
 NETWORKS = (*beam.SIZES, "ncsn", "cell")
-_DEFAULTS = {"ncsn": ncsn.DEFAULTS, "cell": cell.DEFAULTS}  # of others those of beam networks
+_DEFAULTS = {"ncsn": ncsn.DEFAULTS, "cell": cell.DEFAULTS}  # all others have those of beam networks
 _SAVE_EVERY = 60.0  # seconds
 _VALIDATIONS = 24
-_GROWTH = 1.03  # of the steps at which the mean loss is noted
+_GROWTH = 1.03  # ratio of the steps at which the mean loss is noted
 Report = Callable[[float, int, str], None]
 
 
@@ -169,7 +169,7 @@ def train(
             if rank == 0:
                 report(done, trainer.count, "")
     except KeyboardInterrupt:
-        if processes == 1:  # several are interrupted at different steps: their last common checkpoint stays
+        if processes == 1:  # several end at different steps; their last common checkpoint stays
             progress["elapsed"] = time.perf_counter() - start
             trainer.save(checkpoint, settings, progress)
         raise

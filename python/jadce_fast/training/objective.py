@@ -1,4 +1,4 @@
-"""What the trainer asks of a kind of network: an objective each, in `beam`, `ncsn` and `cell`."""
+"""Objective of a kind of network, as the trainer asks for it; there is one each in `beam`, `ncsn` and `cell`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Objective(Protocol):
         """Losses [2] of one update on `batch` new channels."""
 
     def examiner(self) -> Examiner:
-        """What the network is measured by."""
+        """Return the measure of the network."""
 
     def prior(self, network: Any, metadata: dict[str, Any]) -> AnyPrior:
         """The prior of a trained network."""

@@ -50,14 +50,14 @@ class Trainer:
         self.device, self.batch, self.processes = device, batch, processes
         self.generator = torch.Generator(device).manual_seed(process_seed(seed, rank))
         self.network = objective.network.to(device).train()
-        # Not `AveragedModel`: its weights would have to be tensors too, for the graph, and need a function of ours.
+        # This is not an `AveragedModel`, whose weights would have to be tensors for the graph, by a function of ours.
         self.average = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.count = self._launched = 0
         self.fresh = torch.tensor(1.0, device=device)  # the weight of the newest network in the average
         self.rate = torch.tensor(1e-3, device=device)
         self.optimisers = self._optimisers(device.type == "cuda")
         self.loss = torch.zeros(2, device=device)
-        self.total = torch.zeros(2, dtype=torch.float64, device=device)  # of the losses since it was last emptied
+        self.total = torch.zeros(2, dtype=torch.float64, device=device)  # sums of the losses since it was last emptied
         self.graph: Any = None
 
     def _optimisers(self, cuda: bool) -> list[torch.optim.Optimizer]:
@@ -73,7 +73,7 @@ class Trainer:
     def _update(self) -> None:
         losses = self.objective.losses(self.batch, self.count, self.generator)
         (losses[0] + self.objective.variance_weight * losses[1]).backward()
-        if self.processes > 1:  # not `DistributedDataParallel`, which knows of a network's forward alone
+        if self.processes > 1:  # `DistributedDataParallel` knows of a network's forward alone
             gradients = [p.grad for p in self.network.parameters() if p.grad is not None]
             flat = torch.cat([g.flatten() for g in gradients])
             torch.distributed.all_reduce(flat)
@@ -109,7 +109,7 @@ class Trainer:
         pool = self.objective.pool
         if pool is None:
             return
-        # New channels cost a CPU as much as three updates with them, a GPU less than one.
+        # New channels cost a CPU as much as three updates with them and a GPU less than one.
         uses = 16 if self.device.type == "cuda" else 4
         if self.count % math.ceil(uses * pool.chunk / self.batch) == 0:
             pool.refresh()

@@ -1,4 +1,4 @@
-"""What all baselines accept: noisy channels and the noise variance of every beam."""
+"""Inputs that all baselines accept: noisy channels and the noise variance of every beam."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Lines:
         self.norm = np.full((count, slots), float(n * m))  # E of a^H a b^H W b
         self.used = np.zeros((count, slots), bool)
         self.active = np.zeros((count, slots), bool)
-        self.limit = np.full(count, slots)  # on the active components of each channel
+        self.limit = np.full(count, slots)  # most active components of each channel
         self.gram = np.zeros((count, slots, slots), np.complex128)
         self.match = np.zeros((count, slots), np.complex128)
         self.w = np.zeros((count, slots), np.complex128)
@@ -258,4 +258,4 @@ class Lines:
             cross = np.sum((self.w.conj() * self.match).real, axis=1)
             spread = np.einsum("blk,bkl->b", self.gram, self.cov).real
             error = (self.energy - 2 * cross + quadratic + spread) / size
-            self.noise = np.maximum(error, 1e-10)  # of unit-power channels: Gram matrices stay regular
+            self.noise = np.maximum(error, 1e-10)  # channels have unit power; Gram matrices stay regular

@@ -12,7 +12,7 @@ from ._inputs import beam_variance, noisy_channels, single
 
 _Floats = npt.NDArray[np.float64]
 
-_STEPS = 200  # of expectation maximisation, at most
+_STEPS = 200  # most steps of expectation maximisation
 _TOLERANCE = 1e-4  # relative change of sparsity and variance at which it stops
 _CHUNK = 64  # channels at a time
 
@@ -84,7 +84,7 @@ def _expectation_maximisation(energy: _Floats, noise: _Floats, rates: _Floats) -
     """Sparsity and variance of each channel, shapes (B, 1, 1)."""
     size = energy.shape[1] * energy.shape[2]
     rates = rates.copy()
-    # What is above the noise, at least a little: EM cannot leave a variance of zero.
+    # The power above the noise is at least a little: EM cannot leave a variance of zero.
     floor = 1e-3 * noise.mean((1, 2), keepdims=True)
     signal = np.maximum((energy - noise).mean((1, 2), keepdims=True), floor) / rates
     going = np.arange(len(energy))

@@ -94,7 +94,7 @@ def _pursue(
     chosen_length = np.ones((count, atoms))
     # Gram matrix of the chosen atoms = L L^H; rows of its inverse make the chosen atoms orthonormal.
     inverse = np.zeros((count, atoms, atoms), np.complex128)
-    projection = np.zeros((count, atoms), np.complex128)  # of y on the orthonormal atoms
+    projection = np.zeros((count, atoms), np.complex128)  # coordinates of y over the orthonormal atoms
     expected = n * m / scale[:, 0, 0] ** 2
     row = np.arange(count)
     going = np.ones(count, bool)
@@ -106,7 +106,7 @@ def _pursue(
         delay, angle = delays[best // grid[1]], angles[row, best % grid[1]]
         past_delays, past_angles = chosen_delays[:, :k], chosen_angles[:, :k]
         gram = (past_delays.conj() @ delay[:, :, None] * (past_angles.conj() @ angle[:, :, None]))[:, :, 0]
-        part = (inverse[:, :k, :k] @ gram[:, :, None])[:, :, 0]  # of the new atom within the span
+        part = (inverse[:, :k, :k] @ gram[:, :, None])[:, :, 0]  # the new atom's part within the span
         distance = 1 - np.sum(part.real**2 + part.imag**2, axis=1)
         going &= distance > _DEPENDENT
         if not going.any():
@@ -117,7 +117,7 @@ def _pursue(
         chosen_delays[:, k], chosen_angles[:, k] = delay, angle
         chosen_length[:, k] = length[row, best % grid[1], 0]
         weights = inverse[:, k, : k + 1].conj()
-        # The new orthonormal atom, and what it takes of the residual.
+        # The new orthonormal atom, and its share of the residual.
         unit = chosen_delays[:, : k + 1].transpose(0, 2, 1) @ (weights[:, :, None] * chosen_angles[:, : k + 1])
         projection[:, k] = np.sum(unit.conj() * residual, axis=(1, 2))
         residual -= unit * projection[:, k, None, None]
