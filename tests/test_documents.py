@@ -9,7 +9,8 @@ import pytest
 import typer
 
 import jadce_fast as jf
-from jadce_fast import _core, cli
+from jadce_fast import cli
+from jadce_fast.cuda.device import devices
 
 ROOT = Path(__file__).parents[1]
 GUIDES = [
@@ -102,7 +103,7 @@ def test_python_blocks_run_in_order(path, monkeypatch):
     for block in FENCE.finditer(text):
         if block[1] != "python":
             continue
-        if "cuda" in block[2] and _core.cuda_devices()[0] == 0:
+        if "cuda" in block[2] and devices()[0] == 0:
             pytest.skip("needs a GPU")
         above = "\n" * text.count("\n", 0, block.start(2))
         exec(compile(above + block[2], str(path), "exec"), names)
