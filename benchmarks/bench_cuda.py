@@ -14,8 +14,8 @@ from plain_receivers import torch_detect
 from timing import measure, report
 
 import jadce_fast as jf
-from jadce_fast import _core
 from jadce_fast.campaigns.ofdm_drop import Drop, Scenario, draw_drop
+from jadce_fast.cuda.device import devices
 
 BLOCKS = 100
 AIRTIME_MS = {20: 0.714, 40: 1.43}  # of T OFDM symbols at 30 kHz
@@ -24,7 +24,7 @@ CASES = (
     (800, 20, "gaussian", "auto"),
     *((3000, 40, prior, "auto") for prior in ("cdl", "cdl-tiny", "gaussian")),
 )
-# Detections by graphs recorded in other ways: whether kernels overlap, iterations in a turn of the loop.
+# Detections by graphs recorded in other ways: whether kernels overlap, iterations in a pass of the loop.
 GRAPHS = ((True, 1), (False, 1), (True, 2), (True, 4))
 
 
@@ -53,30 +53,29 @@ def detection(k: int, t: int, prior: str, network: str) -> dict[str, Any]:
         **{"iterations": out.iterations, "p50 ms": warm["p50_ms"], "p99 ms": warm["p99_ms"]},
         **{"max ms": warm["max_ms"], "cold p50 ms": cold["p50_ms"], "cold p99 ms": cold["p99_ms"]},
         **{"detect() p50 ms": device["p50_ms"], "NumPy to NumPy p50 ms": host["p50_ms"]},
-        **({"of airtime": warm["p99_ms"] / AIRTIME_MS[t], "overlapping": rx._gpu.detector.overlapping} | compared),
+        **({"of airtime": warm["p99_ms"] / AIRTIME_MS[t], "overlapping": rx.gpu.detector.overlapping} | compared),
     }
 
 
 def graphs(prior: str) -> list[dict[str, Any]]:
     """One detection by graphs that were recorded in other ways."""
     drop = draw_drop(Scenario(devices=800, symbols=20))
-    detector = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0, device="cuda")._gpu.detector
-    y, machine = torch.from_numpy(drop.y).cuda(), detector.machine
+    detector = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0, device="cuda").gpu.detector
+    y = torch.from_numpy(drop.y)[None].cuda()
     rows = []
-    for overlapping, detector.rounds in GRAPHS:
+    for overlapping, iterations in GRAPHS:
         try:
-            graph = detector._graph(overlapping)
+            graph = detector.record(overlapping=overlapping, iterations=iterations)
         except RuntimeError as error:  # a driver that does not overlap kernels inside a loop
             print(f"overlapping={overlapping}: {error}")
             continue
 
         def run(graph: Any = graph) -> None:
-            stream = machine.stream()
-            machine.native.cuda_set_input(y.data_ptr(), drop.noise_var, 1, detector.address("input"), stream)
-            graph.launch(stream)
+            detector.set_input(y, drop.noise_var)
+            graph.launch(detector.device.stream())
 
         time = events(run, 2000)
-        names = {"prior": prior, "overlapping": overlapping, "iterations a turn": detector.rounds}
+        names = {"prior": prior, "overlapping": overlapping, "iterations a pass": iterations}
         rows.append(names | {"p50 ms": time["p50_ms"], "p99 ms": time["p99_ms"]})
     return rows
 
@@ -157,14 +156,14 @@ def large(prior: str) -> dict[str, Any]:
         "T": 64,
         "prior": prior,
         "device MB": used / 2**20,
-        "planned MB": rx._gpu.detector.memory / 2**20,
+        "planned MB": rx.gpu.detector.memory / 2**20,
     }
     return row | {"detection p50 ms": time["p50_ms"], "right devices": right}
 
 
 def main() -> None:
-    if not (torch.cuda.is_available() and _core.cuda_built):
-        print("CUDA detections: not measured, no GPU:", _core.cuda_devices()[1])
+    if devices()[0] == 0:
+        print("CUDA detections: not measured, no GPU:", devices()[1])
         return
     name = torch.cuda.get_device_name()
     setting = "N=48, M=32, rate 0.05, CDL-C, 10 dB, power known"

@@ -7,11 +7,8 @@ with the FFT of torch, and of CuPy where it is installed, on the dense state.
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Callable
 from typing import Any
-from unittest import mock
 
 import torch
 from gpu_floors import TENSOR_KERNEL, M, N, floor_us, kernels
@@ -19,49 +16,26 @@ from gpu_timing import events, graph_ms, limits
 from timing import report
 
 import jadce_fast as jf
-from jadce_fast import _core, receiver
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
+from jadce_fast.cuda.device import devices
 
 ROUNDS = 100_000  # of one loop: kernels are called again and again
 
 
-class Recorder:
-    """A native module that remembers the calls of kernels."""
-
-    def __init__(self, native: Any) -> None:
-        self.native, self.calls = native, {}
-
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.native, name)
-        if not name.startswith("cuda_"):
-            return found
-
-        def launch(*arguments: Any) -> None:
-            self.calls[name] = arguments[:-1]
-            found(*arguments)
-
-        return launch
-
-
-def planned(k: int, t: int, prior: str, network: str) -> tuple[Any, Any, Any, Any]:
-    """A receiver in the third iteration of a loop that goes on for ever, its kernels' calls, and its block twice."""
+def planned(k: int, t: int, prior: str, network: str) -> tuple[Any, Any, Any]:
+    """A detector in the third iteration of a loop that goes on for ever, and its block twice."""
     drop = draw_drop(Scenario(k, t, N, M))
-    endless = mock.patch.multiple(receiver, _STALLED=math.inf, _SETTLED=math.inf)
-    with endless:
-        rx = jf.Receiver(
-            drop.pilots, M, prior, 0.05, device="cuda", network=network, rules=jf.Rules(max_iterations=ROUNDS)
-        )
-    detector = rx._gpu.detector
-    recorder = Recorder(detector.machine.native)
-    y = torch.from_numpy(drop.y).to(detector.machine.device)
-    stream = detector.machine.stream()
-    recorder.native.cuda_set_input(y.data_ptr(), drop.noise_var, 1, detector.address("input"), stream)
-    detector._begin(stream)
-    detector.machine = detector.transform.machine = dataclasses.replace(detector.machine, native=recorder)
+    endless = jf.Rules(max_iterations=ROUNDS, stalled=1e6, settled=1e6)
+    detector = jf.Receiver(drop.pilots, M, prior, 0.05, device="cuda", network=network, rules=endless).gpu.detector
+    assert detector.transform.method == "spectral"
+    y = torch.from_numpy(drop.y)[None].to(detector.device.device)
+    stream = detector.device.stream()
+    detector.set_input(y, drop.noise_var)
+    detector.begin(stream)
     for _ in range(3):
-        detector._iterate(stream, recorder.native.no_loop)
-    assert "cuda_spectral" in recorder.calls
-    return detector, recorder.calls, drop, y
+        for launch in detector.iteration().values():
+            launch(stream)
+    return detector, drop, y
 
 
 def dense(r: torch.Tensor, rows: torch.Tensor, k: int, basis: torch.Tensor | None, fft: Any) -> torch.Tensor:
@@ -88,14 +62,15 @@ def ffts() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
 
 def plain_us(detector: Any, pilots: jf.Pilots) -> dict[str, float]:
     """What the plain way takes, after a comparison of the answers; microseconds."""
-    k, rows = pilots.devices, torch.from_numpy(pilots.rows).long().to(detector.seen.device)
-    r, basis = detector.seen[0], detector.transform.tensors.get("basis")
+    k, rows = pilots.devices, torch.from_numpy(pilots.rows).long().to(detector.device.device)
+    buffers, basis = detector.buffers, detector.transform.tables.get("basis")
+    r = buffers["r_b"][0]
     # Of devices that were never plausible: their energies come from R alone.
-    outside = detector.posterior[0] < 1e-6
+    outside = buffers["posterior"][0] < 1e-6
     found = {}
     for name, fft in ffts().items():
         expected = dense(r, rows, k, basis, fft).permute(1, 2, 0)[..., outside]
-        assert (detector.energy[0][..., outside] - expected).norm() <= 1e-4 * expected.norm()
+        assert (buffers["energy"][0][..., outside] - expected).norm() <= 1e-4 * expected.norm()
         # CuPy has a stream of its own, which cannot be recorded with torch's.
         time = events(lambda fft=fft: dense(r, rows, k, basis, fft), 200)
         if name == "torch":
@@ -105,8 +80,8 @@ def plain_us(detector: Any, pilots: jf.Pilots) -> dict[str, float]:
 
 
 def main() -> None:
-    if not (torch.cuda.is_available() and _core.cuda_built):
-        print("CUDA kernels: not measured, no GPU:", _core.cuda_devices()[1])
+    if devices()[0] == 0:
+        print("CUDA kernels: not measured, no GPU:", devices()[1])
         return
     bound = limits()
     report(f"Limits of {torch.cuda.get_device_name()}", [dict(bound)])
@@ -114,20 +89,17 @@ def main() -> None:
     for k, t in ((800, 20), (3000, 40)):
         rows, against = [], []
         for prior, network in (("cdl", "bf16"), ("cdl", "fp32"), ("gaussian", "auto")):
-            detector, calls, drop, y = planned(k, t, prior, network)
+            detector, drop, y = planned(k, t, prior, network)
             count = int(detector.word("candidates")[0])
             floors = kernels(k, t, count, identity=prior == "gaussian")
-            saved = detector.control.clone()
+            saved = detector.buffers["control"].clone()
 
             def restore(detector: Any = detector, saved: torch.Tensor = saved) -> None:
-                detector.control.copy_(saved)
+                detector.buffers["control"].copy_(saved)
 
-            launches = {
-                name.removeprefix("cuda_"): lambda stream, name=name, arguments=arguments: getattr(_core, name)(
-                    *arguments, stream
-                )
-                for name, arguments in calls.items()
-            }
+            launches = detector.iteration()
+            if "denoise" in launches:
+                launches[TENSOR_KERNEL if network == "bf16" else "beam_network"] = launches.pop("denoise")
             for name, launch in launches.items():
                 if (prior, network) != ("cdl", "bf16") and name not in ("beam_network", "spectral", "gather"):
                     continue
@@ -145,7 +117,7 @@ def main() -> None:
                     plain = plain_us(detector, drop.pilots)
                     times = {f"x {n}": us_ / us["p50 us"] for n, us_ in plain.items()}
                     against.append({"K": k, "T": t, "prior": prior, "kernel us": us["p50 us"]} | plain | times)
-            time = graph_ms(list(launches.values()), restore)
+            time = graph_ms(list(detector.iteration().values()), restore)
             row = {"K": k, "T": t, "prior": f"{prior} {network}", "kernel": "iteration", "candidates": count}
             rows.append(row | {f"{p} us": 1e3 * time[f"{p}_ms"] for p in ("p50", "p99")})
             del y

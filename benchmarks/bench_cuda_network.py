@@ -13,7 +13,7 @@ import torch
 from gpu_timing import graph_ms
 from timing import report
 
-from jadce_fast import _core
+from jadce_fast.cuda.device import devices, kernels
 from jadce_fast.priors.beam_network import BeamNetwork
 from jadce_fast.priors.files import load_prior
 
@@ -71,9 +71,15 @@ def launches(network: BeamNetwork, batch: int, used: int, places: int) -> dict[s
     width, taps = blocks[0].depthwise.weight.shape
     calls: dict[str, Callable[[int], Any]] = {}
     outputs = []
+    native = kernels()
+    assert native is not None
+    sizes = native.Sizes(
+        devices=places, subcarriers=network.subcarriers, symbols=1, antennas=M, coefficients=p, batch=batch
+    )
+    shape = native.NetworkShape(width=width, hidden=blocks[0].expand.weight.shape[0], blocks=len(blocks), taps=taps)
     for suffix in ("", "_tensor"):
         packed = [
-            getattr(_core, f"pack_{'depthwise' if hasattr(x, 'dilation') else 'dense'}{suffix}")(
+            getattr(native, f"pack_{'depthwise' if hasattr(x, 'dilation') else 'dense'}{suffix}")(
                 x.weight.detach().numpy(), x.bias.detach().numpy()
             )
             for x in layers
@@ -82,10 +88,20 @@ def launches(network: BeamNetwork, batch: int, used: int, places: int) -> dict[s
         mean, var = torch.zeros_like(z), torch.zeros_like(noise)
 
         def kernel(stream: int, suffix: str = suffix, weights: Any = weights, mean: Any = mean, var: Any = var) -> None:
-            getattr(_core, f"cuda_beam_network{suffix}")(
-                *(x.data_ptr() for x in (z, noise, eigenvalue, weights, dilation, count)),
-                *(0, 1, places, network.subcarriers, M, p, width, blocks[0].expand.weight.shape[0], len(blocks), taps),
-                *(batch, mean.data_ptr(), var.data_ptr(), stream),
+            getattr(native, f"beam_network{suffix}")(
+                z=z.data_ptr(),
+                noise=noise.data_ptr(),
+                eigenvalue=eigenvalue.data_ptr(),
+                weights=weights.data_ptr(),
+                dilation=dilation.data_ptr(),
+                shape=shape,
+                count=count.data_ptr(),
+                step=1,
+                capacity=places,
+                sizes=sizes,
+                mean=mean.data_ptr(),
+                var=var.data_ptr(),
+                stream=stream,
             )
 
         calls[f"kernel{suffix}"] = kernel
@@ -121,8 +137,8 @@ def main() -> None:
     report(
         "One pass of the network on tensor cores, derived", [{"prior": n} | one_pass(x) for n, x in networks.items()]
     )
-    if not (torch.cuda.is_available() and _core.cuda_built):
-        print("CUDA network: not measured, no GPU:", _core.cuda_devices()[1])
+    if devices()[0] == 0:
+        print("CUDA network: not measured, no GPU:", devices()[1])
         return
     title = f"CUDA network on {torch.cuda.get_device_name()}, in a graph"
     report(title, [row(name, networks[name], size) for name in networks for size in SIZES])

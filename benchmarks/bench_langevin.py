@@ -14,9 +14,10 @@ import numpy as np
 import torch
 from timing import measure, report
 
-from jadce_fast import LangevinReceiver, _core, reference
+from jadce_fast import LangevinReceiver, reference
 from jadce_fast.anneal import Level, coefficients
 from jadce_fast.campaigns import CellScenario, draw_cell
+from jadce_fast.cuda.device import devices
 
 SIZES = ((16, 64, 48, 1), (16, 64, 48, 8), (64, 64, 48, 8), (16, 256, 128, 8))
 
@@ -191,8 +192,8 @@ def floor_us(m: int, n: int, chains: int, blocks: int, columns: float) -> float:
 
 def on_gpu() -> None:
     """Whole detections of one and of 32 blocks, device against CPU before anything is timed."""
-    if not (torch.cuda.is_available() and _core.cuda_built):
-        print("Langevin receiver on a GPU: not measured, no GPU:", _core.cuda_devices()[1])
+    if devices()[0] == 0:
+        print("Langevin receiver on a GPU: not measured, no GPU:", devices()[1])
         return
     rows = []
     for m, n, length, chains in SIZES[1:]:

@@ -50,7 +50,7 @@ def kernels(k: int, t: int, a: int, identity: bool = False) -> dict[str, tuple[f
     accumulations = n_t(t) * M * (2 if identity else 8 * P)
     return {
         "residual": (3 * state + coefficients + 4 * N * M, 8 * a * N * M * (klt + t) + 8 * n_t(t) * M),
-        "observe": (3 * state + 4 * N * M, 8 * n_t(t) * M + 2 * N * M),
+        "module_a": (3 * state + 4 * N * M, 8 * n_t(t) * M + 2 * N * M),
         "spectral": (state + coefficients + energy + k, accumulations + p * M * (5 * k * log2(k) + 7 * k)),
         "activity_table": (8 * p * M + 4 * p * M * PRODUCTS, 6 * PRODUCTS * p * M),
         "activity": (energy + 9 * k, k * M * (2 * PRODUCTS * p + 2 * PRODUCTS + 2 * POWERS * GAINS + 2 * POWERS)),
@@ -86,7 +86,7 @@ def bodies(k: int, t: int, a: int, identity: bool) -> dict[str, tuple[float, flo
             128 * (a * (1 if identity else P) + 3 * t),
             chunks * project,
         ),
-        "observe": (3, 6, 4 * N * M + 16384, 8 * 320),
+        "module_a": (3, 6, 4 * N * M + 16384, 8 * 320),
         "spectral": (5, 5 + 2 * passes, beams * (32 * n_t(t) + 5 * k), beams * (20 * n_t(t) + point * k) / 32),
         "activity_table": (4, 2, 8 * p, 8 * ceil(groups * 4 * ceil(products / 4) / 256) * 60),
         "activity": (3, 2, tested * M * 4 * (8 * p + products * groups), tested * 8 * test),
@@ -115,7 +115,7 @@ def batched_us(k: int, t: int, prior: str, iterations: int, screens: int, net_us
     identity = prior == "gaussian"
     p, elements = (N if identity else P), ceil(n_t(t) * M / 1024)
     busy = {  # thread blocks of a received block, over those that `bodies` counts
-        **{"residual": 2 * N, "observe": elements, "spectral": p * M / ceil(p * M / PROCESSORS), "activity_table": M},
+        **{"residual": 2 * N, "module_a": elements, "spectral": p * M / ceil(p * M / PROCESSORS), "activity_table": M},
         **{"activity": k / 8 / ceil(k / 8 / PROCESSORS), "select_candidates": 1, "assignment": 1},
         **{"gather": 2 * a / ceil(2 * a / PROCESSORS), "update": a + elements},
     }
