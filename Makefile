@@ -37,11 +37,12 @@ lint: $(STAMPS)/package $(STAMPS)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	MYPYPATH=python $(BIN)/stubtest jadce_fast._core --allowlist scripts/stubtest.txt
 	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.[ch]pp' -o -name '*.h' -o -name '*.cu')
 	$(BIN)/cmake -S . -B build/lint -G Ninja -DJADCE_WERROR=ON -DJADCE_CUDA=AUTO -DJADCE_EMULATOR=ON -DCMAKE_BUILD_TYPE=Release \
 	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) > /dev/null
-	$(BIN)/cmake --build build/lint
+	$(BIN)/cmake --build build/lint --target all headers
 	objects=$$(find build/lint/CMakeFiles/kernels_cuda.dir -name '*.cu.o' 2> /dev/null); \
 	  [ -z "$$objects" ] || $(BIN)/python scripts/early_loads.py $$objects
 

@@ -25,7 +25,7 @@ ROUNDS = 100_000  # of one loop: kernels are called again and again
 def planned(k: int, t: int, prior: str, network: str) -> tuple[Any, Any, Any]:
     """A detector in the third iteration of a loop that goes on for ever, and its block twice."""
     drop = draw_drop(Scenario(k, t, N, M))
-    endless = jf.Rules(max_iterations=ROUNDS, stalled=1e6, settled=1e6)
+    endless = jf.Rules(max_iterations=ROUNDS, stalled=1e5, settled=1e5)
     detector = jf.Receiver(drop.pilots, M, prior, 0.05, device="cuda", network=network, rules=endless).gpu.detector
     assert detector.transform.method == "spectral"
     y = torch.from_numpy(drop.y)[None].to(detector.device.device)

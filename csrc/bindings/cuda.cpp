@@ -72,7 +72,8 @@ void bind_kernels(pybind11::module_& m) {
   register_beam_network_kernels(m);
   register_detection_kernels(m);
 
-  m.def("langevin_tile", &langevin_tile, "Antennas of one thread block of langevin_steps");
+  m.def("langevin_tile", &langevin_tile, "Antennas of one thread block of langevin_steps",
+        pybind11::arg("devices"), pybind11::arg("antennas"));
   m.attr("langevin_spread_parts") = kSpreadParts;
   m.def("cuda_langevin_steps", by_address(&langevin_steps));
   m.def("cuda_langevin_posterior", by_address(&langevin_posterior));

@@ -3,6 +3,8 @@
 // Each function does one task (`task` says which) of a parallel job and writes nothing that another task reads.
 #pragma once
 
+#include <cstdint>
+
 #include "core/shapes.hpp"
 #include "kernels/activity/activity.hpp"
 #include "kernels/langevin/langevin.hpp"

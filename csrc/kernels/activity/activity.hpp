@@ -6,6 +6,8 @@
 // thousands.
 #pragma once
 
+#include <cstdint>
+
 #include "core/shapes.hpp"
 
 namespace jadce {

@@ -4,6 +4,8 @@
 // second.
 #pragma once
 
+#include <cstdint>
+
 #include "core/shapes.hpp"
 
 namespace jadce {

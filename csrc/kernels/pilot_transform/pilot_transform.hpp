@@ -4,6 +4,8 @@
 //   z[k, p, b] = sum_n conj(V[n, p]) sum_t conj(q[t, n, k]) r[t, n, b].
 #pragma once
 
+#include <cstdint>
+
 #include "core/shapes.hpp"
 #include "kernels/fft/fft.hpp"
 

@@ -1,5 +1,8 @@
 // The statistics of all devices as a product with the pilots, for pilots or numbers of devices that no fast transform
 // takes.
+#include <cstddef>
+#include <cstdint>
+
 #include "kernels/batch_cuda.hpp"
 #include "kernels/pilot_transform/pilot_transform_cuda.hpp"
 #include "kernels/pilot_transform/pilots_cuda.hpp"

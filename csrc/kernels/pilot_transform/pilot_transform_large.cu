@@ -1,6 +1,8 @@
 // The statistics of more devices than one block's shared memory holds: K = K1 K2 points in two passes. With
 // f = K2 f1 + f2 and k = k1 + K1 k2,
 //   X[k] = sum_f2 exp(2 pi i f2 k2 / K2) exp(2 pi i f2 k1 / K) sum_f1 exp(2 pi i f1 k1 / K1) x[f].
+#include <cstddef>
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
