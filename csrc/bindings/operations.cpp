@@ -143,11 +143,23 @@ void activity_llr(const ActivityPlan& plan, const Array<float>& energy, const Ar
   py::gil_scoped_release release;
   ThreadPool pool(threads);
   pool.each(lanes / w, [&](index_t task, int) {
-    kernels.activity_table(s, groups, task, view, base.get(), slope.get(), offset.get());
+    kernels.activity_table({.shape = s,
+                            .groups = groups,
+                            .mixture = view,
+                            .null = base.get(),
+                            .slope = slope.get(),
+                            .offset = offset.get()},
+                           task);
   });
   pool.each((k + kActivityChunk - 1) / kActivityChunk, [&](index_t task, int) {
-    kernels.activity(s, groups, task * kActivityChunk, std::min((task + 1) * kActivityChunk, k), view, e.get(),
-                     slope.get(), offset.get(), llr);
+    kernels.activity({.shape = s,
+                      .groups = groups,
+                      .mixture = view,
+                      .energy = e.get(),
+                      .slope = slope.get(),
+                      .offset = offset.get(),
+                      .llr = llr},
+                     task);
   });
 }
 

@@ -1,6 +1,7 @@
 // The kernels of one instruction set, as a table of functions.
 //
 // Each function does one task (`task` says which) of a parallel job and writes nothing that another task reads.
+// Structs come by value: compilers keep copies in registers that stores cannot change.
 #pragma once
 
 #include <cstdint>
@@ -14,24 +15,96 @@ namespace jadce {
 
 struct BeamNetworkView;
 
+struct BeamspaceArgs {
+  const Shape& shape;
+  const float* y;         // [T, N, M, 2]
+  const float* dft;       // [M, 2, Mp]
+  const float* rotation;  // [N, T, T, 2], or null: none
+  float* scratch;         // [T, 2, Mp]
+  float* out;             // [N, T, 2, Mp]
+};
+
+struct ResidualArgs {
+  const TransformView& transform;
+  const float* y;      // [N, T, 2, Mp], or null: zero
+  const float* gram;   // [N, T], null with r_pri
+  const float* r_pri;  // [N, T, 2, Mp] R, or null: zero
+  const Support& support;
+  float* scratch;  // [kDevices, 2, Mp]
+  float* r;        // [N, T, 2, Mp]
+  float* power;    // [N, Mp] sum over t of |r|^2
+};
+
+struct ModuleAArgs {
+  const Shape& shape;
+  const float* gram;  // [N, T]
+  const float* v;     // [Mp]
+  const float* eta;   // [Mp]
+  float noise;
+  const float* r;  // [N, T, 2, Mp]
+  float* message;  // [N, T, 2, Mp] R before, R~ after
+};
+
+// Energies of all devices, as spectral_energy lays them out.
+struct NullEnergyArgs {
+  const TransformView& transform;
+  const unsigned char* idle;  // [K]
+  index_t count;              // number of idle devices
+  const float* energy;        // [groups, Mp / W, K, W]
+  const float* multiplicity;  // [groups]
+  float* null;                // [groups, Mp]
+};
+
+struct ActivityTableArgs {
+  const Shape& shape;
+  index_t groups;
+  const ActivityView& mixture;
+  const float* null;  // [groups, Mp]
+  float* slope;       // [Mp / W, U, groups, W]
+  float* offset;      // [Mp / W, U, W]
+};
+
+struct ActivityArgs {
+  const Shape& shape;
+  index_t groups;
+  const ActivityView& mixture;
+  const float* energy;  // [groups, Mp / W, K, W]
+  const float* slope;   // [Mp / W, U, groups, W]
+  const float* offset;  // [Mp / W, U, W]
+  float* llr;           // [K] without the prior's log odds
+};
+
+struct CombineArgs {
+  const Shape& shape;
+  float gamma;
+  const float* a;  // [Mp]
+  const float* b;  // [Mp]
+  float weight;
+  const float* h;  // [2 P, Mp], or null: zero
+  float* s;        // [2 P, Mp]
+};
+
+struct DampArgs {
+  const Shape& shape;
+  float gamma;
+  const float* b;    // [Mp]
+  const float* r_b;  // [N, T, 2, Mp] R~
+  const float* old;  // [N, T, 2, Mp] R of the iteration before
+  float* r_pri;      // [N, T, 2, Mp], may be r_b
+};
+
 struct KernelTable {
   const char* name;
   index_t width;  // W, beams handled as one vector; energies are laid out [groups, Mp / W, K, W]
 
-  // y [T, N, M, 2] to beamspace, rotated over symbols by `rotation` [N, T, T, 2] if not null -> out [N, T, 2, Mp].
-  // dft [M, 2, Mp]; scratch [T, 2, Mp]; one task a subcarrier.
-  void (*beamspace)(const Shape&, index_t task, const float* y, const float* dft, const float* rotation, float* scratch,
-                    float* out);
+  // y to beamspace, rotated over symbols. One task a subcarrier.
+  void (*beamspace)(BeamspaceArgs, index_t task);
 
-  // r = y - gram * R - Q S, all [N, T, 2, Mp]; gram [N, T]; power [N, Mp] gets sum over t of |r|^2. One task a
-  // subcarrier. y or R may be null (taken as zero). scratch [kDevices, 2, Mp].
-  void (*residual)(const TransformView&, index_t task, const float* y, const float* gram, const float* big,
-                   const Support&, float* scratch, float* r, float* power);
+  // r = y - gram R - Q S. One task a subcarrier.
+  void (*residual)(ResidualArgs, index_t task);
 
-  // seen = R + gain[n, t, b] * r in place of R, with gain = (v / (v gram + noise)) / eta; v, eta [Mp]. A task a
-  // subcarrier.
-  void (*observe)(const Shape&, index_t task, const float* gram, const float* v, const float* eta, float noise,
-                  const float* r, float* big);
+  // R~ = R + gain[n, t, b] r in place of R, with gain = (v / (v gram + noise)) / eta. One task a subcarrier.
+  void (*module_a)(ModuleAArgs, index_t task);
 
   // Energies |z + S|^2 of all devices by one K-point transform per coefficient, partial-DFT pilots only.
   // One task per (group, W beams); scratch: two transform buffers.
@@ -48,30 +121,24 @@ struct KernelTable {
   // Energies of one device from z [2 P, Mp], into the layout of spectral_energy.
   void (*spread_energy)(const TransformView&, index_t device, const float* z, float* energy);
 
-  // null [groups, Mp]: mean energy of the devices with quiet[k] != 0 (`count` of them) divided by the multiplicity.
-  // One task per (group, W beams).
-  void (*null_energy)(const TransformView&, index_t task, const unsigned char* quiet, index_t count,
-                      const float* energy, const float* multiplicity, float* null);
+  // Mean energy of the idle devices divided by the multiplicity. One task per (group, W beams).
+  void (*null_energy)(NullEnergyArgs, index_t task);
 
-  // Coefficients of the likelihood ratio for W beams: slope [Mp/W, U, groups, W], offset [Mp/W, U, W]. One task per W
-  // beams.
-  void (*activity_table)(const Shape&, index_t groups, index_t task, const ActivityView&, const float* null,
-                         float* slope, float* offset);
+  // Coefficients of the likelihood ratio. One task per W beams.
+  void (*activity_table)(ActivityTableArgs, index_t task);
 
-  // llr [K] of devices first ... last - 1 (without the prior's log odds), from energies.
-  void (*activity)(const Shape&, index_t groups, index_t first, index_t last, const ActivityView&, const float* energy,
-                   const float* slope, const float* offset, float* llr);
+  // Log-likelihood ratios from energies. One task per kActivityChunk devices.
+  void (*activity)(ActivityArgs, index_t task);
 
   // Module B of one device under an i.i.d. Gaussian channel of unit power per coefficient (BG-TMP): z, h [2 P, Mp];
   // v, var [Mp] with var the error variance summed over coefficients / N.
   void (*gaussian)(const Shape&, const float* z, const float* v, float* h, float* var);
 
-  // s = (1 - gamma - gamma b) s + gamma a weight h, in place; a, b [Mp]; h null is zero.
-  void (*combine)(const Shape&, float gamma, const float* a, const float* b, float weight, const float* h, float* s);
+  // S = (1 - gamma - gamma b) S + gamma a weight h of one device, in place.
+  void (*combine)(CombineArgs);
 
-  // R = (1 - gamma) R_old - gamma b seen. One task a subcarrier.
-  void (*damp)(const Shape&, index_t task, float gamma, const float* b, const float* seen, const float* old,
-               float* big);
+  // R = (1 - gamma) R_old - gamma b R~. One task a subcarrier.
+  void (*damp)(DampArgs, index_t task);
 
   // channel [N, M, 2] = IDFT over beams of V h scaled by `scale`; dft [M, 2, Mp]; scratch [2, Mp].
   void (*channel)(const TransformView&, const float* h, float scale, const float* dft, float* scratch, float* channel);

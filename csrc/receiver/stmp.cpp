@@ -168,7 +168,14 @@ float Stmp::module_a() {
   transform_.pool().each(n, [&](index_t i, int) {
     const index_t row = shape_.symbols * shape_.point();
     std::copy_n(r_pri_.get() + i * row, row, r_old_.get() + i * row);
-    transform_.kernels().observe(shape_, i, gram.data(), v_a_.get(), eta_.get(), noise, r_.get(), r_pri_.get());
+    transform_.kernels().module_a({.shape = shape_,
+                                   .gram = gram.data(),
+                                   .v = v_a_.get(),
+                                   .eta = eta_.get(),
+                                   .noise = noise,
+                                   .r = r_.get(),
+                                   .message = r_pri_.get()},
+                                  i);
   });
   return static_cast<float>(mean / static_cast<double>(shape_.antennas));
 }
@@ -181,8 +188,13 @@ void Stmp::test_activity() {
   transform_.energy(r_pri_.get(), s_.view(), s_.slots(), energy_.get());
   if (control_.quiet > rules_.enough_idle) {
     transform_.pool().each(groups * blocks, [&](index_t task, int) {
-      kernels.null_energy(view, task, idle_.data(), control_.quiet, energy_.get(), plan_.activity.multiplicity.data(),
-                          null_.get());
+      kernels.null_energy({.transform = view,
+                           .idle = idle_.data(),
+                           .count = control_.quiet,
+                           .energy = energy_.get(),
+                           .multiplicity = plan_.activity.multiplicity.data(),
+                           .null = null_.get()},
+                          task);
     });
     for (index_t g = 0; g < groups; ++g)
       for (index_t b = 0; b < lanes; ++b) {
@@ -195,11 +207,23 @@ void Stmp::test_activity() {
   }
   const ActivityView activity = plan_.activity.view();
   transform_.pool().each(blocks, [&](index_t task, int) {
-    kernels.activity_table(shape_, groups, task, activity, null_.get(), slope_.get(), offset_.get());
+    kernels.activity_table({.shape = shape_,
+                            .groups = groups,
+                            .mixture = activity,
+                            .null = null_.get(),
+                            .slope = slope_.get(),
+                            .offset = offset_.get()},
+                           task);
   });
   transform_.pool().each((shape_.devices + kActivityChunk - 1) / kActivityChunk, [&](index_t task, int) {
-    kernels.activity(shape_, groups, task * kActivityChunk, std::min((task + 1) * kActivityChunk, shape_.devices),
-                     activity, energy_.get(), slope_.get(), offset_.get(), llr_.data());
+    kernels.activity({.shape = shape_,
+                      .groups = groups,
+                      .mixture = activity,
+                      .energy = energy_.get(),
+                      .slope = slope_.get(),
+                      .offset = offset_.get(),
+                      .llr = llr_.data()},
+                     task);
   });
   control_.quiet = 0;
   for (index_t k = 0; k < shape_.devices; ++k) {
@@ -285,11 +309,22 @@ void Stmp::update() {
   transform_.pool().each(s_.count(), [&](index_t slot, int) {
     const index_t a = candidate[at(slot)];
     const float weight = a < 0 ? 0 : now_.posterior[at(a)] * std::sqrt(now_.power[at(a)]);
-    transform_.kernels().combine(shape_, gamma, a_.get(), b_.get(), weight,
-                                 a < 0 ? nullptr : now_.mean.get() + a * size, s_.of_slot(slot));
+    transform_.kernels().combine({.shape = shape_,
+                                  .gamma = gamma,
+                                  .a = a_.get(),
+                                  .b = b_.get(),
+                                  .weight = weight,
+                                  .h = a < 0 ? nullptr : now_.mean.get() + a * size,
+                                  .s = s_.of_slot(slot)});
   });
   transform_.pool().each(shape_.subcarriers, [&](index_t n, int) {
-    transform_.kernels().damp(shape_, n, gamma, b_.get(), r_pri_.get(), r_old_.get(), r_pri_.get());
+    transform_.kernels().damp({.shape = shape_,
+                               .gamma = gamma,
+                               .b = b_.get(),
+                               .r_b = r_pri_.get(),
+                               .old = r_old_.get(),
+                               .r_pri = r_pri_.get()},
+                              n);
   });
   if (rules_.screening)
     s_.prune(rules_.negligible * control_.error * static_cast<float>(shape_.antennas * shape_.coefficients));

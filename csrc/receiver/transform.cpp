@@ -49,8 +49,13 @@ Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, con
 
 void Transform::beamspace(const cfloat* y, const cfloat* rotation, float* out) {
   pool_.each(shape_.subcarriers, [&](index_t n, int thread) {
-    kernels_.beamspace(shape_, n, reinterpret_cast<const float*>(y), dft_.get(),
-                       reinterpret_cast<const float*>(rotation), scratch(thread), out);
+    kernels_.beamspace({.shape = shape_,
+                        .y = reinterpret_cast<const float*>(y),
+                        .dft = dft_.get(),
+                        .rotation = reinterpret_cast<const float*>(rotation),
+                        .scratch = scratch(thread),
+                        .out = out},
+                       n);
   });
 }
 
@@ -77,10 +82,18 @@ void Transform::statistics(const float* r, float* z) {
              [&](index_t task, int thread) { kernels_.spectral_statistics(view_, task, r, scratch(thread), z); });
 }
 
-void Transform::residual(const float* y, const float* gram, const float* big, const Support& support, float* r,
+void Transform::residual(const float* y, const float* gram, const float* r_pri, const Support& support, float* r,
                          float* power) {
   pool_.each(shape_.subcarriers, [&](index_t n, int thread) {
-    kernels_.residual(view_, n, y, gram, big, support, scratch(thread), r, power);
+    kernels_.residual({.transform = view_,
+                       .y = y,
+                       .gram = gram,
+                       .r_pri = r_pri,
+                       .support = support,
+                       .scratch = scratch(thread),
+                       .r = r,
+                       .power = power},
+                      n);
   });
 }
 

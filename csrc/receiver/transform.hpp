@@ -35,7 +35,7 @@ class Transform {
   // Statistics of all devices by the spectral method (partial-DFT pilots) -> z [K, 2 P, Mp].
   void statistics(const float* r, float* z);
   // r = y - gram R - Q S; power [N, Mp].
-  void residual(const float* y, const float* gram, const float* big, const Support& support, float* r, float* power);
+  void residual(const float* y, const float* gram, const float* r_pri, const Support& support, float* r, float* power);
 
  private:
   Shape shape_;

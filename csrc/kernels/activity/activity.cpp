@@ -6,45 +6,48 @@ namespace jadce::JADCE_ISA {
 
 namespace {
 
-void null_energy(const TransformView& v, index_t task, const unsigned char* quiet, index_t count, const float* energy,
-                 const float* multiplicity, float* null) {
-  const Shape& s = v.shape;
+void null_energy(NullEnergyArgs args, index_t task) {
+  const Shape& s = args.transform.shape;
   const index_t blocks = s.lanes / W, group = task / blocks, b = task % blocks * W;
-  const float* in = energy + task * s.devices * W;
+  const float* in = args.energy + task * s.devices * W;
   vec total{};
   for (index_t k = 0; k < s.devices; ++k)
-    if (quiet[k]) total += load(in + k * W);
-  store(null + group * s.lanes + b, total / (multiplicity[group] * static_cast<float>(count)));
+    if (args.idle[k]) total += load(in + k * W);
+  store(args.null + group * s.lanes + b, total / (args.multiplicity[group] * static_cast<float>(args.count)));
 }
 
-void activity_table(const Shape& s, index_t groups, index_t block, const ActivityView& v, const float* null,
-                    float* slope, float* offset) {
+void activity_table(ActivityTableArgs args, index_t block) {
+  const Shape& s = args.shape;
+  const ActivityView& v = args.mixture;
+  const index_t groups = args.groups;
   for (index_t u = 0; u < v.products; ++u) {
     vec total{};
     for (index_t g = 0; g < groups; ++g) {
-      const vec inverse = 1.0f / load(null + g * s.lanes + block * W);
+      const vec inverse = 1.0f / load(args.null + g * s.lanes + block * W);
       const vec ratio = 1.0f + v.product[u] * v.eigenvalue[g] * inverse;
-      store(slope + ((block * v.products + u) * groups + g) * W, inverse * (1.0f - 1.0f / ratio));
+      store(args.slope + ((block * v.products + u) * groups + g) * W, inverse * (1.0f - 1.0f / ratio));
       total += v.multiplicity[g] * log(ratio);
     }
     // Lanes beyond the antennas carry no energy; their ratio must be one.
     for (int i = 0; i < W; ++i)
       if (block * W + i >= s.antennas) total[i] = 0.0f;
-    store(offset + (block * v.products + u) * W, total);
+    store(args.offset + (block * v.products + u) * W, total);
   }
 }
 
-void activity(const Shape& s, index_t groups, index_t first, index_t last, const ActivityView& v, const float* energy,
-              const float* slope, const float* offset, float* llr) {
-  const index_t blocks = s.lanes / W;
+void activity(ActivityArgs args, index_t task) {
+  const Shape& s = args.shape;
+  const ActivityView& v = args.mixture;
+  const index_t blocks = s.lanes / W, groups = args.groups, first = task * kActivityChunk;
+  const index_t last = first + kActivityChunk < s.devices ? first + kActivityChunk : s.devices;
   for (index_t k = first; k < last; ++k) {
     vec beams[ActivityView::kMostPowers] = {};
     for (index_t block = 0; block < blocks; ++block) {
       vec f[ActivityView::kMostProducts], top = splat(-3e38f);
-      const float* e = energy + (block * s.devices + k) * W;
+      const float* e = args.energy + (block * s.devices + k) * W;
       for (index_t u = 0; u < v.products; ++u) {
-        const float* c = slope + (block * v.products + u) * groups * W;
-        vec total = -load(offset + (block * v.products + u) * W);
+        const float* c = args.slope + (block * v.products + u) * groups * W;
+        vec total = -load(args.offset + (block * v.products + u) * W);
         for (index_t g = 0; g < groups; ++g) total += load(c + g * W) * load(e + g * blocks * s.devices * W);
         f[u] = total;
         top = max(top, total);
@@ -65,7 +68,7 @@ void activity(const Shape& s, index_t groups, index_t first, index_t last, const
     vec total{};
     for (index_t j = 0; j < v.powers; j += W)
       for (index_t i = j; i < j + W && i < v.powers; ++i) total[i - j] += exp(splat(each[i] - best))[0];
-    llr[k] = best + log(splat(sum(total)))[0];
+    args.llr[k] = best + log(splat(sum(total)))[0];
   }
 }
 

@@ -6,15 +6,17 @@ namespace jadce::JADCE_ISA {
 
 namespace {
 
-void beamspace(const Shape& s, index_t n, const float* y, const float* dft, const float* rotation, float* scratch,
-               float* out) {
-  float* const rows = rotation ? scratch : out + n * s.symbols * s.point();
+void beamspace(BeamspaceArgs args, index_t n) {
+  const Shape& s = args.shape;
+  const float* const rotation = args.rotation;
+  float* const out = args.out;
+  float* const rows = rotation ? args.scratch : out + n * s.symbols * s.point();
   for (index_t t = 0; t < s.symbols; ++t) {
-    const float* x = y + (t * s.subcarriers + n) * s.antennas * 2;
+    const float* x = args.y + (t * s.subcarriers + n) * s.antennas * 2;
     for (index_t b = 0; b < s.lanes; b += W) {
       cvec total{};
       for (index_t m = 0; m < s.antennas; ++m) {
-        const float* d = dft + m * s.point() + b;
+        const float* d = args.dft + m * s.point() + b;
         total = total + turn({load(d), load(d + s.lanes)}, x + 2 * m);
       }
       store(rows + t * s.point() + b, total.re);
@@ -58,15 +60,17 @@ struct Pilot {
   }
 };
 
-void residual(const TransformView& v, index_t n, const float* y, const float* gram, const float* big,
-              const Support& support, float* scratch, float* r, float* power) {
+void residual(ResidualArgs args, index_t n) {
+  const TransformView& v = args.transform;
+  const Support& support = args.support;
   const Shape& s = v.shape;
+  float* const r = args.r;
   const index_t row = s.symbols * s.point(), start = n * row;
   for (index_t t = 0; t < s.symbols; ++t) {
-    const float g = gram ? gram[n * s.symbols + t] : 0.0f;
+    const float g = args.gram ? args.gram[n * s.symbols + t] : 0.0f;
     for (index_t i = t * s.point(); i < (t + 1) * s.point(); i += W) {
-      vec value = y ? load(y + start + i) : vec{};
-      if (big) value -= load(big + start + i) * g;
+      vec value = args.y ? load(args.y + start + i) : vec{};
+      if (args.r_pri) value -= load(args.r_pri + start + i) * g;
       store(r + start + i, value);
     }
   }
@@ -75,7 +79,7 @@ void residual(const TransformView& v, index_t n, const float* y, const float* gr
     const index_t count = support.count - a < kDevices ? support.count - a : kDevices;
     for (index_t i = 0; i < count; ++i) {
       const float* c = support.coefficients + (a + i) * s.channel();
-      float* x = scratch + i * s.point();
+      float* x = args.scratch + i * s.point();
       for (index_t b = 0; b < s.lanes; b += W) {
         cvec total{};
         for (index_t p = 0; p < s.coefficients; ++p) {
@@ -97,7 +101,7 @@ void residual(const TransformView& v, index_t n, const float* y, const float* gr
       for (index_t b = 0; b < s.lanes; b += W) {
         cvec total{load(out + b), load(out + s.lanes + b)};
         for (index_t i = 0; i < count; ++i) {
-          const float* x = scratch + i * s.point() + b;
+          const float* x = args.scratch + i * s.point() + b;
           total = total - turn({load(x), load(x + s.lanes)}, q[i]);
         }
         store(out + b, total.re);
@@ -112,19 +116,21 @@ void residual(const TransformView& v, index_t n, const float* y, const float* gr
       const vec re = load(x), im = load(x + s.lanes);
       total += re * re + im * im;
     }
-    store(power + n * s.lanes + b, total);
+    store(args.power + n * s.lanes + b, total);
   }
 }
 
-void observe(const Shape& s, index_t n, const float* gram, const float* v, const float* eta, float noise,
-             const float* r, float* big) {
+void module_a(ModuleAArgs args, index_t n) {
+  const Shape& s = args.shape;
   for (index_t t = 0; t < s.symbols; ++t) {
-    const float g = gram[n * s.symbols + t];
+    const float g = args.gram[n * s.symbols + t];
     const index_t at = (n * s.symbols + t) * s.point();
+    const float* const r = args.r + at;
+    float* const message = args.message + at;
     for (index_t b = 0; b < s.lanes; b += W) {
-      const vec gain = residual_gain(load(v + b), g, noise, load(eta + b));
-      store(big + at + b, load(big + at + b) + gain * load(r + at + b));
-      store(big + at + s.lanes + b, load(big + at + s.lanes + b) + gain * load(r + at + s.lanes + b));
+      const vec gain = residual_gain(load(args.v + b), g, args.noise, load(args.eta + b));
+      store(message + b, load(message + b) + gain * load(r + b));
+      store(message + s.lanes + b, load(message + s.lanes + b) + gain * load(r + s.lanes + b));
     }
   }
 }
@@ -264,7 +270,7 @@ void channel(const TransformView& v, const float* h, float scale, const float* d
 void fill_pilot_transform(KernelTable& table) {
   table.beamspace = beamspace;
   table.residual = residual;
-  table.observe = observe;
+  table.module_a = module_a;
   table.spectral_energy = spectral_energy;
   table.spectral_statistics = spectral_statistics;
   table.gather = gather;

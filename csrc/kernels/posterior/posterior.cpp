@@ -16,24 +16,27 @@ void gaussian(const Shape& s, const float* z, const float* v, float* h, float* v
   }
 }
 
-void combine(const Shape& s, float gamma, const float* a, const float* b, float weight, const float* h, float* out) {
+void combine(CombineArgs args) {
+  const Shape& s = args.shape;
   for (index_t i = 0; i < s.lanes; i += W) {
-    const vec keep = kept(gamma, load(b + i)), take = taken(gamma, weight, load(a + i));
+    const vec keep = kept(args.gamma, load(args.b + i)), take = taken(args.gamma, args.weight, load(args.a + i));
     for (index_t p = 0; p < 2 * s.coefficients; ++p) {
       const index_t at = p * s.lanes + i;
-      vec value = keep * load(out + at);
-      if (h) value += take * load(h + at);
-      store(out + at, value);
+      vec value = keep * load(args.s + at);
+      if (args.h) value += take * load(args.h + at);
+      store(args.s + at, value);
     }
   }
 }
 
-void damp(const Shape& s, index_t n, float gamma, const float* b, const float* seen, const float* old, float* big) {
+void damp(DampArgs args, index_t n) {
+  const Shape& s = args.shape;
   for (index_t t = 0; t < s.symbols; ++t) {
     for (index_t half = 0; half < 2; ++half) {
       const index_t at = (n * s.symbols + t) * s.point() + half * s.lanes;
       for (index_t i = 0; i < s.lanes; i += W) {
-        store(big + at + i, damped(gamma, load(b + i), load(seen + at + i), load(old + at + i)));
+        const vec value = damped(args.gamma, load(args.b + i), load(args.r_b + at + i), load(args.old + at + i));
+        store(args.r_pri + at + i, value);
       }
     }
   }

@@ -22,10 +22,10 @@ JADCE_INLINE V taken(float gamma, float weight, V a) {
   return gamma * weight * a;
 }
 
-// (1 - gamma) old - gamma b seen; the first iterations have no old.
+// (1 - gamma) old - gamma b r_b; the first iterations have no old.
 template <class V>
-JADCE_INLINE V damped(float gamma, V b, V seen, V old) {
-  const V value = -gamma * b * seen;
+JADCE_INLINE V damped(float gamma, V b, V r_b, V old) {
+  const V value = -gamma * b * r_b;
   return gamma == 1.0f ? value : value + (1.0f - gamma) * old;
 }
 
