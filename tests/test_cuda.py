@@ -371,12 +371,12 @@ def test_energies_of_a_batch(backend, method, merge, identity):
     slot = np.full((3, k), -1, np.int32)
     for i in range(3):
         slot[i, p.rng.permutation(k)[:4]] = np.arange(4)
-    words = backend.put(control(backend, screen=[1, 0, 1]))
+    words = backend.put(control(backend, test=[1, 0, 1]))
     out = statistics(
         merge, z=Out((3, k, coefficients, m), np.complex64), energy=Out((3, -(-coefficients // merge), m, k))
     )
     inputs = dict(r=r, basis=p.given_basis, parts=parts(slot, s), sizes=p.sizes(3), out=out)
-    inputs["enabled"] = word(backend, words, "screen")
+    inputs["enabled"] = word(backend, words, "test")
     if method == "spectral":
         idle = p.rng.uniform(size=(3, k)) < 0.8
         found = run(

@@ -141,9 +141,9 @@ def test_activity_of_a_batch(backend):
     energy = rng.exponential(size=(3, k, groups, m)).astype(np.float32)
     idle = rng.uniform(size=(3, k)) < np.array([[0.2], [0.9], [0.9]])
     v = rng.uniform(0.5, 2, (3, m)).astype(np.float32)
-    words = backend.put(control(backend, screen=[1, 0, 1], quiet=idle.sum(1)))
-    some = dict(batch=(3,), enabled=word(backend, words, "screen"))
-    tables = table(backend, energy, idle, v, mixed, idle_count=word(backend, words, "quiet"), **some)
+    words = backend.put(control(backend, test=[1, 0, 1], idle=idle.sum(1)))
+    some = dict(batch=(3,), enabled=word(backend, words, "test"))
+    tables = table(backend, energy, idle, v, mixed, idle_count=word(backend, words, "idle"), **some)
     found = activity(backend, energy, tables, mixed, -1.0, **some)
     assert np.isnan(tables.null[1]).all()
     assert np.isnan(found.llr[1]).all()
@@ -167,7 +167,7 @@ class Selection:
         )
         ones = np.ones(batch, np.int32)
         self.control = backend.put(
-            control(backend, going=ones, run=ones, screen=ones, last=0 * ones, iteration=0 * ones, candidates=-ones)
+            control(backend, going=ones, run=ones, test=ones, last=0 * ones, iteration=0 * ones, candidates=-ones)
         )
         self.remaining = backend.put(np.array([batch], np.int32))
         self.device = np.full((batch, capacity), 123456, np.int32)  # no device of any test
@@ -224,7 +224,7 @@ def test_selection(backend, devices, capacity, levels):
     posterior = reference.sigmoid(llr.astype(float)).astype(np.float32)
     plausible = np.flatnonzero(posterior > np.float32(0.02))
     kept = np.sort(plausible[np.argsort(-llr[plausible], kind="stable")[:capacity]])
-    counts = [select.word(name).item() for name in ("candidates", "left_out", "quiet")]
+    counts = [select.word(name).item() for name in ("candidates", "left_out", "idle")]
     assert counts == [len(kept), len(plausible) - len(kept), np.sum(llr < -7)]
     assert np.array_equal(select.device[0, : len(kept)], kept)
     assert np.all(select.device[0, len(kept) :] == -1)
@@ -240,7 +240,7 @@ def test_selection(backend, devices, capacity, levels):
 def test_selection_of_nobody_and_of_nonsense(backend):
     select = Selection(backend, 1, 70, 4)
     select(np.full(70, -20, np.float32))
-    assert [select.word(name).item() for name in ("candidates", "left_out", "quiet")] == [0, 0, 70]
+    assert [select.word(name).item() for name in ("candidates", "left_out", "idle")] == [0, 0, 70]
     assert np.all(select.device == -1)
     assert np.all(select.chosen == 0)
     llr = np.full(70, np.nan, np.float32)
@@ -308,7 +308,7 @@ def test_selection_ends_the_loop_when_all_blocks_have_ended(backend):
     llr[:, 10] = 5
     select.set("run", [1, 1, 0, 1])
     select.set("last", [0, 1, 0, 0])
-    select.set("screen", [0, 1, 0, 1])
+    select.set("test", [0, 1, 0, 1])
     select(llr)
     assert np.array_equal(select.device[[0, 2]], first[[0, 2]])
     assert select.device[1].tolist() == [1, 10, -1]

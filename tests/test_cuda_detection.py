@@ -198,7 +198,7 @@ def test_graph_loops_until_all_blocks_have_ended(backend, overlapping):
     """A recorded select_candidates() counts a block's iterations until module_a() would say that this was the last."""
     k, capacity = 20, 4
     llr = np.full((2, k), -20, np.float32)
-    words = backend.put(control(backend, going=[1, 1], run=[1, 1], screen=[1, 1], last=[0, 0], iteration=[0, 0]))
+    words = backend.put(control(backend, going=[1, 1], run=[1, 1], test=[1, 1], last=[0, 0], iteration=[0, 0]))
     measured = dict(power=np.full((2, 1, 1), 1e-3, np.float32), gram=np.ones((1, 1), np.float32))
     measured |= {name: np.ones((2, 1), np.complex64) for name in ("r_pri", "r", "r_b")}
     measured |= {name: np.zeros((2, 1), np.float32) for name in ("v_a", "eta", "v_b")}

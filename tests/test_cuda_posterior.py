@@ -10,7 +10,7 @@ SHAPES = [(8, 12, 8, 6, 7), (1, 13, 8, 1, 3), (9, 10, 1, 4, 1), (7, 3, 33, 5, 20
 
 def controls(backend, run_of_ended=0, **words):
     """A Control of three blocks in the middle of a loop, of which the second has ended."""
-    usual = dict(going=[1, 0, 1], run=[1, run_of_ended, 1], screen=[1, 1, 1], iteration=[0, 0, 0], settled=[0, 0, 0])
+    usual = dict(going=[1, 0, 1], run=[1, run_of_ended, 1], test=[1, 1, 1], iteration=[0, 0, 0], settled=[0, 0, 0])
     real = dict(noise=[0.3, 0.3, 0.3], received=[5.0, 5.0, 5.0], best=[np.inf] * 3, previous=[np.inf] * 3)
     return backend.put(control(backend, **(usual | real | words)))
 
@@ -85,7 +85,7 @@ def test_module_a(backend, shape, uniform, iteration, predicted):
     assert np.array_equal(v_a[1], start[1])
     assert np.isnan(found.r_b[1]).all()
     assert np.isnan(found.history[1]).all()
-    for name in ("run", "screen"):
+    for name in ("run", "test"):
         assert read_word(backend, words, name).tolist() == [1, 0, 1]
 
 
@@ -100,7 +100,7 @@ def plan(backend, errors, *, settled=0, **rules):
         power = np.full((1, 1, 1), value, np.float32)
         v_a = np.ones((1, 1), np.float32)
         module_a(backend, words, power=power, gram=gram, r_pri=r, r=r, v_a=v_a, devices=1001, **rules)
-        found.append({name: int(read_word(backend, words, name)[0]) for name in ("run", "screen", "keep", "last")})
+        found.append({name: int(read_word(backend, words, name)[0]) for name in ("run", "test", "keep", "last")})
         found[-1]["gamma"] = float(read_word(backend, words, "gamma")[0])
         found[-1]["converged"] = int(read_word(backend, words, "converged")[0])
         for name in ("best", "previous"):
@@ -115,7 +115,7 @@ def test_what_an_iteration_does(backend):
     assert [x["gamma"] for x in rounds] == pytest.approx([1, 1, 0.7, 0.7, 0.7, 0.7])
     assert [x["last"] for x in rounds] == [0, 0, 0, 0, 1, 0]
     assert rounds[4]["converged"] == 1
-    assert [x["screen"] for x in rounds] == [1] * 6
+    assert [x["test"] for x in rounds] == [1] * 6
     rounds = plan(backend, [1, 3, 0.5])
     assert [x["keep"] for x in rounds] == [1, 0, 1]
     assert [x["last"] for x in rounds] == [0, 1, 0]
@@ -124,8 +124,8 @@ def test_what_an_iteration_does(backend):
     assert [x["last"] for x in rounds] == [0, 0, 1]
     assert rounds[2]["converged"] == 0  # still falling
     # A settled activity is tested again while the error falls fast, or if there is no screening.
-    assert [x["screen"] for x in plan(backend, [1, 0.3, 0.2], settled=1)] == [1, 1, 0]
-    assert [x["screen"] for x in plan(backend, [1, 0.3, 0.2], settled=1, screening=0)] == [1, 1, 1]
+    assert [x["test"] for x in plan(backend, [1, 0.3, 0.2], settled=1)] == [1, 1, 0]
+    assert [x["test"] for x in plan(backend, [1, 0.3, 0.2], settled=1, screening=0)] == [1, 1, 1]
     assert plan(backend, [1, np.nan])[1]["run"] == 0
 
 

@@ -20,10 +20,10 @@ void register_control(pybind11::module_& m) {
   m.attr("control_dtype") = bindings::record_dtype(
       JADCE_FIELD(Control, noise), JADCE_FIELD(Control, received), JADCE_FIELD(Control, power),
       JADCE_FIELD(Control, scale), JADCE_FIELD(Control, error), JADCE_FIELD(Control, previous),
-      JADCE_FIELD(Control, best), JADCE_FIELD(Control, gamma), JADCE_FIELD(Control, run), JADCE_FIELD(Control, screen),
+      JADCE_FIELD(Control, best), JADCE_FIELD(Control, gamma), JADCE_FIELD(Control, run), JADCE_FIELD(Control, test),
       JADCE_FIELD(Control, keep), JADCE_FIELD(Control, last), JADCE_FIELD(Control, going),
       JADCE_FIELD(Control, iteration), JADCE_FIELD(Control, converged), JADCE_FIELD(Control, settled),
-      JADCE_FIELD(Control, candidates), JADCE_FIELD(Control, left_out), JADCE_FIELD(Control, quiet),
+      JADCE_FIELD(Control, candidates), JADCE_FIELD(Control, left_out), JADCE_FIELD(Control, idle),
       JADCE_FIELD(Control, slots), JADCE_FIELD(Control, unplaced), JADCE_FIELD(Control, kept),
       JADCE_FIELD(Control, kept_left_out), JADCE_FIELD(Control, decided), JADCE_FIELD(Control, found),
       JADCE_FIELD(Control, residual), JADCE_FIELD(Control, stopped));
@@ -72,8 +72,8 @@ void bind_kernels(pybind11::module_& m) {
   register_beam_network_kernels(m);
   register_detection_kernels(m);
 
-  m.def("langevin_tile", &langevin_tile, "Antennas of one thread block of langevin_steps",
-        pybind11::arg("devices"), pybind11::arg("antennas"));
+  m.def("langevin_tile", &langevin_tile, "Antennas of one thread block of langevin_steps", pybind11::arg("devices"),
+        pybind11::arg("antennas"));
   m.attr("langevin_spread_parts") = kSpreadParts;
   m.def("cuda_langevin_steps", by_address(&langevin_steps));
   m.def("cuda_langevin_posterior", by_address(&langevin_posterior));

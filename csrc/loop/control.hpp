@@ -25,7 +25,7 @@ struct Control {
   // Set by plan() of an iteration.
   float error, previous, best, gamma;  // mean error variance: now, before, least; damping
   std::int32_t run;                    // this iteration has work to do,
-  std::int32_t screen;                 // tests all devices,
+  std::int32_t test;                   // tests the activity of all devices,
   std::int32_t keep;                   // gives the best output so far,
   std::int32_t last;                   // is the last one
 
@@ -33,10 +33,10 @@ struct Control {
   std::int32_t going;       // more iterations will come
   std::int32_t iteration;   // iterations done
   std::int32_t converged;   // the loop ended at a fixed point
-  std::int32_t settled;     // the last two screenings agree and leave no doubt
-  std::int32_t candidates;  // of the last screening, -1 before the first
+  std::int32_t settled;     // the last two tests agree and leave no doubt
+  std::int32_t candidates;  // of the last test of activity, -1 before the first
   std::int32_t left_out;    // candidates for which there was no place
-  std::int32_t quiet;       // devices that serve as noise reference
+  std::int32_t idle;        // devices that serve as noise reference
   std::int32_t slots;       // of S up to the last one in use
   std::int32_t unplaced;    // candidates without a slot
 

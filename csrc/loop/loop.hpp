@@ -40,7 +40,7 @@ JADCE_INLINE void plan(Control& c, const Rules& rules, float error) {
     c.stopped = kDiverged;
     return;
   }
-  c.screen = !(rules.screening && c.settled && error > rules.settled * c.previous);
+  c.test = !(rules.screening && c.settled && error > rules.settled * c.previous);
   c.gamma = c.iteration < rules.damp_from ? 1.0f : rules.damping;
   c.keep = error < c.best;
   if (c.keep) c.best = error;

@@ -102,7 +102,7 @@ void Stmp::detect(const cfloat* y, double noise_var, const Denoiser& denoise) {
     plan(c, rules_, module_a());
     spent(kModuleA);
     if (c.run) {
-      if (c.screen) test_activity();
+      if (c.test) test_activity();
       now_.count = tested_.count;
       std::copy_n(tested_.device.begin(), tested_.count, now_.device.begin());
       std::copy_n(tested_.posterior.begin(), tested_.count, now_.posterior.begin());
@@ -186,11 +186,11 @@ void Stmp::test_activity() {
   const TransformView& view = transform_.view();
   const index_t groups = view.groups(), lanes = shape_.lanes, blocks = lanes / kernels.width;
   transform_.energy(r_pri_.get(), s_.view(), s_.slots(), energy_.get());
-  if (control_.quiet > rules_.enough_idle) {
+  if (control_.idle > rules_.enough_idle) {
     transform_.pool().each(groups * blocks, [&](index_t task, int) {
       kernels.null_energy({.transform = view,
                            .idle = idle_.data(),
-                           .count = control_.quiet,
+                           .count = control_.idle,
                            .energy = energy_.get(),
                            .multiplicity = plan_.activity.multiplicity.data(),
                            .null = null_.get()},
@@ -225,12 +225,12 @@ void Stmp::test_activity() {
                       .llr = llr_.data()},
                      task);
   });
-  control_.quiet = 0;
+  control_.idle = 0;
   for (index_t k = 0; k < shape_.devices; ++k) {
     llr_[at(k)] += plan_.log_odds;
     posterior_[at(k)] = sigmoid(llr_[at(k)]);
     idle_[at(k)] = llr_[at(k)] < rules_.idle;
-    control_.quiet += idle_[at(k)];
+    control_.idle += idle_[at(k)];
   }
   select();
 }

@@ -252,7 +252,7 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
     c.settled = !*changed;
     c.candidates = count;
     c.left_out = plausible - count;
-    c.quiet = silent;
+    c.idle = silent;
   }
 }
 
@@ -308,7 +308,7 @@ __global__ void __launch_bounds__(kSelectThreads) select_kernel(const __grid_con
   int* const shared = dynamic_shared<int>();  // [32] for sums, then select()'s
   Control& c = args.control[batch()];
   if (!c.going) return;
-  const bool run = c.run, test = c.screen;
+  const bool run = c.run, test = c.test;
   __syncthreads();  // read by all before one changes it
   if (test) select(args, shared, c);
   __syncthreads();

@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   after_previous();
   Control& c = args.control[batch()];
   if (!c.going) {
-    if (block() == 0 && thread() == 0) c.run = c.screen = 0;  // also for the kernels that follow
+    if (block() == 0 && thread() == 0) c.run = c.test = 0;  // also for the kernels that follow
     return;
   }
   Complex* __restrict__ r_b = args.r_b;

@@ -406,7 +406,7 @@ class Detector:
             self._work,
             r=at("r_b"),
             parts=self._parts(),
-            enabled=self.word_address("screen"),
+            enabled=self.word_address("test"),
             sizes=self.sizes,
             out=self.native.StatisticsOutput(energy=at("energy"), merge=self._merged),
             **({"idle": at("idle"), "idle_energy": at("idle_energy")} if sums else {}),
@@ -427,7 +427,7 @@ class Detector:
         return {
             "energies": energies,
             "mixture": mixture_tables(self.native, self._tables),
-            "enabled": self.word_address("screen"),
+            "enabled": self.word_address("test"),
             "rules": self._rules,
         }
 
@@ -437,7 +437,7 @@ class Detector:
             **self._activity_arguments(),
             sums=at("idle_energy") if self.transform.method == "spectral" else 0,
             idle=at("idle"),
-            idle_count=self.word_address("quiet"),
+            idle_count=self.word_address("idle"),
             v=at("v_b"),
             null=at("null"),
             slope=at("slope"),
