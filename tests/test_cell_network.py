@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import jadce_fast as jf
 from jadce_fast.priors.cell_network import CellNetwork
 from jadce_fast.priors.cell_score import CellScorePrior
+from jadce_fast.priors.export import export_torchscript
 from jadce_fast.priors.files import load_cell_prior, load_prior, save_prior, shipped_cell_priors, shipped_priors
-from jadce_fast.priors.torchscript import export_torchscript
 from jadce_fast.training import cell
 from jadce_fast.training.cell import Cell, ExactScore, HeldOutCell, matching
 

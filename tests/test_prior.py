@@ -12,11 +12,11 @@ import torch
 
 import jadce_fast as jf
 from jadce_fast.priors.beam_network import BeamNetwork
+from jadce_fast.priors.export import export_torchscript
 from jadce_fast.priors.files import load_prior, save_prior, shipped_priors
 from jadce_fast.priors.gaussian import GaussianPrior
 from jadce_fast.priors.ncsn import NcsnPrior
 from jadce_fast.priors.ncsn_network import NcsnNetwork
-from jadce_fast.priors.torchscript import export_torchscript
 
 P, N, M = 5, 12, 16
 

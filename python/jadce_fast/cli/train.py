@@ -103,8 +103,8 @@ def export(
     """Write a prior's network as TorchScript, for C++ and other programs, and check it against the original."""
     check_target("OUTPUT", output, (".pt",))
 
+    from ..priors.export import export_torchscript
     from ..priors.files import load_any
-    from ..priors.torchscript import export_torchscript
 
     loaded = load_any(prior)
     difference = export_torchscript(loaded, output)
