@@ -136,7 +136,8 @@ def cell_card(name: str) -> str:
     facts = [
         (
             "world",
-            f"devices uniform over the ring {world.inner:g}-{world.outer:g} m, path loss exponent 3.76, Rayleigh",
+            f"devices uniform over the ring {world.inner:g}-{world.outer:g} m, path loss exponent {world.exponent:g}, "
+            "Rayleigh",
         ),
         ("activity rate", f"{world.activity_rate:g}"),
         ("normalisation", meta["normalisation"]),

@@ -123,16 +123,17 @@ def test_loss_and_gradient_in_closed_form(theta, v):
         assert abs(np.mean(values) - target) < 5 * np.std(values) / math.sqrt(parts)
 
 
-def test_training_draws_the_world_of_the_exact_prior():
+@pytest.mark.parametrize("exponent", [3.76, 2.5])
+def test_training_draws_the_world_of_the_exact_prior(exponent):
     """Mean power one, activity and powers as they are; the exact score has the least loss of all scalings of it."""
-    prior = jf.CellPrior(0.3, inner=50)
+    prior = jf.CellPrior(0.3, inner=50, exponent=exponent)
     x = Cell(prior, CPU).draw(200, 8, 50, seeded())
     power = x.square().sum(1).mean(1)
     active = power > 0
     n = active.numel()
     assert abs(active.double().mean() - 0.3) < 5 * math.sqrt(0.3 * 0.7 / n)
     assert abs(power.mean() - 1) < 5 * float(power.std()) / math.sqrt(n)
-    weakest = float(jf.CellPrior(0.3, inner=50).gain(250.0))
+    weakest = float(prior.gain(250.0))
     assert power[active].min() > 0.1 * weakest  # sixteen degrees of freedom
 
     class Scaled(ExactScore):
@@ -181,9 +182,9 @@ def test_denoise_in_any_shape_and_unit():
 
 
 def test_round_trip_and_export(tmp_path):
-    path, world = tmp_path / "a.safetensors", jf.CellPrior(0.2, None, 40, 300)
+    path, world = tmp_path / "a.safetensors", jf.CellPrior(0.2, None, 40, 300, 3.0)
     network = random_network(3)
-    save_prior(path, CellScorePrior(network, jf.CellPrior(0.2, 7.0, 40, 300), {"seed": 1}))
+    save_prior(path, CellScorePrior(network, world.with_power(7.0), {"seed": 1}))
     again = load_cell_prior(path)
     assert (again.cell, again.metadata) == (world, {"seed": 1})
     assert again.network.architecture == {"width": 6, "blocks": 2, "reach": 3}
@@ -293,7 +294,7 @@ def test_training_learns(tmp_path, monkeypatch):
 
     monkeypatch.setattr(cell, "COLUMNS", 200)
     out = tmp_path / "a.safetensors"
-    world = jf.CellPrior(0.2, None, 50, 200)
+    world = jf.CellPrior(0.2, None, 50, 200, 3.0)
     result = train(out, network="cell", width=8, channels=world, batch=4, steps=120, report=lambda *a: None)
     prior = load_cell_prior(out)
     assert prior.cell == world

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -36,14 +37,14 @@ class Cell:
     kind, subcarriers, antennas, narrow = "cell", 1, _ANTENNAS, True
 
     def __init__(self, prior: CellPrior, device: torch.device) -> None:
-        self.prior, self.device = CellPrior(prior.activity_rate, None, prior.inner, prior.outer), device
+        self.prior, self.device = prior.with_power(None), device
 
     def draw(self, count: int, antennas: int, devices: int, generator: torch.Generator) -> Tensor:
         """Real and imaginary parts of X, (count, 2, M, N)."""
         p = self.prior
         place, active = torch.rand((2, count, devices), generator=generator, device=self.device)
         square = p.inner**2 + (p.outer**2 - p.inner**2) * place  # squared distance, uniform over the area
-        power = torch.where(active < p.activity_rate, float(p.gain(1.0)) * square**-1.88, 0.0)
+        power = torch.where(active < p.activity_rate, float(p.gain(1.0)) * square ** (-0.5 * p.exponent), 0.0)
         normal = torch.randn((count, 2, antennas, devices), generator=generator, device=self.device)
         return (power / 2).sqrt()[:, None, None, :] * normal
 
@@ -101,8 +102,7 @@ class CellObjective:
     def __init__(self, source: Cell, width: int, reach: int) -> None:
         self.network, self.source = CellNetwork(width=width, reach=reach), source
         self.inner: list[Tensor] = []
-        p = source.prior
-        cell = [p.activity_rate, p.inner, p.outer]
+        cell = {name: value for name, value in asdict(source.prior).items() if name != "power"}
         self.settings: dict[str, Any] = {"width": width, "reach": reach, "cell": cell}
 
     def losses(self, batch: int, update: int, generator: torch.Generator) -> Tensor:
