@@ -15,8 +15,9 @@ import torch
 from timing import measure, report
 
 from jadce_fast import LangevinReceiver, reference
-from jadce_fast.anneal import Level, coefficients
+from jadce_fast.anneal import Level
 from jadce_fast.campaigns import CellScenario, draw_cell
+from jadce_fast.chains import NativeChains, mean_power
 from jadce_fast.cuda.device import devices
 
 SIZES = ((16, 64, 48, 1), (16, 64, 48, 8), (64, 64, 48, 8), (16, 256, 128, 8))
@@ -36,33 +37,36 @@ class Problem:
         scenario = CellScenario(antennas=self.antennas, devices=self.devices, symbols=self.symbols)
         self.drop = draw_cell(scenario, 0, 1)
         self.rx = LangevinReceiver(self.drop.pilots, self.antennas, chains=self.chains, threads=self.threads)
-        blocks, noise, _ = self.rx._inputs(self.drop.y, self.drop.noise_var)
-        self.block, self.noise = blocks[0], noise
-        sigmas = self.rx._sigmas(float(np.mean(np.abs(self.block) ** 2)), noise)
-        self.levels: list[Level] = self.rx._schedule(sigmas, noise, 1.0)
-        self.mixtures = self.rx._mixtures(self.levels)
-        self.native = self.rx._native
-        self.native.plan(coefficients(self.levels))
-        self.native.block(self.rx._force(self.block, self.levels))
+        self.problem, noise = self.rx.problem, self.drop.noise_var  # pilots and prior are of unit power already
+        self.sampler = NativeChains(self.problem, self.threads)
+        self.native = self.sampler.native
+        self.block = self.sampler.receive(self.drop.y, self.drop.y.shape, False)
+        self.sampler.take(self.block)
+        sigmas = self.problem.sigmas(float(mean_power(self.block, (0, 1, 2))), noise)
+        self.levels: list[Level] = self.problem.schedule(sigmas, noise)
+        self.mixtures = self.problem.mixtures(sigmas**2)
+        self.start()
         self.native.matrices(0)
-        self.counted: list[float] = []
+
+    def start(self) -> None:
+        """All chains begin, under levels whose matrices are made."""
+        self.sampler.start([self.levels], list(range(self.chains)), 0)
 
     def run(self) -> None:
         """All steps of all chains, natively."""
-        everyone, rx = list(range(self.chains)), self.rx
-        self.native.start(everyone, 0, 0, self.levels[0].sigma)
-        for i, level in enumerate(self.levels):
-            self.native.anneal(everyone, 0, 1 + i * rx.steps, rx.steps, i, level.sigma**2, self.mixtures[i], False)
+        steps = self.problem.steps
+        self.native.start(list(range(self.chains)), 0, 0, self.levels[0].sigma)
+        for i in range(len(self.levels)):
+            self.sampler.anneal(i, 1 + i * steps, steps, False)
 
     def share(self) -> float:
         """Mean share of columns that enter the product."""
-        everyone, total = list(range(self.chains)), 0.0
-        self.native.start(everyone, 0, 0, self.levels[0].sigma)
-        for i in range(len(self.levels) * self.rx.steps):
-            at = i // self.rx.steps
-            self.native.anneal(everyone, 0, 1 + i, 1, at, self.levels[at].sigma ** 2, self.mixtures[at], False)
+        total, steps = 0.0, self.problem.steps
+        self.start()
+        for i in range(len(self.levels) * steps):
+            self.sampler.anneal(i // steps, 1 + i, 1, False)
             total += float(self.native.counted.mean()) / self.devices
-        return total / len(self.levels) / self.rx.steps
+        return total / len(self.levels) / steps
 
 
 class Torch:
@@ -71,7 +75,7 @@ class Torch:
     def __init__(self, p: Problem) -> None:
         self.p = p
         self.mixtures = [torch.from_numpy(m) for m in p.mixtures]
-        self.u = torch.from_numpy(p.rx._rotation).to(torch.complex64)
+        self.u = torch.from_numpy(p.problem.rotation).to(torch.complex64)
         self.back = self.u.mH.contiguous()
         self.shape = (p.chains, p.antennas, p.devices)
 
@@ -90,7 +94,7 @@ class Torch:
         """All steps of all chains."""
         x = self.p.levels[0].sigma * torch.randn(self.shape, dtype=torch.complex64)
         for i in range(len(self.p.levels)):
-            for _ in range(self.p.rx.steps):
+            for _ in range(self.p.problem.steps):
                 x = self.step(x, i, torch.randn(self.shape, dtype=torch.complex64))
         return x
 
@@ -100,12 +104,12 @@ class Rotated(Torch):
 
     def __init__(self, p: Problem) -> None:
         super().__init__(p)
-        rank = p.rx._right.shape[1]
+        rank = p.problem.right.shape[1]
         rotated = np.zeros((p.antennas, p.devices), complex)
-        rotated[:, :rank] = p.block @ p.rx._right
+        rotated[:, :rank] = p.block[0] @ p.problem.right
         self.coordinates = []
         for level in p.levels:
-            pull, variance = level.diagonals(p.rx._singular)
+            pull, variance = level.diagonals(p.problem.singular)
             numbers = (pull, level.force * rotated, np.sqrt(np.maximum(variance, 0)))
             self.coordinates.append([torch.from_numpy(np.asarray(a)) for a in numbers])
             self.coordinates[-1] = [
@@ -118,7 +122,7 @@ class Rotated(Torch):
         a = x @ self.u
         for i, level in enumerate(self.p.levels):
             pull, force, noise = self.coordinates[i]
-            for _ in range(self.p.rx.steps):
+            for _ in range(self.p.problem.steps):
                 d = (x * self.gain(x, i)[:, None]) @ self.u
                 a = level.keep * a + pull * d + force + noise * torch.randn(self.shape, dtype=torch.complex64)
                 x = a @ self.back
@@ -133,8 +137,10 @@ class OnColumns(Torch):
         n = p.devices
         tables = [p.native.matrices(i)[:, :n, :, :n].copy() for i in range(len(p.levels))]
         self.tables = [torch.complex(*(torch.from_numpy(t[:, :, k].copy()) for k in (0, 1))) for t in tables]
-        force = p.rx._force(p.block, p.levels).transpose(0, 2, 1)
-        self.force = [torch.from_numpy(f.copy()) for f in force]
+        back, rotated = p.problem.rotation.conj().T, p.block[0] @ p.problem.right
+        rank = rotated.shape[1]
+        force = [(rotated * level.force[:rank]) @ back[:rank] for level in p.levels]
+        self.force = [torch.from_numpy(f.astype(np.complex64)) for f in force]
 
     def step(self, x: torch.Tensor, i: int, zeta: torch.Tensor) -> torch.Tensor:
         """One step at level i."""
@@ -159,7 +165,8 @@ def check(p: Problem, torch_version: OnColumns) -> None:
             split = p.native.columns[chain]
             target[:] = (split[:, 0, :m] + 1j * split[:, 1, :m]).T
             if target is before:
-                p.native.anneal([chain], 5, 1, 1, i, p.levels[i].sigma ** 2, p.mixtures[i], False)
+                numbers = {"noise_var": p.levels[i].sigma ** 2, "mixture": p.mixtures[i], "accumulate": False}
+                p.native.anneal(chains=[chain], seed=5, step=1, steps=1, level=i, **numbers)
         zeta = reference.langevin_noise(5, chain, 1, m, p.devices).astype(np.complex64)
         found = torch_version.step(torch.from_numpy(before)[None], i, torch.from_numpy(zeta)[None])[0].numpy()
         error = np.linalg.norm(found - after) / np.linalg.norm(after)
@@ -173,7 +180,7 @@ def on_cpu(threads: int) -> None:
         p = Problem(*size, threads)
         rotated, columns = Rotated(p), OnColumns(p)
         check(p, columns)
-        steps = len(p.levels) * p.rx.steps
+        steps = len(p.levels) * p.problem.steps
         ours, theirs, fair = (1e3 * measure(x.run)["p50_ms"] / steps for x in (p, rotated, columns))
         names = dict(zip(("M", "N", "L", "chains"), size, strict=True))
         times = {"step, us": ours, "torch, us": theirs, "ratio": theirs / ours, "torch on columns, us": fair}
@@ -207,7 +214,7 @@ def on_gpu() -> None:
             y = torch.from_numpy(np.stack([p.drop.y] * blocks)).cuda()
 
             def detect() -> None:
-                rx.detect(y, p.drop.noise_var)
+                rx.detect_many(y, p.drop.noise_var)
                 torch.cuda.synchronize()
 
             time = measure(detect)

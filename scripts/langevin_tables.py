@@ -10,23 +10,17 @@ import numpy as np
 import torch
 
 from jadce_fast import CellPrior, LangevinReceiver, reference
-from jadce_fast.campaigns import CellDrop, CellScenario, draw_cell
+from jadce_fast.campaigns import CellScenario, draw_cell
 from jadce_fast.priors.files import load_cell_prior
-
-
-def matrix(drop: CellDrop, devices: int) -> np.ndarray:
-    x = np.zeros((len(drop.y), devices), complex)
-    x[:, drop.active] = drop.channels[:, 0].T
-    return x
 
 
 def nmse_db(found: np.ndarray, truth: np.ndarray) -> float:
     return float(10 * np.log10(np.sum(np.abs(found - truth) ** 2) / np.sum(np.abs(truth) ** 2)))
 
 
-def lmmse_activity(x: np.ndarray, scenario: CellScenario, drop: CellDrop) -> np.ndarray:
-    """Devices whose LMMSE columns have most energy, as many as expected: a threshold that needs no tuning."""
-    energy = np.sum(np.abs(x) ** 2, axis=0)
+def lmmse_activity(x: np.ndarray, scenario: CellScenario) -> np.ndarray:
+    """Devices whose LMMSE rows have most energy, as many as expected: a threshold that needs no tuning."""
+    energy = np.sum(np.abs(x) ** 2, axis=1)
     count = round(scenario.prior.activity_rate * scenario.devices)
     return energy >= np.sort(energy)[-count]
 
@@ -47,17 +41,17 @@ def measure(
         rx = rx or LangevinReceiver(drop.pilots, scenario.antennas, **options)
         if network is not None:
             learned = learned or LangevinReceiver(drop.pilots, scenario.antennas, network, **options)
-        truth, active = matrix(drop, scenario.devices), np.isin(np.arange(scenario.devices), drop.active)
+        truth, active = drop.x, drop.activity
         start = time.perf_counter()
         p = rx.sample(drop.y, drop.noise_var)
         seconds.setdefault("Langevin", []).append(time.perf_counter() - start)
-        turbo, probability = reference.cell_tmp(drop.y, drop.pilots, drop.noise_var, prior.denoise)
-        linear = reference.cell_lmmse(drop.y, drop.pilots, drop.noise_var)
+        turbo, probability = reference.cell_tmp(*drop.matrices, drop.noise_var, prior.posterior)
+        linear = reference.cell_lmmse(*drop.matrices, drop.noise_var).T
         rows = {
-            "message passing": (turbo, probability >= 0.5),
+            "message passing": (turbo.T, probability >= 0.5),
             "Langevin": (p.mean, p.probability >= 0.5),
             "mean of chains": (p.chains.mean(0), p.chain_probability >= 0.5),
-            "LMMSE": (linear, lmmse_activity(linear, scenario, drop)),
+            "LMMSE": (linear, lmmse_activity(linear, scenario)),
         }
         if learned is not None:
             start = time.perf_counter()

@@ -83,7 +83,7 @@ def test_density_integrates_to_one():
 def test_fast_denoiser_equals_the_reference(name, antennas, v):
     prior = PRIORS[name]
     x = noisy_columns(prior, v, 40, antennas)
-    mean, variance, probability = prior.denoise(x, v)
+    mean, variance, probability = prior.posterior(x, v)
     expected = reference.cell_posterior(x, v, prior)
     # The number of nodes is chosen for 1e-5.
     np.testing.assert_allclose(mean, expected[0], rtol=1e-5)
@@ -94,9 +94,9 @@ def test_fast_denoiser_equals_the_reference(name, antennas, v):
 def test_one_noise_variance_per_column():
     prior, v = CellPrior(), np.array([0.1, 2.0, 30.0])
     x = noisy_columns(prior, 1.0, 3, 5)
-    together = prior.denoise(x, v)
+    together = prior.posterior(x, v)
     for i in range(3):
-        alone = prior.denoise(x[i], v[i])
+        alone = prior.posterior(x[i], v[i])
         for a, b in zip(together, alone, strict=True):
             np.testing.assert_allclose(a[i], b)
 
@@ -133,9 +133,11 @@ def test_drop_is_what_its_parts_say():
     assert len(drop.active) == 3
     assert np.all(np.diff(drop.active) > 0)
     np.testing.assert_allclose(np.abs(drop.pilots), 1, rtol=1e-6)
-    clean = drop.channels[:, 0].T @ drop.pilots[drop.active]
+    clean = np.einsum("tna,anm->tnm", drop.pilots[..., drop.active], drop.channels)
     # Noise is 100 dB below the power of a mean drop.
     assert np.abs(drop.y - clean).max() < 1e-3
+    y, p = drop.matrices
+    assert np.abs(y - drop.x.T @ p).max() < 1e-3
     again, other = draw_cell(scenario, 3, 7), draw_cell(scenario, 3, 8)
     assert np.array_equal(again.y, drop.y)
     assert np.array_equal(other.pilots, drop.pilots)
@@ -144,10 +146,10 @@ def test_drop_is_what_its_parts_say():
 
 def test_lmmse_is_the_regularised_solution():
     drop = draw_cell(CellScenario(symbols=20))
-    p = drop.pilots.astype(np.complex128)
-    x = reference.cell_lmmse(drop.y, p, drop.noise_var)
+    y, p = (a.astype(np.complex128) for a in drop.matrices)
+    x = reference.cell_lmmse(y, p, drop.noise_var)
     # The other form of the same matrix, by the push-through identity.
-    expected = drop.y @ p.conj().T @ np.linalg.inv(p @ p.conj().T + drop.noise_var * np.eye(64))
+    expected = y @ p.conj().T @ np.linalg.inv(p @ p.conj().T + drop.noise_var * np.eye(64))
     np.testing.assert_allclose(x, expected, rtol=1e-6)
 
 
@@ -155,13 +157,11 @@ def test_message_passing_finds_everything_at_high_snr():
     prior = CellPrior()
     for trial in range(3):
         drop = draw_cell(CellScenario(snr_db=45), 0, trial)
-        mean, probability = reference.cell_tmp(drop.y, drop.pilots, drop.noise_var, prior.denoise)
+        mean, probability = reference.cell_tmp(*drop.matrices, drop.noise_var, prior.posterior)
         assert np.array_equal(np.flatnonzero(probability >= 0.5), drop.active)
-        truth = np.zeros((16, 64), complex)
-        truth[:, drop.active] = drop.channels[:, 0].T
         # Least squares with known activity has the error A sigma^2 / (L - A) per entry and device, in the mean.
         genie = drop.noise_var * 16 * len(drop.active) / (48 - len(drop.active))
-        assert np.sum(np.abs(mean - truth) ** 2) < 2 * genie
+        assert np.sum(np.abs(mean - drop.x.T) ** 2) < 2 * genie
 
 
 @pytest.mark.parametrize(

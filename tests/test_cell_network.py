@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import jadce_fast as jf
 from jadce_fast.priors.cell_network import CellNetwork
-from jadce_fast.priors.cell_score import CellScorePrior
+from jadce_fast.priors.cell_network_prior import CellNetworkPrior
 from jadce_fast.priors.export import export_torchscript
 from jadce_fast.priors.files import load_cell_prior, load_prior, save_prior, shipped_cell_priors, shipped_priors
 from jadce_fast.training import cell
@@ -158,33 +158,33 @@ def test_shipped_is_near_the_exact_posterior_mean(name, monkeypatch):
         assert max(prior.metadata["curve"][antennas]["above_exact"]) < 0.1  # as the file says of ten times as many
 
 
-def test_denoise_in_any_shape_and_unit():
+def test_posterior_in_any_shape_and_unit():
     prior = load_cell_prior("cell-network")
     rng = np.random.default_rng(0)
     v = rng.uniform(0.1, 2, (2, 3, 5))
     x = 3 * complex_normal(rng, 2, 3, 5, 12) * (rng.random((2, 3, 5, 1)) < 0.4)
     x = x + np.sqrt(v)[..., None] * complex_normal(rng, 2, 3, 5, 12)
-    mean, variance, probability = prior.denoise(x, v)
-    exact = jf.CellPrior().denoise(x, v)
+    mean, variance, probability = prior.posterior(x, v)
+    exact = jf.CellPrior().posterior(x, v)
     assert mean.shape == x.shape
     assert np.array_equal(variance, exact[1])
     assert np.array_equal(probability, exact[2])
     # Squared distance to the exact mean against the posterior variance: 0.1 dB is 2.3 %.
     assert np.mean(np.abs(mean - exact[0]) ** 2) < 0.023 * np.mean(variance)
-    np.testing.assert_allclose(prior.denoise(x[0, 1, 2], v[0, 1, 2])[0], mean[0, 1, 2], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(prior.posterior(x[0, 1, 2], v[0, 1, 2])[0], mean[0, 1, 2], rtol=1e-4, atol=1e-5)
     scaled = prior.with_power(10 * 1e4)
-    np.testing.assert_allclose(scaled.denoise(1e2 * x, 1e4 * v)[0], 1e2 * mean, rtol=1e-4, atol=1e-3)
-    assert prior.denoise(np.zeros((4, 0, 3)), np.ones((4, 0)))[0].shape == (4, 0, 3)
+    np.testing.assert_allclose(scaled.posterior(1e2 * x, 1e4 * v)[0], 1e2 * mean, rtol=1e-4, atol=1e-3)
+    assert prior.posterior(np.zeros((4, 0, 3)), np.ones((4, 0)))[0].shape == (4, 0, 3)
     with pytest.raises(ValueError, match="noise_var: expected positive finite variances, found 0 to 2"):
-        prior.denoise(np.zeros((2, 3)), [0, 2])
+        prior.posterior(np.zeros((2, 3)), [0, 2])
     with pytest.raises(ValueError, match="columns: expected finite numbers"):
-        prior.denoise(np.full((2, 3), np.nan), 1)
+        prior.posterior(np.full((2, 3), np.nan), 1)
 
 
 def test_round_trip_and_export(tmp_path):
     path, world = tmp_path / "a.safetensors", jf.CellPrior(0.2, None, 40, 300, 3.0)
     network = random_network(3)
-    save_prior(path, CellScorePrior(network, world.with_power(7.0), {"seed": 1}))
+    save_prior(path, CellNetworkPrior(network, world.with_power(7.0), {"seed": 1}))
     again = load_cell_prior(path)
     assert (again.cell, again.metadata) == (world, {"seed": 1})
     assert again.network.architecture == {"width": 6, "blocks": 2, "reach": 3}
@@ -211,13 +211,20 @@ def test_each_kind_of_prior_has_its_receiver(tmp_path):
         jf.LangevinReceiver(pilots, 2, "cell-x")
     with pytest.raises(FileNotFoundError, match="prior: expected one of cell-network"):
         jf.LangevinReceiver(pilots, 2, tmp_path / "none.safetensors")
-    with pytest.raises(TypeError, match="prior: expected 'cell', a name, a file or an object that denoises, found 3"):
+    wanted = (
+        "prior: expected 'cell', a name, a file or an object with posterior, with_power, unit, takes_tensors, found"
+    )
+    with pytest.raises(TypeError, match=f"{wanted} int"):
         jf.LangevinReceiver(pilots, 2, 3)
+    with pytest.raises(TypeError, match=f"{wanted} type"):
+        jf.LangevinReceiver(pilots, 2, jf.CellPrior)
+    with pytest.raises(TypeError, match=f"{wanted} BeamPrior, a prior of OFDM channels, which Receiver takes"):
+        jf.LangevinReceiver(pilots, 2, jf.load_prior("cdl-tiny"))
 
 
 def test_unusable_files(tmp_path):
     path = tmp_path / "a.safetensors"
-    save_prior(path, CellScorePrior(random_network(), jf.CellPrior(), {}))
+    save_prior(path, CellNetworkPrior(random_network(), jf.CellPrior(), {}))
     tensors = safetensors.torch.load(path.read_bytes())
     header = {"format": "jadce-prior", "version": "1", "network": "cell", "subcarriers": "1", "metadata": "{}"}
     header |= {"architecture": json.dumps(random_network().architecture)}
@@ -246,15 +253,13 @@ def test_receiver_with_the_network_is_as_good_as_with_the_exact_score():
         errors, wrong = [], np.zeros(2)
         for trial in range(4):
             drop = draw_cell(CellScenario(antennas=antennas, devices=48, symbols=36, snr_db=snr, active=5), 0, trial)
-            truth = np.zeros((antennas, 48), complex)
-            truth[:, drop.active] = drop.channels[:, 0].T
             rx = jf.LangevinReceiver(drop.pilots, antennas, "cell-network", threads=1)
-            assert isinstance(rx.prior, CellScorePrior)
+            assert isinstance(rx.prior, CellNetworkPrior)
             p = rx.sample(drop.y, drop.noise_var)
-            turbo = reference.cell_tmp(drop.y, drop.pilots, drop.noise_var, jf.CellPrior().denoise)
+            turbo = reference.cell_tmp(*drop.matrices, drop.noise_var, jf.CellPrior().posterior)
             active = np.isin(np.arange(48), drop.active)
-            energy = np.sum(np.abs(truth) ** 2)
-            errors.append([10 * np.log10(np.sum(np.abs(x - truth) ** 2) / energy) for x in (p.mean, turbo[0])])
+            energy = np.sum(np.abs(drop.x) ** 2)
+            errors.append([10 * np.log10(np.sum(np.abs(x - drop.x) ** 2) / energy) for x in (p.mean, turbo[0].T)])
             wrong += [np.sum((q >= 0.5) != active) for q in (p.probability, turbo[1])]
         network, message_passing = np.median(errors, axis=0)
         assert network < message_passing + 2
@@ -267,8 +272,8 @@ def test_estimate_comes_from_the_network():
 
     drop = draw_cell(CellScenario(antennas=6, devices=20, symbols=15, snr_db=20), 0, 4)
     good = jf.LangevinReceiver(drop.pilots, 6, "cell-network", threads=1).sample(drop.y, drop.noise_var)
-    silent = CellScorePrior(random_network(), jf.CellPrior(), {})
-    silent.denoise = lambda x, v: (0 * x, *jf.CellPrior().denoise(x, v)[1:])
+    silent = CellNetworkPrior(random_network(), jf.CellPrior(), {})
+    silent.posterior = lambda x, v: (0 * x, *jf.CellPrior().posterior(x, v)[1:])
     nothing = jf.LangevinReceiver(drop.pilots, 6, silent, threads=1).sample(drop.y, drop.noise_var)
     assert np.abs(good.mean).max() > 1
     assert not np.any(nothing.mean)
@@ -283,7 +288,7 @@ def test_figure_4(tmp_path, jadce):
     assert result["results"][0]["loss"] > 10 * result["results"][-1]["loss"]
     # No network is below the exact score, on the same draws less what chance can do.
     assert 0.999 < result["network"] / result["exact"] < 1.01
-    save_prior(tmp_path / "a.safetensors", CellScorePrior(random_network(), jf.CellPrior(), {}))
+    save_prior(tmp_path / "a.safetensors", CellNetworkPrior(random_network(), jf.CellPrior(), {}))
     status, _, notes = jadce("figures", "tang-4", "--prior", tmp_path / "a.safetensors")
     assert status == 2
     assert "--prior: expected a file with its training losses" in notes

@@ -122,8 +122,8 @@ def cell_capture(path, active):
     from jadce_fast.campaigns import CellScenario, draw_cell
 
     drop = draw_cell(CellScenario(snr_db=30, active=active), 0, 1)
-    pilots = jf.Pilots(drop.pilots.T[:, None])
-    capture = jf.Capture(drop.y.T[:, None], pilots, drop.noise_var, active / 64, drop.active, drop.channels)
+    pilots = jf.Pilots(drop.pilots)
+    capture = jf.Capture(drop.y, pilots, drop.noise_var, active / 64, drop.active, drop.channels)
     jf.save_capture(path, capture)
     return path
 

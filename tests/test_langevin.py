@@ -14,12 +14,6 @@ from jadce_fast.campaigns import CellScenario, draw_cell
 from jadce_fast.campaigns.cell_drop import qpsk_pilots
 
 
-def matrix(drop, devices: int) -> np.ndarray:
-    x = np.zeros((len(drop.y), devices), complex)
-    x[:, drop.active] = drop.channels[:, 0].T
-    return x
-
-
 def nmse_db(found: np.ndarray, truth: np.ndarray) -> float:
     return 10 * np.log10(np.sum(np.abs(found - truth) ** 2) / np.sum(np.abs(truth) ** 2))
 
@@ -27,10 +21,15 @@ def nmse_db(found: np.ndarray, truth: np.ndarray) -> float:
 class OnePower:
     """Bernoulli-Gaussian columns of one known power: the posterior of X is a finite mixture."""
 
+    unit, takes_tensors = 1.0, False
+
     def __init__(self, rate: float, power: float) -> None:
         self.rate, self.power = rate, power
 
-    def denoise(self, columns, noise_var):
+    def with_power(self, power):
+        return self
+
+    def posterior(self, columns, noise_var):
         v = np.asarray(noise_var, float)
         gain = self.power / (self.power + v)
         energy, m = np.sum(np.abs(columns) ** 2, -1), columns.shape[-1]
@@ -63,18 +62,19 @@ def test_sampler_reaches_the_enumerated_posterior_mean(symbols, noise):
     rng = np.random.default_rng(symbols)
     m, n, rate, power = 2, 6, 0.3, 3.0
     pilots = qpsk_pilots(n, symbols, 1)
+    p = pilots[:, 0].T.astype(complex)
     x = np.sqrt(power) * complex_normal(rng, m, n) * (np.arange(n) % 3 == 0)
-    y = x @ pilots + np.sqrt(noise) * complex_normal(rng, m, symbols)
-    mean, probability = enumerated(y.astype(complex), pilots.astype(complex), noise, rate, power)
+    y = x @ p + np.sqrt(noise) * complex_normal(rng, m, symbols)
+    mean, probability = enumerated(y, p, noise, rate, power)
     rx = jf.LangevinReceiver(
         pilots, m, OnePower(rate, power), chains=64, levels=20, steps=500, step=0.05, average=8000, threads=1
     )
-    p = rx.sample(y, noise)
+    p = rx.sample(y.T, noise)
     # Chains are independent: the spread over them gives the standard error of their mean, complex, so that four of
     # it are exceeded with a probability of exp(-16). A probability's error is at most 1 / 2 sqrt(64) if a chain
     # never changed its mind; they do.
     deviation = np.sqrt(np.mean(np.abs(p.chains - p.chains.mean(0)) ** 2, axis=0) / len(p.chains))
-    assert np.all(np.abs(p.chains.mean(0) - mean) < 4 * deviation)
+    assert np.all(np.abs(p.chains.mean(0) - mean.T) < 4 * deviation)
     assert np.abs(p.chain_probability - probability).max() < 0.06
     assert 0.05 < np.min(np.maximum(probability, 1 - probability)) < 0.95  # the problem is not decided
 
@@ -85,11 +85,10 @@ def test_as_good_as_message_passing_and_better_than_lmmse():
         results, wrong = [], np.zeros(2)
         for trial in range(6):
             drop = draw_cell(CellScenario(symbols=symbols, snr_db=snr), 0, trial)
-            truth = matrix(drop, 64)
             p = jf.LangevinReceiver(drop.pilots, 16, threads=1).sample(drop.y, drop.noise_var)
-            turbo, probability = reference.cell_tmp(drop.y, drop.pilots, drop.noise_var, prior.denoise)
-            linear = reference.cell_lmmse(drop.y, drop.pilots, drop.noise_var)
-            results.append([nmse_db(x, truth) for x in (p.mean, turbo, linear)])
+            turbo, probability = reference.cell_tmp(*drop.matrices, drop.noise_var, prior.posterior)
+            linear = reference.cell_lmmse(*drop.matrices, drop.noise_var)
+            results.append([nmse_db(x, drop.x) for x in (p.mean, turbo.T, linear.T)])
             active = np.isin(np.arange(64), drop.active)
             wrong += [np.sum((q >= 0.5) != active) for q in (p.probability, probability)]
         langevin, turbo, linear = np.median(results, axis=0)
@@ -127,20 +126,44 @@ def test_seed_decides_and_threads_do_not():
     assert not np.array_equal(a.chains, c.chains)
 
 
+def test_pilots_and_blocks_of_any_form():
+    drop = draw_cell(CellScenario(antennas=3, devices=12, symbols=9), 0, 1)
+    expected = jf.LangevinReceiver(drop.pilots, 3, chains=2, levels=4).sample(drop.y, 0.1)
+    for pilots in (jf.Pilots(drop.pilots), drop.pilots[:, 0], drop.pilots.tolist()):
+        rx = jf.LangevinReceiver(pilots, 3, chains=2, levels=4)
+        assert rx.pilots.shape == (9, 12)
+        for y in (drop.y, drop.y[:, 0], drop.y.tolist()):
+            assert np.array_equal(rx.sample(y, 0.1).mean, expected.mean)
+    assert expected.mean.shape == (12, 3)
+    assert expected.chains.shape == (2, 12, 3)
+    with pytest.raises(ValueError, match="pilots: expected those of one subcarrier, found 2 subcarriers"):
+        jf.LangevinReceiver(jf.dft_pilots(8, 4, 2), 3)
+
+
 def test_blocks_are_independent():
     drops = [draw_cell(CellScenario(antennas=3, devices=12, symbols=9, snr_db=20), 0, trial) for trial in range(2)]
     rx = jf.LangevinReceiver(drops[0].pilots, 3, chains=2, levels=10)
     y = np.stack([drop.y for drop in drops])
-    for found, posterior, block in zip(rx.detect(y, 0.1), rx.sample(y, 0.1), y, strict=True):
-        assert np.array_equal(found.activity, rx.detect(block, 0.1).activity)
+    for blocks in (y, y[:, :, 0], iter(y)):
+        for found, block in zip(rx.detect_many(blocks, 0.1), y, strict=True):
+            assert np.array_equal(found.activity, rx.detect(block, 0.1).activity)
+    for posterior, block in zip(rx.sample_many(list(y), 0.1), y, strict=True):
         assert np.array_equal(posterior.mean, rx.sample(block, 0.1).mean)
-    assert rx.detect(y[:0], 0.1) == []
+    for nothing in (y[:0], []):
+        assert rx.detect_many(nothing, 0.1) == []
+    with pytest.raises(TypeError, match="ys: expected an array or blocks, found int"):
+        rx.detect_many(3, 0.1)
 
 
-def test_any_object_that_denoises_is_a_prior():
+def test_any_object_of_the_form_is_a_prior():
     class Wrapped:
-        def denoise(self, columns, noise_var):
-            return jf.CellPrior().denoise(columns, noise_var)
+        unit, takes_tensors = 1.0, False
+
+        def with_power(self, power):
+            return self
+
+        def posterior(self, columns, noise_var):
+            return jf.CellPrior().posterior(columns, noise_var)
 
     drop = draw_cell(CellScenario(antennas=5, devices=23, symbols=30, snr_db=20), 0, 2)
     native = jf.LangevinReceiver(drop.pilots, 5, average=3).sample(drop.y, drop.noise_var)
@@ -210,26 +233,26 @@ def test_progress_and_cancelling():
 def test_odd_pilots():
     # One device sends nothing, two send the same: nothing is known of the first, the others share what is received.
     rng = np.random.default_rng(0)
-    pilots = qpsk_pilots(12, 8).copy()
-    pilots[3], pilots[5] = 0, pilots[4]
-    x = np.zeros((16, 12), complex)
-    x[:, 4] = 5 * complex_normal(rng, 16)
-    y = x @ pilots + 0.1 * complex_normal(rng, 16, 8)
+    pilots = qpsk_pilots(12, 8)[:, 0]
+    pilots[:, 3], pilots[:, 5] = 0, pilots[:, 4]
+    x = np.zeros((12, 16), complex)
+    x[4] = 5 * complex_normal(rng, 16)
+    y = pilots @ x + 0.1 * complex_normal(rng, 8, 16)
     p = jf.LangevinReceiver(pilots, 16).sample(y, 0.01)
     assert p.probability[3] == pytest.approx(0.1)  # the activity rate
-    assert not np.any(p.mean[:, 3])
+    assert not np.any(p.mean[3])
     assert np.all(np.delete(p.probability, [3, 4, 5]) < 0.5)
     # The sum of both columns is what the block shows: noise of 0.1 / sqrt(8) an entry, of the posterior and of the
     # sample, against a mean of 5. (The leave-one-out mean takes the twin as Gaussian and shrinks too much.)
-    both = p.chains.mean(0)[:, 4] + p.chains.mean(0)[:, 5]
-    assert np.linalg.norm(both - x[:, 4]) < 3 * 0.1 / np.sqrt(8) * np.sqrt(16)
+    both = p.chains.mean(0)[4] + p.chains.mean(0)[5]
+    assert np.linalg.norm(both - x[4]) < 3 * 0.1 / np.sqrt(8) * np.sqrt(16)
 
 
 @pytest.mark.parametrize(("devices", "symbols"), [(1, 1), (1, 7), (9, 1), (4, 30)])
 def test_small_sizes(devices, symbols):
     drop = draw_cell(CellScenario(antennas=1, devices=devices, symbols=symbols, snr_db=20), 0, 0)
     p = jf.LangevinReceiver(drop.pilots, 1).sample(drop.y, drop.noise_var)
-    assert p.mean.shape == (1, devices)
+    assert p.mean.shape == (devices, 1)
     assert np.all(np.isfinite(p.mean))
     assert np.all((p.probability >= 0) & (p.probability <= 1))
     assert np.all(p.variance >= 0)
@@ -240,7 +263,7 @@ def test_small_sizes(devices, symbols):
 def test_nobody(y, noise_var):
     pilots = qpsk_pilots(20, 12)
     block = (
-        np.zeros((4, 12)) if y == "silence" else np.sqrt(noise_var) * complex_normal(np.random.default_rng(0), 4, 12)
+        np.zeros((12, 4)) if y == "silence" else np.sqrt(noise_var) * complex_normal(np.random.default_rng(0), 12, 4)
     )
     found = jf.LangevinReceiver(pilots, 4).detect(block, noise_var)
     assert len(found.active) == 0
@@ -250,7 +273,8 @@ def test_nobody(y, noise_var):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (dict(pilots=np.ones((3, 4, 5))), "pilots: expected shape"),
+        (dict(pilots=np.ones((3, 4, 5))), r"pilots: expected shape \(T, 1, K\)"),
+        (dict(pilots=np.ones(3)), r"pilots: expected shape \(T, K\)"),
         (dict(pilots=np.zeros((3, 4))), "pilots: expected a mean power"),
         (dict(pilots=np.full((3, 4), np.nan)), "pilots: expected finite"),
         (dict(pilots=np.zeros((0, 4))), "pilots: expected at least one"),
@@ -275,18 +299,20 @@ def test_nobody(y, noise_var):
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises((TypeError, ValueError), match=message):
-        jf.LangevinReceiver(**{"pilots": np.ones((6, 4)), "antennas": 2, **arguments})
+        jf.LangevinReceiver(**{"pilots": np.ones((4, 6)), "antennas": 2, **arguments})
 
 
 @pytest.mark.parametrize(
     ("y", "noise_var", "message"),
     [
-        (np.ones((2, 5)), 1.0, r"y: expected shape \(2, 4\), found \(2, 5\)"),
-        (np.ones((4, 2)), 1.0, "y: expected shape"),
-        (np.full((2, 4), np.nan), 1.0, "y: expected finite"),
-        (np.ones((2, 4)), 0.0, "noise_var: expected"),
-        (np.ones((2, 4)), -1.0, "noise_var: expected"),
-        (np.ones((2, 4)), np.nan, "noise_var: expected"),
+        (np.ones((5, 2)), 1.0, r"y: expected shape \(4, 2\), found \(5, 2\)"),
+        (np.ones((2, 4)), 1.0, "y: expected shape"),
+        (np.ones((4, 2, 2)), 1.0, r"y: expected shape \(4, 1, 2\), found \(4, 2, 2\)"),
+        (np.ones((3, 4, 1, 2)), 1.0, r"y: expected shape \(4, 1, 2\)"),
+        (np.full((4, 2), np.nan), 1.0, "y: expected finite"),
+        (np.ones((4, 2)), 0.0, "noise_var: expected"),
+        (np.ones((4, 2)), -1.0, "noise_var: expected"),
+        (np.ones((4, 2)), np.nan, "noise_var: expected"),
     ],
 )
 def test_bad_block(y, noise_var, message):

@@ -7,7 +7,7 @@ import pytest
 from problems import assert_close, complex_normal
 
 from jadce_fast import _core, reference
-from jadce_fast.anneal import Level, coefficients, leave_one_out, noise_levels, paper_level, preconditioned_level
+from jadce_fast.anneal import Level, leave_one_out, noise_levels, paper_level, preconditioned_level
 from jadce_fast.campaigns.cell_drop import qpsk_pilots
 from jadce_fast.priors.cell import CellPrior
 
@@ -27,7 +27,7 @@ class Chains:
 
     def __init__(self, antennas, devices, symbols, isa=None, chains=3, threads=1):
         rng = np.random.default_rng(antennas)
-        self.pilots = qpsk_pilots(devices, symbols).astype(np.complex128)
+        self.pilots = qpsk_pilots(devices, symbols)[:, 0].T.astype(np.complex128)
         self.y = complex_normal(rng, antennas, symbols) * np.sqrt(devices)
         u, s, vh = np.linalg.svd(self.pilots)
         self.u, self.singular, self.antennas = u, np.zeros(devices), antennas
@@ -44,9 +44,16 @@ class Chains:
         self.rotated[: len(s)] = (self.y @ vh[: len(s)].conj().T).T
 
     def plan(self, levels: list[Level]) -> None:
-        self.native.plan(coefficients(levels))
+        self.native.plan(levels)
         force = [self.u.conj() @ (level.force[:, None] * self.rotated) for level in levels]
         self.native.block(np.array(force, np.complex64))
+
+    def anneal(self, run, seed: int, step: int, level: Level, prior: CellPrior, *, steps=1, accumulate=False) -> None:
+        """Steps at the first level planned, under the exact prior."""
+        v = level.sigma**2
+        table = mixture(prior, v, self.antennas)
+        options = {"seed": seed, "step": step, "steps": steps, "level": 0, "noise_var": v, "accumulate": accumulate}
+        self.native.anneal(chains=run, mixture=table, **options)
 
     def state(self, name: str, chain: int) -> np.ndarray:
         split = getattr(self.native, name)[chain][..., : self.antennas].astype(np.float64)
@@ -115,7 +122,7 @@ def test_step(name, isa, kind):
     chains.native.start([1], 9, 0, 1.5)
     before = chains.state("columns", 1)
     chains.plan([level])
-    chains.native.anneal([1], 9, 1, 1, 0, v, mixture(prior, v, m), True)
+    chains.anneal([1], 9, 1, level, prior, accumulate=True)
     score = reference.cell_score(before.T, v, prior).T
     zeta = reference.langevin_noise(9, 1, 1, m, n)
     args = before, chains.y, chains.pilots, noise, level.sigma, score
@@ -146,7 +153,7 @@ def test_exact_posterior(isa, v):
     x = np.sqrt(g + v)[:, None] * complex_normal(rng, n, m)
     chains.native.columns[0, :, 0, :m], chains.native.columns[0, :, 1, :m] = x.real, x.imag
     chains.native.denoise([0], v, mixture(prior, v, m))
-    mean, variance, probability = prior.denoise(x.astype(np.complex64), np.float32(v))
+    mean, variance, probability = prior.posterior(x.astype(np.complex64), np.float32(v))
     # Exponents reach 1e3 in single precision (M log(g / v), |x|^2 / g): absolute errors of 1e-4 in log odds.
     assert_close(chains.state("mean", 0).T, mean, 1e-4)
     np.testing.assert_allclose(chains.native.variance[0, :n], variance, rtol=1e-3, atol=1e-6 * v)
@@ -161,7 +168,7 @@ def test_threads_and_company_do_not_matter():
         level = preconditioned_level(0.2, chains.singular, 0.3, 0.7)
         chains.plan([level])
         chains.native.start(run, 4, 0, 1.0)
-        chains.native.anneal(run, 4, 1, 20, 0, 0.04, mixture(CellPrior(), 0.04, 5), False)
+        chains.anneal(run, 4, 1, level, CellPrior(), steps=20)
         results.append(chains.native.columns[1].copy())
     assert np.array_equal(results[0], results[1])
     assert np.array_equal(results[0], results[2])
@@ -229,7 +236,7 @@ def test_columns_that_count():
     chains.native.columns[0, :, 0, :m], chains.native.columns[0, :, 1, :m] = x.real, x.imag
     chains.native.denoise([0], v, mixture(prior, v, m))  # also energies
     before = chains.state("columns", 0)
-    chains.native.anneal([0], 3, 1, 1, 0, v, mixture(prior, v, m), False)
+    chains.anneal([0], 3, 1, level, prior)
     assert chains.native.counted[0] == 5
     score = reference.cell_score(before.T, v, prior).T
     zeta = reference.langevin_noise(3, 0, 1, m, n)
@@ -252,7 +259,7 @@ def test_stationary_variance_of_a_linear_step():
 def test_leave_one_out_is_lmmse_without_the_device(noise):
     rng = np.random.default_rng(0)
     m, n, length = 3, 6, 4
-    pilots = qpsk_pilots(n, length).astype(np.complex128)
+    pilots = qpsk_pilots(n, length)[:, 0].T.astype(np.complex128)
     y = complex_normal(rng, m, length)
     power = np.array([4.0, 0.5, 2e-3, 30.0, 0.0, 1.0])
     columns, variance = leave_one_out(y, pilots, noise, power)

@@ -55,6 +55,6 @@ def test_protocol_of_the_cuda_modules(module):
         lambda owner, name: getattr(native if owner == "Native" else getattr(native, owner), name),
     )
     emulators = ("check_", "set_reversed", "graph_of")
-    public = {name for name in dir(native) if not name.startswith(("_", "cuda_langevin", *emulators))}
+    public = {name for name in dir(native) if not name.startswith(("_", *emulators))}
     methods = {name for name in dir(Native) if not name.startswith(("_", "check_"))}
     assert public == methods | set(Native.__annotations__)

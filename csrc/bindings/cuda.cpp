@@ -8,7 +8,6 @@
 #include "bindings/named.hpp"
 #include "bindings/register.hpp"
 #include "core/graph_cuda.hpp"
-#include "kernels/langevin/langevin_cuda.hpp"
 #include "kernels/pilot_transform/pilot_transform_cuda.hpp"
 #include "loop/control.hpp"
 
@@ -71,14 +70,7 @@ void bind_kernels(pybind11::module_& m) {
   register_posterior_kernels(m);
   register_beam_network_kernels(m);
   register_detection_kernels(m);
-
-  m.def("langevin_tile", &langevin_tile, "Antennas of one thread block of langevin_steps", pybind11::arg("devices"),
-        pybind11::arg("antennas"));
-  m.attr("langevin_spread_parts") = kSpreadParts;
-  m.def("cuda_langevin_steps", by_address(&langevin_steps));
-  m.def("cuda_langevin_posterior", by_address(&langevin_posterior));
-  m.def("cuda_langevin_watch", by_address(&langevin_watch));
-  m.def("cuda_langevin_noise", by_address(&langevin_noise));
+  register_langevin_kernels(m);
 }
 
 }  // namespace jadce::cuda

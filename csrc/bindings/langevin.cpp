@@ -1,8 +1,6 @@
 // Python's view of the Langevin sampler. Arguments were checked by the Python layer.
 #include "receiver/langevin.hpp"
 
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
 #include <functional>
@@ -10,31 +8,40 @@
 #include <stdexcept>
 #include <string>
 
+#include "bindings/arrays.hpp"
+#include "bindings/register.hpp"
+
+namespace jadce::bindings {
+
 namespace py = pybind11;
-using namespace jadce;
 
 namespace {
 
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
-using Chains = std::vector<index_t>;
+using Chains = Langevin::Chains;
 using Released = py::call_guard<py::gil_scoped_release>;
 
 std::unique_ptr<Langevin> make_langevin(const Array<cfloat>& rotation, const Array<float>& singular, index_t antennas,
                                         index_t chains, int threads, const py::object& isa) {
   const std::string name = isa.is_none() ? "" : isa.cast<std::string>();
-  return std::make_unique<Langevin>(rotation.data(), singular.data(), rotation.shape(0), antennas, chains, threads,
-                                    isa.is_none() ? nullptr : name.c_str());
+  return std::make_unique<Langevin>(LangevinPlan{rotation.data(), singular.data(), rotation.shape(0), antennas, chains,
+                                                 threads, isa.is_none() ? nullptr : name.c_str()});
 }
 
-// levels [levels, 11]: keep, shift, noise, denoised, known, matrix (3), covariance (3).
-void plan(Langevin& s, const Array<float>& levels) {
-  if (levels.ndim() != 2 || levels.shape(1) != 11) throw std::invalid_argument("levels: wrong shape");
+// levels: objects with the attributes of jadce_fast.anneal.Level.
+void plan(Langevin& s, const std::vector<py::object>& levels) {
   std::vector<Level> list;
-  for (index_t l = 0; l < levels.shape(0); ++l) {
-    const float* p = levels.data(l, 0);
-    list.push_back(
-        {p[0], p[1], p[2], p[3] != 0.0f, static_cast<index_t>(p[4]), {p[5], p[6], p[7]}, {p[8], p[9], p[10]}});
+  for (const py::object& level : levels) {
+    Level& l = list.emplace_back();
+    const auto read = [&level](const char* name, auto& field) {
+      field = level.attr(name).cast<std::remove_reference_t<decltype(field)>>();
+    };
+    read("keep", l.keep);
+    read("shift", l.shift);
+    read("noise", l.noise);
+    read("denoised", l.denoised);
+    read("known", l.known);
+    read("matrix", l.matrix);
+    read("covariance", l.covariance);
   }
   py::gil_scoped_release free;
   s.plan(std::move(list));
@@ -53,7 +60,7 @@ index_t checked_level(const Langevin& s, index_t level) {
   return level;
 }
 
-// A property that shows native memory, [C, N, 2, Mp] or [C, Np].
+// A property that shows native memory, [C, K, 2, Mp] or [C, Kp].
 auto state(float* (Langevin::*get)(), bool columns) {
   return [get, columns](py::object self) {
     Langevin& s = self.cast<Langevin&>();
@@ -68,14 +75,12 @@ auto state(float* (Langevin::*get)(), bool columns) {
 
 }  // namespace
 
-void bind_langevin(py::module_& m);
-
-void bind_langevin(py::module_& m) {
+void register_langevin(py::module_& m) {
   py::class_<Langevin>(m, "Langevin")
       .def(py::init(&make_langevin), py::kw_only(), py::arg("rotation").noconvert(), py::arg("singular").noconvert(),
            py::arg("antennas"), py::arg("chains"), py::arg("threads"), py::arg("isa") = py::none())
       .def_property_readonly("isa", [](Langevin& s) { return std::string(s.isa()); })
-      .def("plan", &plan, py::arg("levels").noconvert())
+      .def("plan", &plan, py::arg("levels"))
       .def(
           "block",
           [](Langevin& s, const Array<cfloat>& force) {
@@ -91,15 +96,16 @@ void bind_langevin(py::module_& m) {
              float noise_var, const Array<float>& mixture, bool accumulate) {
             const MixtureView prior = mixture_view(noise_var, mixture);
             py::gil_scoped_release free;
-            s.anneal(chains, seed, step, steps, checked_level(s, level), prior, accumulate);
+            s.anneal(chains, {checked_level(s, level), seed, step, steps}, prior, accumulate);
           },
-          py::arg("chains"), py::arg("seed"), py::arg("step"), py::arg("steps"), py::arg("level"), py::arg("noise_var"),
-          py::arg("mixture").noconvert(), py::arg("accumulate"))
+          py::kw_only(), py::arg("chains"), py::arg("seed"), py::arg("step"), py::arg("steps"), py::arg("level"),
+          py::arg("noise_var"), py::arg("mixture").noconvert(), py::arg("accumulate"))
       .def(
           "step",
           [](Langevin& s, const Chains& chains, std::uint64_t seed, std::uint32_t step, index_t level,
-             float noise_var) { s.step(chains, seed, step, checked_level(s, level), noise_var); },
-          Released(), py::arg("chains"), py::arg("seed"), py::arg("step"), py::arg("level"), py::arg("noise_var"))
+             float noise_var) { s.step(chains, {checked_level(s, level), seed, step, 1}, noise_var); },
+          Released(), py::kw_only(), py::arg("chains"), py::arg("seed"), py::arg("step"), py::arg("level"),
+          py::arg("noise_var"))
       .def(
           "denoise",
           [](Langevin& s, const Chains& chains, float noise_var, const Array<float>& mixture) {
@@ -123,7 +129,7 @@ void bind_langevin(py::module_& m) {
                                Langevin& s = self.cast<Langevin&>();
                                return py::array_t<std::int32_t>(s.chains(), s.counted(), self);
                              })
-      // Of a level, (matrix, factor) [N, 2, Np]; for tests.
+      // Of a level, (matrix, factor) [K, 2, Kp]; for tests.
       .def(
           "matrices",
           [](Langevin& s, index_t level) {
@@ -132,3 +138,5 @@ void bind_langevin(py::module_& m) {
           },
           py::arg("level"));
 }
+
+}  // namespace jadce::bindings

@@ -11,8 +11,6 @@
 
 namespace py = pybind11;
 
-void bind_langevin(py::module_& m);  // bindings/langevin.cpp
-
 PYBIND11_MODULE(_core, m) {
   m.doc() = "Native kernels of jadce-fast";
   m.attr("__version__") = JADCE_VERSION;
@@ -35,5 +33,5 @@ PYBIND11_MODULE(_core, m) {
   jadce::bindings::register_rules(m);
   jadce::bindings::register_operations(m);
   jadce::bindings::register_receiver(m);
-  bind_langevin(m);
+  jadce::bindings::register_langevin(m);
 }

@@ -146,25 +146,24 @@ struct KernelTable {
   // The beam network on one device (beam_network.hpp).
   void (*network)(const BeamNetworkView&, const float* z, const float* v, float* scratch, float* h, float* var);
 
-  // One Langevin step of one chain: x [N, 2, Mp] in place, energy [Np] gets the columns'. scratch [N, 7, W].
-  void (*langevin_step)(const ChainShape&, const LevelView&, NoiseKey, const DenoisedView&, float* scratch, float* x,
-                        float* energy);
+  // One Langevin step of one chain, in place.
+  void (*langevin_step)(const ChainShape&, const LevelView&, NoiseKey, const DenoisedView&, const ChainView&);
 
-  // Exact posterior of columns from their energies [Np]: gain (the mean is gain x), variance, probability [Np].
+  // Exact posterior of columns from their energies [Kp]: gain (the mean is gain x), variance, probability [Kp].
   void (*column_posterior)(const ChainShape&, const MixtureView&, const float* energy, float* gain, float* variance,
                            float* probability);
 
-  // The columns whose denoised ones are not negligible, `counting` [N], and how many; gain [Np], zero elsewhere.
+  // The columns whose denoised ones are not negligible, `counting` [K], and how many; gain [Kp], zero elsewhere.
   index_t (*counting_columns)(const ChainShape&, const MixtureView&, const float* energy, float* gain,
                               std::int32_t* counting);
 
-  // matrix [N, 2, Np] += weight u u^H, u [2, Np].
+  // matrix [K, 2, Kp] += weight u u^H, u [2, Kp].
   void (*add_outer)(const ChainShape&, float weight, const float* u, float* matrix);
 
   // Upper triangular R in place of the Hermitian matrix R^H R, of which only the upper triangle is read.
   void (*cholesky)(const ChainShape&, float* matrix);
 
-  // matrix [N, 2, Np] as the step wants it.
+  // matrix [K, 2, Kp] as the step wants it.
   void (*pack)(const ChainShape&, const float* matrix, float* packed);
 };
 

@@ -22,23 +22,22 @@ void add_scaled(index_t count, float scale, const float* source, float* target, 
 
 }  // namespace
 
-Langevin::Langevin(const cfloat* rotation, const float* singular, index_t devices, index_t antennas, index_t chains,
-                   int threads, const char* isa)
-    : kernels_(table(isa)),
-      pool_(threads),
-      chains_(chains),
-      shape_{devices, antennas, padded(antennas), padded(devices)},
-      singular_(singular, singular + devices),
-      counting_(static_cast<std::size_t>(chains * devices)),
-      counted_(static_cast<std::size_t>(chains)) {
-  const index_t n = devices, p = shape_.padded;
-  vectors_ = floats(2 * n * p);  // u_j as [2, Np]
+Langevin::Langevin(const LangevinPlan& plan)
+    : kernels_(table(plan.isa)),
+      pool_(plan.threads),
+      chains_(plan.chains),
+      shape_{plan.devices, plan.antennas, padded(plan.antennas), padded(plan.devices)},
+      singular_(plan.singular, plan.singular + plan.devices),
+      counting_(static_cast<std::size_t>(chains_ * plan.devices)),
+      counted_(static_cast<std::size_t>(chains_)) {
+  const index_t n = plan.devices, p = shape_.padded;
+  vectors_ = floats(2 * n * p);  // u_j as [2, Kp]
   forward_ = floats(2 * n * p);
   back_ = floats(2 * n * p);
   const Floats forward = floats(2 * n * p), back = floats(2 * n * p);
   for (index_t i = 0; i < n; ++i)
     for (index_t j = 0; j < n; ++j) {
-      const cfloat u = rotation[i * n + j];
+      const cfloat u = plan.rotation[i * n + j];
       for (const auto& [at, table] : {std::pair(2 * j * p + i, vectors_.get()), std::pair(2 * i * p + j, forward.get()),
                                       std::pair(2 * j * p + i, back.get())}) {
         table[at] = u.real();
@@ -49,9 +48,9 @@ Langevin::Langevin(const cfloat* rotation, const float* singular, index_t device
   kernels_.pack(shape_, back.get(), back_.get());
   scratch_ = floats(pool_.size() * 7 * n * kernels_.width);
   force_ = floats(shape_.chain());
-  for (Floats* state : {&columns_, &mean_, &sums_}) *state = floats(chains * shape_.chain());
+  for (Floats* state : {&columns_, &mean_, &sums_}) *state = floats(chains_ * shape_.chain());
   for (Floats* list : {&energy_, &gain_, &variance_, &probability_, &sum_energy_, &sum_active_})
-    *list = floats(chains * p);
+    *list = floats(chains_ * p);
 }
 
 void Langevin::plan(std::vector<Level> levels) {
@@ -154,7 +153,7 @@ LevelView Langevin::view(index_t l) const {
           level.known};
 }
 
-void Langevin::start(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, float sigma) {
+void Langevin::start(const Chains& chains, std::uint64_t seed, std::uint32_t step, float sigma) {
   const float* silence = force_.get() + levels() * shape_.chain();
   const LevelView level{0.0f, 0.0f, sigma, true, nullptr, nullptr, silence, nullptr, nullptr, nullptr, 0};
   pool_.each(static_cast<index_t>(chains.size()), [&](index_t task, int thread) {
@@ -166,31 +165,29 @@ void Langevin::start(const std::vector<index_t>& chains, std::uint64_t seed, std
   });
 }
 
-void Langevin::anneal(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, index_t steps,
-                      index_t l, const MixtureView& mixture, bool accumulate) {
-  prepare(l);
-  const LevelView level = view(l);
+void Langevin::anneal(const Chains& chains, Steps steps, const MixtureView& mixture, bool accumulate) {
+  prepare(steps.level);
+  const LevelView level = view(steps.level);
   pool_.each(static_cast<index_t>(chains.size()), [&](index_t task, int thread) {
     const index_t chain = chains[static_cast<std::size_t>(task)];
     float* gain = gain_.get() + chain * shape_.padded;
     std::int32_t* counting = counting_.data() + chain * shape_.devices;
-    for (index_t i = 0; i < steps; ++i) {
+    for (index_t i = 0; i < steps.count; ++i) {
       index_t count = 0;
       if (accumulate || !level.denoised) {
         denoise(chain, mixture);
         if (accumulate) add(chain);
       }
       if (level.denoised) count = kernels_.counting_columns(shape_, mixture, energy(chain), gain, counting);
-      const NoiseKey key{seed, static_cast<std::uint32_t>(chain), step + static_cast<std::uint32_t>(i)};
+      const NoiseKey key{steps.seed, static_cast<std::uint32_t>(chain), steps.first + static_cast<std::uint32_t>(i)};
       advance(chain, key, level, {nullptr, gain, counting, count}, thread);
     }
   });
 }
 
-void Langevin::step(const std::vector<index_t>& chains, std::uint64_t seed, std::uint32_t step, index_t l,
-                    float noise_var) {
-  prepare(l);
-  const LevelView level = view(l);
+void Langevin::step(const Chains& chains, Steps one, float noise_var) {
+  prepare(one.level);
+  const LevelView level = view(one.level);
   const float least = least_energy(shape_.antennas, noise_var);
   pool_.each(static_cast<index_t>(chains.size()), [&](index_t task, int thread) {
     const index_t chain = chains[static_cast<std::size_t>(task)], column = 2 * shape_.lanes;
@@ -202,11 +199,12 @@ void Langevin::step(const std::vector<index_t>& chains, std::uint64_t seed, std:
       for (index_t i = n * column; i < (n + 1) * column; ++i) total += mean[i] * mean[i];
       if (!(total <= least)) counting[count++] = static_cast<std::int32_t>(n);
     }
-    advance(chain, {seed, static_cast<std::uint32_t>(chain), step}, level, {mean, nullptr, counting, count}, thread);
+    const NoiseKey key{one.seed, static_cast<std::uint32_t>(chain), one.first};
+    advance(chain, key, level, {mean, nullptr, counting, count}, thread);
   });
 }
 
-void Langevin::denoise(const std::vector<index_t>& chains, const MixtureView& mixture) {
+void Langevin::denoise(const Chains& chains, const MixtureView& mixture) {
   pool_.each(static_cast<index_t>(chains.size()), [&](index_t task, int) {
     const index_t chain = chains[static_cast<std::size_t>(task)], column = 2 * shape_.lanes;
     const float* x = columns_.get() + chain * shape_.chain();
@@ -221,8 +219,9 @@ void Langevin::denoise(const std::vector<index_t>& chains, const MixtureView& mi
 
 void Langevin::advance(index_t chain, NoiseKey key, const LevelView& level, DenoisedView d, int thread) {
   counted_[static_cast<std::size_t>(chain)] = static_cast<std::int32_t>(level.denoised ? d.count : shape_.devices);
-  kernels_.langevin_step(shape_, level, key, d, scratch_.get() + thread * 7 * shape_.devices * kernels_.width,
-                         columns_.get() + chain * shape_.chain(), energy_.get() + chain * shape_.padded);
+  kernels_.langevin_step(shape_, level, key, d,
+                         {columns_.get() + chain * shape_.chain(), energy_.get() + chain * shape_.padded,
+                          scratch_.get() + thread * 7 * shape_.devices * kernels_.width});
 }
 
 // Mean, variance and probability of all columns, also of those that do not count.
@@ -254,7 +253,7 @@ void Langevin::add(index_t chain) {
   }
 }
 
-std::vector<double> Langevin::power(const std::vector<index_t>& chains) const {
+std::vector<double> Langevin::power(const Chains& chains) const {
   std::vector<double> result;
   for (const index_t chain : chains) {
     double total = 0;
@@ -264,7 +263,7 @@ std::vector<double> Langevin::power(const std::vector<index_t>& chains) const {
   return result;
 }
 
-double Langevin::spread(const std::vector<index_t>& chains) const {
+double Langevin::spread(const Chains& chains) const {
   if (chains.empty()) return 0;
   const auto count = static_cast<float>(chains.size());
   std::vector<float> mean(static_cast<std::size_t>(shape_.chain())), square(mean.size());

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .priors.beam import BeamPrior
     from .priors.cell import CellPrior
     from .priors.files import load_cell_prior, load_prior
-    from .priors.protocol import Prior
+    from .priors.protocol import ColumnPrior, Prior
     from .receiver import Receiver
     from .rules import Rules
 
@@ -23,6 +23,7 @@ __all__ = [
     "BeamPrior",
     "Capture",
     "CellPrior",
+    "ColumnPrior",
     "Detection",
     "LangevinReceiver",
     "Pilots",
@@ -44,6 +45,7 @@ _HOME = {
     "BeamPrior": "priors.beam",
     "Capture": "capture",
     "CellPrior": "priors.cell",
+    "ColumnPrior": "priors.protocol",
     "Detection": "detection",
     "LangevinReceiver": "langevin",
     "Pilots": "pilots",

@@ -10,15 +10,15 @@ U. docs/langevin.md derives both schedules.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ._namespace import namespace
+
 Array = npt.NDArray[np.floating]
-Complex = npt.NDArray[np.complex128]
 Real = npt.NDArray[np.float64]
 Three = tuple[float, float, float]
 
@@ -46,10 +46,10 @@ class Level:
     matrix : tuple of three floats
         t_j = 1.
     covariance : tuple of three floats
-        Of the noise, t_j = 1 / s_j^2; zeros for white noise of standard deviation `noise`.
+        Covariance of the noise, t_j = 1 / s_j^2; zeros for white noise of standard deviation `noise`.
     noise : float
-    force : ndarray, shape (N,)
-        Of the rotated block, coordinate by coordinate.
+    force : ndarray, shape (K,)
+        Weights of the rotated block, coordinate by coordinate.
     """
 
     sigma: float
@@ -63,7 +63,7 @@ class Level:
     force: Real
 
     def diagonals(self, singular: Array) -> tuple[Real, Real]:
-        """`matrix` and `covariance` after rotation by U, each of shape (N,)."""
+        """`matrix` and `covariance` after rotation by U, each of shape (K,)."""
         s2 = np.asarray(singular, np.float64) ** 2
         known = np.arange(len(s2)) < self.known
         (a, b, c), (d, e, f) = self.matrix, self.covariance
@@ -87,7 +87,7 @@ def preconditioned_level(sigma: float, singular: Array, noise_var: float, step: 
     Parameters
     ----------
     sigma : float
-    singular : array_like, shape (N,)
+    singular : array_like, shape (K,)
         Singular values of P, falling, zeros where there are less than N.
     noise_var : float
     step : float
@@ -130,83 +130,42 @@ def paper_level(sigma: float, singular: Array, noise_var: float, step: float, be
     )
 
 
-def coefficients(levels: Sequence[Level]) -> npt.NDArray[np.float32]:
-    """What the native sampler wants to know of levels, shape (levels, 11)."""
-    rows = [(x.keep, x.shift, x.noise, x.denoised, x.known, *x.matrix, *x.covariance) for x in levels]
-    return np.array(rows, np.float32)
-
-
-def leave_one_out(y: Complex, pilots: Complex, noise_var: float, power: Array) -> tuple[Complex, Real]:
+def leave_one_out(y: Any, pilots: Any, noise_var: Any, power: Any) -> tuple[Any, Any]:
     """Every device's column seen in white noise, the others being interference of known power.
 
-    LMMSE estimate with the powers of the other devices as their variances, scaled to be unbiased.
+    LMMSE estimate with the powers of the other devices as their variances, scaled to be unbiased. Arrays or tensors.
 
     Parameters
     ----------
-    y : ndarray, shape (M, L)
-    pilots : ndarray, shape (N, L)
-    noise_var : float
-    power : array_like, shape (N,)
+    y : complex128, shape (..., M, T)
+    pilots : complex128, shape (K, T)
+    noise_var : float64, shape (...)
+    power : float64, shape (..., K)
         Mean power of an entry of each column of X.
 
     Returns
     -------
-    columns : ndarray, shape (N, M)
-    variance : ndarray, shape (N,)
+    columns : shape (..., K, M)
+    variance : shape (..., K)
         Complex noise variance per entry.
     """
     # From the covariance of Y, and from the posterior covariance of X. The first loses digits where the device is far
     # above everything else, the second where it is far below.
-    power = np.asarray(power, np.float64)
-    covariance = pilots.conj().T @ (power[:, None] * pilots) + noise_var * np.eye(pilots.shape[1])
-    filters = np.linalg.solve(covariance, pilots.conj().T)
-    gain = np.real(np.einsum("nl,ln->n", pilots, filters))  # 1 / (power + variance)
-    gain = np.maximum(gain, _LEAST_GAIN)  # a device that sends nothing is seen in infinite noise
-    amplitude = np.sqrt(power)
-    scaled = np.eye(len(pilots)) + amplitude[:, None] * (pilots @ pilots.conj().T / noise_var) * amplitude
-    inverse = np.linalg.inv(scaled)
-    share = np.real(np.diag(inverse))  # variance / (power + variance)
-    posterior = (y @ pilots.conj().T / noise_var * amplitude) @ inverse * amplitude
+    xp = namespace(y)
+    adjoint, v = pilots.conj().T, xp.asarray(noise_var)[..., None, None]
+    covariance = adjoint @ (power[..., None] * pilots) + v * xp.diag(xp.ones_like(pilots[0]))
+    filters = xp.linalg.solve(covariance, xp.broadcast_to(adjoint, (*power.shape[:-1], *adjoint.shape)))
+    gain = xp.einsum("kt,...tk->...k", pilots, filters).real  # 1 / (power + variance)
+    gain = xp.clip(gain, _LEAST_GAIN, None)  # a device that sends nothing is seen in infinite noise
+    amplitude = xp.sqrt(power)
+    across = amplitude[..., None, :]
+    scaled = xp.diag(xp.ones_like(pilots[:, 0])) + amplitude[..., None] * (pilots @ adjoint / v) * across
+    inverse = xp.linalg.inv(scaled)
+    share = xp.diagonal(inverse, 0, -2, -1).real  # variance / (power + variance)
+    posterior = (y @ adjoint / v * across) @ inverse * across
 
     strong = share < 0.5
-    rest = np.where(strong, 1 - share, 0.5)
-    variance = np.where(strong, power * share / rest, 1 / gain - np.where(strong, 0, power))
-    columns = np.where(strong, posterior / rest, y @ filters / gain)
-    return columns.T, variance
-
-
-def leave_one_out_tensors(y: Any, pilots: Any, noise_var: Any, power: Any) -> tuple[Any, Any]:
-    """:func:`leave_one_out` of many blocks as tensors of one device, without waiting for it.
-
-    Parameters
-    ----------
-    y : Tensor of complex128, shape (B, M, L)
-    pilots : Tensor of complex128, shape (N, L)
-    noise_var : Tensor of float64, shape (B,)
-    power : Tensor of float64, shape (B, N)
-
-    Returns
-    -------
-    columns : Tensor, shape (B, N, M)
-    variance : Tensor, shape (B, N)
-    """
-    import torch
-
-    def identity(size: int) -> Any:
-        return torch.eye(size, dtype=torch.complex128, device=y.device)
-
-    adjoint, v = pilots.mH, noise_var[:, None, None]
-    covariance = adjoint @ (power[..., None] * pilots) + v * identity(pilots.shape[1])
-    filters = torch.linalg.solve_ex(covariance, adjoint.expand(len(y), -1, -1))[0]
-    gain = torch.einsum("nl,bln->bn", pilots, filters).real.clamp(min=_LEAST_GAIN)
-    amplitude = torch.sqrt(power)
-    scaled = identity(len(pilots)) + amplitude[..., None] * (pilots @ adjoint / v) * amplitude[:, None]
-    inverse = torch.linalg.inv_ex(scaled)[0]
-    share = torch.diagonal(inverse, dim1=1, dim2=2).real
-    posterior = (y @ adjoint / v * amplitude[:, None]) @ inverse * amplitude[:, None]
-
-    strong = share < 0.5
-    rest = torch.where(strong, 1 - share, 0.5)
-    variance = torch.where(strong, power * share / rest, 1 / gain - torch.where(strong, 0.0, power))
-    columns = torch.where(strong[:, None], posterior / rest[:, None], y @ filters / gain[:, None])
-    return columns.transpose(1, 2), variance
+    rest = xp.where(strong, 1 - share, 0.5)
+    variance = xp.where(strong, power * share / rest, 1 / gain - xp.where(strong, 0.0, power))
+    columns = xp.where(strong[..., None, :], posterior / rest[..., None, :], y @ filters / gain[..., None, :])
+    return columns.swapaxes(-1, -2), variance

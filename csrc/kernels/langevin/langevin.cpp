@@ -59,7 +59,7 @@ inline bool rotates(const ChainShape& v, const LevelView& level, index_t count) 
   return level.pull && (v.devices - level.known) * (count + v.devices) < count * v.devices;
 }
 
-// Unknown coordinates of the columns in `rows`, times their pull: [N - known, 2, W].
+// Unknown coordinates of the columns in `rows`, times their pull: [K - known, 2, W].
 void rotate(const ChainShape& v, const LevelView& level, const std::int32_t* counting, index_t count, const float* rows,
             float* out) {
   for (index_t j = level.known / kColumns * kColumns; j < v.devices; j += kColumns) {
@@ -73,10 +73,11 @@ void rotate(const ChainShape& v, const LevelView& level, const std::int32_t* cou
   }
 }
 
-void langevin_step(const ChainShape& v, const LevelView& level, NoiseKey key, const DenoisedView& d, float* scratch,
-                   float* x, float* energy) {
-  float* squares = scratch;  // [N, W]
-  float* rows = scratch + v.devices * W;
+void langevin_step(const ChainShape& v, const LevelView& level, NoiseKey key, const DenoisedView& d,
+                   const ChainView& chain) {
+  float* const x = chain.x;
+  float* squares = chain.scratch;  // [K, W]
+  float* rows = squares + v.devices * W;
   float* rotated = rows + 4 * v.devices * W;
   for (index_t b = 0; b < v.antennas; b += W) {
     const index_t count = gather(v, level, d, x, b, rows);
@@ -120,7 +121,7 @@ void langevin_step(const ChainShape& v, const LevelView& level, NoiseKey key, co
       }
     }
   }
-  for (index_t n = 0; n < v.devices; ++n) energy[n] = sum(load(squares + n * W));
+  for (index_t n = 0; n < v.devices; ++n) chain.energy[n] = sum(load(squares + n * W));
 }
 
 void posteriors(const ChainShape& v, const MixtureView& m, const float* energy, float* gain, float* variance,

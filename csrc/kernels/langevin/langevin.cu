@@ -1,5 +1,6 @@
+#include <utility>
+
 #include "core/block_cuda.hpp"
-#include "core/complex_cuda.hpp"
 #include "kernels/langevin/langevin.hpp"
 #include "kernels/langevin/langevin_cuda.hpp"
 
@@ -31,20 +32,6 @@ struct Sizes {
   JADCE_INLINE std::int64_t state() const { return std::int64_t{devices} * antennas; }
 };
 
-struct StepArguments {
-  const Complex *matrix, *factor, *force;
-  const float *level, *mixture;
-  const Complex* mean;
-  const std::int32_t* chain;
-  int denoised;
-  std::uint64_t seed;
-  std::uint32_t step;
-  const Complex* x;
-  const float* energy;
-  Complex* new_x;
-  float* new_energy;
-};
-
 __device__ int thread() { return static_cast<int>(threadIdx.x); }
 
 __device__ MixtureView mixture_of(const float* mixture, const float* level, int block, int components) {
@@ -60,7 +47,7 @@ __device__ float column_energy(const float* energy, Sizes s, int chain, int n) {
   return total;
 }
 
-// gain [N] of all columns of one chain, zero where they do not count; `counting` gets those that do, in order.
+// gain [K] of all columns of one chain, zero where they do not count; `counting` gets those that do, in order.
 __device__ int counting_columns(const MixtureView& m, Sizes s, const float* energy, int chain, float* gain,
                                 std::int32_t* counting, int* part) {
   const float least = least_energy(s.antennas, m.noise_var);
@@ -87,12 +74,12 @@ __device__ int counting_columns(const MixtureView& m, Sizes s, const float* ener
 }
 
 // One block: `tile` antennas and kThreads / tile columns of one chain, one entry a thread.
-__global__ void __launch_bounds__(kThreads) step_kernel(StepArguments a, Sizes s) {
+__global__ void __launch_bounds__(kThreads) step_kernel(LangevinStepsArgs a, Sizes s) {
   after_previous();
-  Complex* const rows = dynamic_shared<Complex>();                           // [N, tile], what the matrix works on
-  Complex* const noise = rows + s.devices * s.tile;                          // [N, tile]
-  float* const gain = reinterpret_cast<float*>(noise + s.devices * s.tile);  // [N]
-  std::int32_t* const counting = reinterpret_cast<std::int32_t*>(gain + s.devices);  // [N]
+  Complex* const rows = dynamic_shared<Complex>();                           // [K, tile], what the matrix works on
+  Complex* const noise = rows + s.devices * s.tile;                          // [K, tile]
+  float* const gain = reinterpret_cast<float*>(noise + s.devices * s.tile);  // [K]
+  std::int32_t* const counting = reinterpret_cast<std::int32_t*>(gain + s.devices);  // [K]
   int* const part = reinterpret_cast<int*>(counting + s.devices);                    // [32]
   const int chain = a.chain[blockIdx.z], block = chain / s.chains;
   const int lane = thread() % s.tile, m = static_cast<int>(blockIdx.y) * s.tile + lane;
@@ -148,37 +135,33 @@ __global__ void __launch_bounds__(kThreads) step_kernel(StepArguments a, Sizes s
     sum = sum + x[entry] * keep;
     if (shift != 0.0f) sum = sum + (mean ? mean[entry] * shift : x[entry] * (shift * gain[n]));
     if (a.force) sum = sum + a.force[block * s.state() + entry];
-    a.new_x[chain * s.state() + entry] = sum;
+    a.other_x[chain * s.state() + entry] = sum;
     energy = norm(sum);
   }
   for (int half = s.tile / 2; half > 0; half /= 2) energy += __shfl_xor_sync(~0u, energy, half, s.tile);
-  if (lane == 0 && n < s.devices) a.new_energy[(std::int64_t{chain} * s.parts() + blockIdx.y) * s.devices + n] = energy;
+  if (lane == 0 && n < s.devices)
+    a.other_energy[(std::int64_t{chain} * s.parts() + blockIdx.y) * s.devices + n] = energy;
 }
 
 // One warp: one column of one chain.
-__global__ void __launch_bounds__(kThreads)
-    posterior_kernel(const Complex* x, const float* energy, const float* level, const float* __restrict__ mixture,
-                     const std::int32_t* chains, Sizes s, Complex* __restrict__ mean, float* __restrict__ power,
-                     float* __restrict__ probability) {
+__global__ void __launch_bounds__(kThreads) posterior_kernel(LangevinPosteriorArgs a, Sizes s) {
   after_previous();
-  const int chain = chains[blockIdx.y], block = chain / s.chains, lane = thread() % 32;
+  const int chain = a.chain[blockIdx.y], block = chain / s.chains, lane = thread() % 32;
   const int n = static_cast<int>(blockIdx.x) * (kThreads / 32) + thread() / 32;
   if (n >= s.devices) return;
-  const MixtureView m = mixture_of(mixture, level, block, s.components);
-  const float e = column_energy(energy, s, chain, n), each = e / static_cast<float>(s.antennas);
+  const MixtureView m = mixture_of(a.mixture, a.level, block, s.components);
+  const float e = column_energy(a.energy, s, chain, n), each = e / static_cast<float>(s.antennas);
   const ColumnPosterior<float> p = column_posterior<ScalarMath>(m, e);
   const std::int64_t first = chain * s.state() + std::int64_t{n} * s.antennas;
-  for (int i = lane; i < s.antennas; i += 32) mean[first + i] = mean[first + i] + x[first + i] * p.gain;
+  for (int i = lane; i < s.antennas; i += 32) a.mean[first + i] = a.mean[first + i] + a.x[first + i] * p.gain;
   if (lane > 0) return;
   const std::int64_t at = std::int64_t{chain} * s.devices + n;
-  power[at] += p.gain * p.gain * each + p.variance(m.noise_var, each);
-  probability[at] += p.probability;
+  a.power[at] += p.gain * p.gain * each + p.variance(m.noise_var, each);
+  a.probability[at] += p.probability;
 }
 
 // One block: a share of the entries of one received block.
-__global__ void __launch_bounds__(kThreads)
-    watch_kernel(const Complex* x, const float* energy, const float* __restrict__ bound, const std::int32_t* before,
-                 Sizes s, std::int32_t* __restrict__ after, float* __restrict__ spread) {
+__global__ void __launch_bounds__(kThreads) watch_kernel(LangevinWatchArgs a, Sizes s) {
   after_previous();
   double* const part = dynamic_shared<double>();                                // [kThreads]
   std::int32_t* const well = reinterpret_cast<std::int32_t*>(part + kThreads);  // [C]
@@ -188,12 +171,12 @@ __global__ void __launch_bounds__(kThreads)
     const int chain = block * s.chains + c;
     double total = 0;
     for (int i = thread(); i < numbers; i += kThreads)
-      total += static_cast<double>(energy[std::int64_t{chain} * numbers + i]);
+      total += static_cast<double>(a.energy[std::int64_t{chain} * numbers + i]);
     total = block_sum(total, part);
-    const bool good = !before[chain] && total < static_cast<double>(bound[block]) * static_cast<double>(s.state());
+    const bool good = !a.before[chain] && total < static_cast<double>(a.bound[block]) * static_cast<double>(s.state());
     if (thread() == 0) {
       well[c] = good;
-      if (blockIdx.x == 0) after[chain] = !good;
+      if (blockIdx.x == 0) a.after[chain] = !good;
     }
     count += good;
   }
@@ -201,7 +184,7 @@ __global__ void __launch_bounds__(kThreads)
   double total = 0;
   for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + thread(); count > 0 && i < s.state();
        i += kThreads * kSpreadParts) {
-    const Complex* const entry = x + std::int64_t{block} * s.chains * s.state() + i;
+    const Complex* const entry = a.x + std::int64_t{block} * s.chains * s.state() + i;
     Complex middle{0.0f, 0.0f};
     for (int c = 0; c < s.chains; ++c)
       if (well[c]) middle = middle + entry[c * s.state()];
@@ -213,28 +196,32 @@ __global__ void __launch_bounds__(kThreads)
   }
   total = block_sum(total, part);
   if (thread() == 0)
-    spread[block * kSpreadParts + static_cast<int>(blockIdx.x)] =
+    a.spread[block * kSpreadParts + static_cast<int>(blockIdx.x)] =
         static_cast<float>(total / static_cast<double>(s.state()));
 }
 
-__global__ void __launch_bounds__(kThreads)
-    noise_kernel(NoiseKey key, int count, int pairs, std::uint32_t* words, float* normals) {
+__global__ void __launch_bounds__(kThreads) noise_kernel(LangevinNoiseArgs a) {
   after_previous();
   const int i = static_cast<int>(blockIdx.x) * kThreads + thread();
-  if (i >= count * pairs) return;
-  std::uint32_t word[4] = {static_cast<std::uint32_t>(i / pairs), static_cast<std::uint32_t>(i % pairs), key.chain,
-                           key.step};
+  if (i >= a.count * a.pairs) return;
+  std::uint32_t word[4] = {static_cast<std::uint32_t>(i / a.pairs), static_cast<std::uint32_t>(i % a.pairs), a.chain,
+                           a.step};
   float z[4];
-  column_noise<ScalarMath>(word[0], word[1], key, z);
-  philox<ScalarMath>(word, key.seed);
+  column_noise<ScalarMath>(word[0], word[1], NoiseKey{a.seed, a.chain, a.step}, z);
+  philox<ScalarMath>(word, a.seed);
   for (int k = 0; k < 4; ++k) {
-    words[4 * i + k] = word[k];
-    normals[4 * i + k] = z[k];
+    a.words[4 * i + k] = word[k];
+    a.normals[4 * i + k] = z[k];
   }
 }
 
 std::size_t step_bytes(int devices, int tile) {
   return static_cast<std::size_t>(devices) * (2 * sizeof(Complex) * static_cast<std::size_t>(tile) + 8) + 32 * 4;
+}
+
+template <class Args>
+Sizes sizes(const Args& a, int components) {
+  return {a.chains, a.devices, a.antennas, components, langevin_tile(a.devices, a.antennas)};
 }
 
 }  // namespace
@@ -246,53 +233,31 @@ int langevin_tile(int devices, int antennas) {
   return tile;
 }
 
-void langevin_steps(const float* matrix, const float* factor, const float* force, const float* level,
-                    const float* mixture, const float* mean, const std::int32_t* chain, int rows, int chains,
-                    int devices, int antennas, int components, int denoised, std::uint64_t seed, std::uint32_t step,
-                    int steps, float* x, float* energy, float* other_x, float* other_energy, void* stream) {
-  const Sizes s{chains, devices, antennas, components, langevin_tile(devices, antennas)};
-  const dim3 grid(blocks(devices, kThreads / s.tile), static_cast<unsigned>(s.parts()), static_cast<unsigned>(rows));
-  for (int i = 0; i < steps; ++i) {
-    const bool odd = i % 2 == 1;
-    const StepArguments a{complex(matrix),
-                          complex(factor),
-                          complex(force),
-                          level,
-                          mixture,
-                          complex(mean),
-                          chain,
-                          denoised,
-                          seed,
-                          step + static_cast<std::uint32_t>(i),
-                          complex(odd ? other_x : x),
-                          odd ? other_energy : energy,
-                          complex(odd ? x : other_x),
-                          odd ? energy : other_energy};
-    launch("langevin_steps", step_kernel, grid, kThreads, step_bytes(devices, s.tile), stream, a, s);
+void langevin_steps(const LangevinStepsArgs& args, void* stream) {
+  const Sizes s = sizes(args, args.components);
+  const dim3 grid(blocks(s.devices, kThreads / s.tile), static_cast<unsigned>(s.parts()),
+                  static_cast<unsigned>(args.rows));
+  LangevinStepsArgs a = args;
+  for (int i = 0; i < args.steps; ++i) {
+    launch("langevin_steps", step_kernel, grid, kThreads, step_bytes(s.devices, s.tile), stream, a, s);
+    std::swap(a.x, a.other_x);
+    std::swap(a.energy, a.other_energy);
+    ++a.step;
   }
 }
 
-void langevin_posterior(const float* x, const float* energy, const float* level, const float* mixture,
-                        const std::int32_t* chain, int rows, int chains, int devices, int antennas, int components,
-                        float* mean, float* power, float* probability, void* stream) {
-  const Sizes s{chains, devices, antennas, components, langevin_tile(devices, antennas)};
-  const dim3 grid(blocks(devices, kThreads / 32), static_cast<unsigned>(rows));
-  launch("langevin_posterior", posterior_kernel, grid, kThreads, 0, stream, complex(x), energy, level, mixture, chain,
-         s, complex(mean), power, probability);
+void langevin_posterior(const LangevinPosteriorArgs& a, void* stream) {
+  const dim3 grid(blocks(a.devices, kThreads / 32), static_cast<unsigned>(a.rows));
+  launch("langevin_posterior", posterior_kernel, grid, kThreads, 0, stream, a, sizes(a, a.components));
 }
 
-void langevin_watch(const float* x, const float* energy, const float* bound, const std::int32_t* before, int count,
-                    int chains, int devices, int antennas, std::int32_t* after, float* spread, void* stream) {
-  const Sizes s{chains, devices, antennas, 0, langevin_tile(devices, antennas)};
-  launch("langevin_watch", watch_kernel, dim3(kSpreadParts, static_cast<unsigned>(count)), kThreads,
-         sizeof(double) * kThreads + sizeof(std::int32_t) * static_cast<std::size_t>(chains), stream, complex(x),
-         energy, bound, before, s, after, spread);
+void langevin_watch(const LangevinWatchArgs& a, void* stream) {
+  launch("langevin_watch", watch_kernel, dim3(kSpreadParts, static_cast<unsigned>(a.blocks)), kThreads,
+         sizeof(double) * kThreads + sizeof(std::int32_t) * static_cast<std::size_t>(a.chains), stream, a, sizes(a, 0));
 }
 
-void langevin_noise(std::uint64_t seed, std::uint32_t chain, std::uint32_t step, int count, int pairs,
-                    std::uint32_t* words, float* normals, void* stream) {
-  launch("langevin_noise", noise_kernel, blocks(std::int64_t{count} * pairs, kThreads), kThreads, 0, stream,
-         NoiseKey{seed, chain, step}, count, pairs, words, normals);
+void langevin_noise(const LangevinNoiseArgs& a, void* stream) {
+  launch("langevin_noise", noise_kernel, blocks(std::int64_t{a.count} * a.pairs, kThreads), kThreads, 0, stream, a);
 }
 
 }  // namespace jadce::cuda

@@ -5,13 +5,13 @@
 
 namespace jadce {
 
-// On the CPU columns are [N, 2, Mp], numbers of columns [Np], matrices [N, 2, Np] or, for products, packed as
-// [Np / kColumns, N, 2, kColumns] (langevin_tables.cpp).
+// On the CPU columns are [K, 2, Mp], numbers of columns [Kp], matrices [K, 2, Kp] or, for products, packed as
+// [Kp / kColumns, K, 2, kColumns] (langevin_tables.cpp).
 struct ChainShape {
-  index_t devices;   // N
+  index_t devices;   // K
   index_t antennas;  // M
   index_t lanes;     // Mp
-  index_t padded;    // Np, N rounded up to a multiple of 16
+  index_t padded;    // Kp, K rounded up to a multiple of 16
 
   JADCE_INLINE index_t chain() const { return 2 * devices * lanes; }    // floats of one chain
   JADCE_INLINE index_t matrix() const { return 2 * devices * padded; }  // floats of one matrix
@@ -26,10 +26,10 @@ struct LevelView {
   bool denoised;
   const float* matrix;  // packed
   const float* factor;  // packed, upper triangular, or null
-  const float* force;   // [N, 2, Mp]
+  const float* force;   // [K, 2, Mp]
   // matrix = sum over j >= known of pull_j u_j u_j^H, which is cheaper where few coordinates are unknown; null if it is
   // not of this form.
-  const float* pull;     // [Np]
+  const float* pull;     // [Kp]
   const float* forward;  // U, packed
   const float* back;     // U^H, packed
   index_t known;
@@ -37,10 +37,17 @@ struct LevelView {
 
 // Columns of D: gain x, or `mean` where that is not null.
 struct DenoisedView {
-  const float* mean;             // [N, 2, Mp]
-  const float* gain;             // [Np]
+  const float* mean;             // [K, 2, Mp]
+  const float* gain;             // [Kp]
   const std::int32_t* counting;  // [count], the columns of D that are not negligible
   index_t count;
+};
+
+// State of one chain, and what a step of it works with.
+struct ChainView {
+  float* x;        // [K, 2, Mp]
+  float* energy;   // [Kp], energies of the columns of x
+  float* scratch;  // [K, 7, W]
 };
 
 // Exact posterior of a noisy column under a mixture of powers: jadce_fast.priors.cell.CellPrior.tables.
@@ -53,7 +60,7 @@ struct MixtureView {
 };
 
 // A column of D whose root mean square is below this times sigma is left out of the product. Less than the error of the
-// quadrature over distance (1e-5 of the column), and all columns together add at most sqrt(N) times this.
+// quadrature over distance (1e-5 of the column), and all columns together add at most sqrt(K) times this.
 inline constexpr float kLeastColumn = 4e-6f;
 
 // Sums over a mixture for the posterior of one column: weight is the component's posterior weight, up to a factor.

@@ -2,41 +2,74 @@
 // pilot_transform_cuda.hpp.
 //
 // A state belongs to chain f = b C + c of received block b; kernels work on the `rows` chains that `chain` lists.
-// States x [B C, N, M, 2]; their energies come in parts, one for every `langevin_tile` antennas: [B C, parts, N].
+// The energies of a state come in parts, one for every `langevin_tile` antennas.
 #pragma once
 
-#include <cstdint>
+#include "core/complex_cuda.hpp"
 
 namespace jadce::cuda {
 
 // Antennas that one thread block works on, a power of two; zero if there are too many devices for any.
 int langevin_tile(int devices, int antennas);
 
-// `steps` steps of one level, x <- keep x + shift D + (D or x) matrix + force + noise. For every received block:
-// matrix [B, N, N, 2] (null: none), factor [B, N, N, 2] upper triangular (null: white noise), force [B, N, M, 2] (null:
-// none), level [B, 4] holds keep, shift, standard deviation of white noise, noise variance of the state; mixture
-// [B, 3, G] rate, offset, gain. D is the exact posterior mean under the mixture, or `mean` [B C, N, M, 2] where that is
-// not null; with denoised = 0 the matrix works on x. Step i draws the noise of counter step + i. States and energies
-// alternate between two arrays, starting from x and energy: after an odd number of steps the result is in the others.
-void langevin_steps(const float* matrix, const float* factor, const float* force, const float* level,
-                    const float* mixture, const float* mean, const std::int32_t* chain, int rows, int chains,
-                    int devices, int antennas, int components, int denoised, std::uint64_t seed, std::uint32_t step,
-                    int steps, float* x, float* energy, float* other_x, float* other_energy, void* stream);
+// `steps` steps of one level, x <- keep x + shift D + (D or x) matrix + force + noise, with D the exact posterior mean
+// under the mixture unless `mean` is given. States and energies alternate between two arrays, starting from x and
+// energy: after an odd number of steps the result is in the others.
+struct LangevinStepsArgs {
+  const Complex* matrix;      // [B, K, K], or null: none
+  const Complex* factor;      // [B, K, K], upper triangular, or null: the noise is white
+  const Complex* force;       // [B, K, M], or null: none
+  const float* level;         // [B, 4]: keep, shift, standard deviation of white noise, noise variance of the state
+  const float* mixture;       // [B, 3, G]: rate, offset, gain
+  const Complex* mean;        // [B C, K, M], D, or null
+  const std::int32_t* chain;  // [rows]
+  int rows, chains, devices, antennas, components;  // rows, C, K, M, G
+  bool denoised;                                    // whether the matrix works on D, or on x
+  std::uint64_t seed;
+  std::uint32_t step;  // step i draws the noise of counter step + i
+  int steps;
+  Complex* x;           // [B C, K, M]
+  float* energy;        // [B C, parts, K]
+  Complex* other_x;     // as x
+  float* other_energy;  // as energy
+};
+void langevin_steps(const LangevinStepsArgs&, void* stream);
 
-// Exact posteriors of all columns, added to mean [B C, N, M, 2], power [B C, N] (|mean|^2 / M + variance) and
-// probability [B C, N].
-void langevin_posterior(const float* x, const float* energy, const float* level, const float* mixture,
-                        const std::int32_t* chain, int rows, int chains, int devices, int antennas, int components,
-                        float* mean, float* power, float* probability, void* stream);
+// Exact posteriors of all columns, added to what is there.
+struct LangevinPosteriorArgs {
+  const Complex* x;                                 // [B C, K, M]
+  const float* energy;                              // [B C, parts, K]
+  const float* level;                               // [B, 4], as for the steps
+  const float* mixture;                             // [B, 3, G]
+  const std::int32_t* chain;                        // [rows]
+  int rows, chains, devices, antennas, components;  // rows, C, K, M, G
+  Complex* mean;                                    // [B C, K, M]
+  float* power;                                     // [B C, K], |mean|^2 / M + variance
+  float* probability;                               // [B C, K]
+};
+void langevin_posterior(const LangevinPosteriorArgs&, void* stream);
 
-// Chains that diverged, before and after [B C]: those with a mean power of bound [B] and more, or none, are added.
-// spread [B, kSpreadParts] adds up to the mean variance of an entry over the other chains.
+// Chains that diverged: to those before, the ones with a mean power of the bound and more, or none, are added.
 inline constexpr int kSpreadParts = 16;
-void langevin_watch(const float* x, const float* energy, const float* bound, const std::int32_t* before, int blocks,
-                    int chains, int devices, int antennas, std::int32_t* after, float* spread, void* stream);
+struct LangevinWatchArgs {
+  const Complex* x;                       // [B C, K, M]
+  const float* energy;                    // [B C, parts, K]
+  const float* bound;                     // [B]
+  const std::int32_t* before;             // [B C], not zero for a chain that had diverged
+  int blocks, chains, devices, antennas;  // B, C, K, M
+  std::int32_t* after;                    // [B C]
+  float* spread;                          // [B, kSpreadParts], adds up to the mean variance of an entry over the others
+};
+void langevin_watch(const LangevinWatchArgs&, void* stream);
 
-// For tests: words [count, pairs, 4] and normals [count, 2 pairs, 2] of counters (i, pair, chain, step).
-void langevin_noise(std::uint64_t seed, std::uint32_t chain, std::uint32_t step, int count, int pairs,
-                    std::uint32_t* words, float* normals, void* stream);
+// The noise itself, for tests: of counters (i, pair, chain, step).
+struct LangevinNoiseArgs {
+  std::uint64_t seed;
+  std::uint32_t chain, step;
+  int count, pairs;
+  std::uint32_t* words;  // [count, pairs, 4]
+  float* normals;        // [count, 2 pairs, 2]
+};
+void langevin_noise(const LangevinNoiseArgs&, void* stream);
 
 }  // namespace jadce::cuda

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from .. import _check
 from ..priors.cell import CellPrior
 from .cell_drop import CellDrop, CellScenario, draw_cell
-from .cell_receivers import Contender, load_receiver, true_matrix
+from .cell_receivers import Contender, load_receiver
 from .store import Lists, Store, measure_draws
 
 _RESAMPLES = 2000  # resampled sets of draws of the bootstrap
@@ -241,7 +241,7 @@ def _measure(contender: Contender, drop: CellDrop) -> dict[str, float]:
     start = time.perf_counter()
     found = contender.estimate(drop)
     seconds = time.perf_counter() - start
-    truth, active = true_matrix(drop)
+    truth, active = drop.x, drop.activity
     return {
         "active": int(active.sum()),
         "missed": int(np.sum(active & ~found.active)),

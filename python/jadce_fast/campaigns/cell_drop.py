@@ -22,9 +22,9 @@ class CellScenario:
     Attributes
     ----------
     antennas, devices, symbols : int
-        M, N, L of the paper; the pilot density is L / N.
+        M, K, T, the paper's M, N, L; the pilot density is T / K.
     snr_db : float
-        N / noise variance, the paper's definition: received power per entry of Y over noise power.
+        K / noise variance, the paper's definition: received power per entry of Y over noise power.
     prior : CellPrior
         Where devices are and how often they are active.
     active : int, optional
@@ -94,14 +94,14 @@ class CellDrop:
 
     Attributes
     ----------
-    y : ndarray of complex64, shape (M, L)
-    pilots : ndarray of complex64, shape (N, L)
+    y : ndarray of complex64, shape (T, 1, M)
+    pilots : ndarray of complex64, shape (T, 1, K)
     noise_var : float
         What receivers are told of the noise variance per entry of y.
     active : ndarray of int64, shape (A,)
         Ascending.
     channels : ndarray of complex64, shape (A, 1, M)
-        Of the active devices; X has them as columns, the others are zero.
+        Of the active devices; those of the others are zero.
     """
 
     y: npt.NDArray[np.complex64]
@@ -110,13 +110,30 @@ class CellDrop:
     active: npt.NDArray[np.int64]
     channels: npt.NDArray[np.complex64]
 
+    @property
+    def matrices(self) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.complex64]]:
+        """Y (M, T) and P (K, T), as the paper and :mod:`jadce_fast.reference` have them."""
+        return self.y[:, 0].T, self.pilots[:, 0].T
+
+    @property
+    def x(self) -> npt.NDArray[np.complex128]:
+        """Channels of all devices (K, M), those of idle ones zero: the transpose of the paper's X."""
+        x = np.zeros((self.pilots.shape[2], self.y.shape[2]), np.complex128)
+        x[self.active] = self.channels[:, 0]
+        return x
+
+    @property
+    def activity(self) -> npt.NDArray[np.bool_]:
+        """Who is active, (K,)."""
+        return np.isin(np.arange(self.pilots.shape[2]), self.active)
+
 
 def qpsk_pilots(devices: int, symbols: int, seed: int = 0) -> npt.NDArray[np.complex64]:
-    """Random unit-modulus QPSK pilots P, (devices, symbols), fixed by the seed."""
+    """Random unit-modulus QPSK pilots of one subcarrier, (symbols, 1, devices), fixed by the seed."""
     rng = np.random.default_rng((_check.integer("seed", seed, 0), _PILOT_STREAM))
     quadrant = rng.integers(0, 4, (devices, symbols))
     alphabet: npt.NDArray[np.complex64] = np.exp(0.5j * np.pi * (np.arange(4) + 0.5)).astype(np.complex64)
-    return alphabet[quadrant]
+    return np.ascontiguousarray(alphabet[quadrant].T[:, None])
 
 
 def draw_cell(scenario: CellScenario, seed: int = 0, trial: int = 0) -> CellDrop:
@@ -136,7 +153,7 @@ def draw_cell(scenario: CellScenario, seed: int = 0, trial: int = 0) -> CellDrop
     distance = np.sqrt(rng.uniform(inner**2, outer**2, len(active)))  # uniform over the area
     gain = s.prior.gain(distance) * 10 ** (0.1 * s.shadowing_db * other.standard_normal(len(active)))
     h = np.sqrt(gain)[:, None] * _fading(s, complex_normal(rng, len(active), s.antennas), other)
-    y = h.T @ pilots[active] + np.sqrt(s.noise_var) * complex_normal(rng, s.antennas, s.symbols)
+    y = h.T @ pilots[:, 0, active].T + np.sqrt(s.noise_var) * complex_normal(rng, s.antennas, s.symbols)
     disturbance = s.noise_var
     if s.interference_db is not None:
         power = s.devices * s.mean_power * 10 ** (-s.interference_db / 10)
@@ -145,7 +162,8 @@ def draw_cell(scenario: CellScenario, seed: int = 0, trial: int = 0) -> CellDrop
         y, distortion = quantise(y, s.bits)
         disturbance += distortion
     told = disturbance if s.told else s.noise_var
-    return CellDrop(y.astype(np.complex64), pilots, told, active, h.astype(np.complex64)[:, None])
+    received = np.ascontiguousarray(y.T[:, None], np.complex64)
+    return CellDrop(received, pilots, told, active, h.astype(np.complex64)[:, None])
 
 
 def moved(training: CellPrior, **changes: Any) -> CellPrior:

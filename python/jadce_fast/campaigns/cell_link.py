@@ -16,7 +16,7 @@ from .. import _check
 from ..baselines.receivers.estimate import Complex, Estimate
 from ..priors.cell import CellPrior
 from .cell_drop import CellDrop, CellScenario, draw_cell
-from .cell_receivers import Contender, load_receiver, true_matrix
+from .cell_receivers import Contender, load_receiver
 from .impairments import complex_normal
 from .store import Store, measure_draws
 
@@ -111,7 +111,7 @@ def equalise(y: Complex, found: Estimate, noise_var: float) -> tuple[npt.NDArray
         Of their noise.
     """
     devices = np.flatnonzero(found.active)
-    h = found.x[:, devices]
+    h = found.x[devices].T
     level = noise_var + float(np.sum(np.maximum(found.variance[devices], 0)))
     filters = np.linalg.solve(h @ h.conj().T + level * np.eye(len(y)), h).conj().T
     gain = np.clip(np.real(np.einsum("dm,md->d", filters, h)), 1e-9, 1 - 1e-9)
@@ -189,9 +189,8 @@ class _Sent:
 def _send(code: Code, drop: CellDrop, noise_var: float, stream: tuple[int, int, int]) -> _Sent:
     rng = np.random.default_rng(stream)
     bits = rng.integers(0, 2, (len(drop.active), INFORMATION_BITS))
-    x, active = true_matrix(drop)
-    noise = np.sqrt(noise_var) * complex_normal(rng, len(drop.y), CODED_BITS // 2)
-    return _Sent(drop, bits, (x[:, active] @ code.send(bits) if len(bits) else 0) + noise)
+    noise = np.sqrt(noise_var) * complex_normal(rng, drop.y.shape[2], CODED_BITS // 2)
+    return _Sent(drop, bits, (drop.channels[:, 0].T @ code.send(bits) if len(bits) else 0) + noise)
 
 
 def _words(code: Code, contender: Contender, sent: _Sent) -> dict[str, float]:

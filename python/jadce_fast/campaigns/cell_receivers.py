@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..baselines.receivers.algorithm_1 import Algorithm1
-from ..baselines.receivers.estimate import Complex, Estimate
+from ..baselines.receivers.estimate import Estimate
 from ..baselines.receivers.lmmse import Lmmse, best_threshold, energy_share
 from ..baselines.receivers.message_passing import MessagePassing
-from ..langevin import LangevinReceiver, Posterior
+from ..langevin import LangevinReceiver
 from ..priors.cell import CellPrior
 from .cell_drop import CellDrop, CellScenario, draw_cell, qpsk_pilots
 from .store import fingerprint
@@ -58,22 +58,13 @@ def load_receiver(
     return Contender(lambda drop: receiver.estimate(drop.y, drop.noise_var))
 
 
-def true_matrix(drop: CellDrop) -> tuple[Complex, npt.NDArray[np.bool_]]:
-    """X (M, N), and who is active (N,)."""
-    x = np.zeros((len(drop.y), len(drop.pilots)), np.complex128)
-    x[:, drop.active] = drop.channels[:, 0].T
-    return x, np.isin(np.arange(x.shape[1]), drop.active)
-
-
 def _truth(drop: CellDrop) -> Estimate:
     """Know X: the bound of a coded link."""
-    x, active = true_matrix(drop)
-    return Estimate(x, np.zeros(len(active)), active)
+    return Estimate(drop.x, np.zeros(len(drop.x)), drop.activity)
 
 
 def _sampled(receiver: LangevinReceiver, drop: CellDrop) -> Estimate:
     p = receiver.sample(drop.y, drop.noise_var)
-    assert isinstance(p, Posterior)
     return Estimate(p.mean, p.variance, p.probability >= 0.5, p.restarts, p.diverged)
 
 
@@ -84,5 +75,5 @@ def _calibrated_lmmse(scenario: CellScenario, pilots: npt.NDArray[np.complex64],
     for trial in range(VALIDATION, VALIDATION + _CALIBRATION):
         drop = draw_cell(scenario, seed, trial)
         share.append(energy_share(receiver.estimate(drop.y, drop.noise_var).x))
-        truth.append(np.isin(np.arange(scenario.devices), drop.active))
+        truth.append(drop.activity)
     return Lmmse(pilots, scenario.mean_power, best_threshold(np.ravel(share), np.ravel(truth)))

@@ -13,7 +13,7 @@ import numpy as np
 from .. import _check
 from ..baselines.receivers.algorithm_1 import Algorithm1
 from .cell_drop import CellDrop, CellScenario, draw_cell, qpsk_pilots
-from .cell_receivers import VALIDATION, true_matrix
+from .cell_receivers import VALIDATION
 from .store import Lists, Store, measure_draws
 
 
@@ -137,11 +137,11 @@ def _lists(store: Store, setting: Setting, snr: float) -> Lists:
 
 def _measure(receiver: Algorithm1, drop: CellDrop) -> dict[str, float]:
     found = receiver.estimate(drop.y, drop.noise_var)
-    x, active = true_matrix(drop)
+    x = drop.x
     energy = float(np.sum(np.abs(x) ** 2))
     # A draw with nobody active does not count.
     nmse = float(np.sum(np.abs(found.x - x) ** 2)) / energy if energy > 0 else -1.0
-    return {"nmse": nmse, "wrong": float(np.mean(found.active != active)), "restarts": found.restarts}
+    return {"nmse": nmse, "wrong": float(np.mean(found.active != drop.activity)), "restarts": found.restarts}
 
 
 def _row(setting: Setting, levels: list[float], draws: int, store: Store) -> GridRow:

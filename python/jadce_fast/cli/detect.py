@@ -132,11 +132,10 @@ def _langevin(
     prior = CellPrior(rate, level) if trained is None else trained.with_power(level)
     if trained is not None and trained.cell.activity_rate != rate:
         console.note(f"activity_rate: {name} was trained for {trained.cell.activity_rate:g} and decides with it")
-    rx = LangevinReceiver(pilots.select()[:, 0].T, block.y.shape[2], prior, threads=threads, device=device)
-    with console.Progress("sampling", rx.levels) as bar:
+    rx = LangevinReceiver(pilots, block.y.shape[2], prior, threads=threads, device=device)
+    with console.Progress("sampling", rx.problem.levels) as bar:
         start = time.perf_counter()
-        found = rx.detect(block.y[:, 0].T, block.noise_var, lambda done, total: bar.update(done, ""))
-        assert not isinstance(found, list)  # one block
+        found = rx.detect(block.y, block.noise_var, lambda done, total: bar.update(done, ""))
         return found, time.perf_counter() - start
 
 

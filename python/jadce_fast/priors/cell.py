@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _check
+from .._namespace import namespace
 
 _LEAST_NODES, _NODES_PER_WIDTH = 16, 10
 
-Complex = npt.NDArray[np.complex128]
 Real = npt.NDArray[np.float64]
 
 
@@ -35,15 +36,15 @@ class CellPrior:
     Attributes
     ----------
     activity_rate : float
-        Probability that a device is active, in (0, 1); with exactly K active ones, K / N.
+        Probability that a device is active, in (0, 1).
     power : float, optional
         Mean power of an entry of an active device's column, over all distances. Default 1 / activity_rate: the entries
         of X have mean power one, as in the paper.
     inner, outer : float
         Radii in metres of the ring over which devices are uniform.
     exponent : float
-        Of distance in the path loss, in (2, 10): 128.1 + 10 exponent log10(d / km) dB, whose constant drops out of
-        normalised powers.
+        Exponent of distance in the path loss, in (2, 10): 128.1 + 10 exponent log10(d / km) dB, whose constant drops
+        out of normalised powers.
 
     Raises
     ------
@@ -56,6 +57,8 @@ class CellPrior:
     inner: float = 35.0
     outer: float = 250.0
     exponent: float = 3.76
+
+    takes_tensors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check.real("activity_rate", self.activity_rate, 1e-12, 1 - 1e-12, closed=True)
@@ -100,45 +103,61 @@ class CellPrior:
         weight = weight * distance**2  # area element d dd = d^2 d(log d)
         return self.gain(distance), weight / weight.sum()
 
-    def tables(self, noise_var: npt.ArrayLike, antennas: int) -> tuple[Real, Real, Real]:
+    def tables(self, noise_var: Any, antennas: int) -> tuple[Any, Any, Any]:
         """Per mixture component: rate 1 / (g + v), offset log(odds w (1 + g / v)^-M) and Wiener gain g / (g + v).
 
         Relative to an inactive column's, an active one's density at energy s is the sum of
-        exp(offset - rate s) over exp(-s / v). Shape (..., G) for `noise_var` of shape (...).
+        exp(offset - rate s) over exp(-s / v). Shape (..., G) for `noise_var`, array or tensor, of shape (...).
         """
-        g, w = self.mixture(antennas)
-        v = np.asarray(noise_var, np.float64)[..., None]
+        xp = namespace(noise_var)
+        g, w = self.mixture(antennas) if xp is np else _on_device(self, antennas, noise_var.device)
+        v = xp.asarray(noise_var, dtype=xp.float64)[..., None]
         odds = math.log(self.activity_rate) - math.log1p(-self.activity_rate)
-        return 1 / (g + v), np.log(w) + odds - antennas * np.log1p(g / v), g / (g + v)
+        return 1 / (g + v), xp.log(w) + odds - antennas * xp.log1p(g / v), g / (g + v)
 
-    def denoise(self, columns: npt.ArrayLike, noise_var: npt.ArrayLike) -> tuple[Complex, Real, Real]:
-        """Posterior of columns in white noise.
+    def posterior(self, columns: Any, noise_var: Any) -> tuple[Any, Any, Any]:
+        """Posterior of columns in white noise: of tensors as tensors, where they are, else as arrays.
 
         Parameters
         ----------
-        columns : array_like, shape (..., M)
+        columns : array_like or complex tensor, shape (..., M)
             Columns of X plus noise.
-        noise_var : array_like, broadcast to (...)
+        noise_var : array_like or real tensor, broadcast to (...)
             Complex noise variance per entry, positive.
 
         Returns
         -------
-        mean : ndarray, shape (..., M)
-        variance : ndarray, shape (...)
+        mean : shape (..., M)
+        variance : shape (...)
             Per entry, averaged over the M entries.
-        probability : ndarray, shape (...)
+        probability : shape (...)
             Posterior probability that the device is active.
         """
-        x = np.asarray(columns, np.complex128)
-        v = np.broadcast_to(np.asarray(noise_var, np.float64), x.shape[:-1])
-        antennas = x.shape[-1]
-        energy = np.sum(x.real**2 + x.imag**2, axis=-1)
+        x, v = in_double(columns, noise_var)
+        xp, antennas = namespace(x), x.shape[-1]
+        energy = (x.real**2 + x.imag**2).sum(-1)
         rate, offset, gain = self.tables(v, antennas)
         exponent = offset - energy[..., None] * rate
         zero = -energy / v
-        top = np.maximum(exponent.max(-1), zero)
-        weight = np.exp(exponent - top[..., None])
-        total = weight.sum(-1) + np.exp(zero - top)
+        top = xp.maximum(xp.amax(exponent, -1), zero)
+        weight = xp.exp(exponent - top[..., None])
+        total = weight.sum(-1) + xp.exp(zero - top)
         first, second = (weight * gain).sum(-1) / total, (weight * gain**2).sum(-1) / total
-        variance = v * first + energy / antennas * np.maximum(second - first**2, 0)
+        variance = v * first + energy / antennas * xp.clip(second - first**2, 0, None)
         return first[..., None] * x, variance, weight.sum(-1) / total
+
+
+@lru_cache(maxsize=64)
+def _on_device(prior: CellPrior, antennas: int, device: Any) -> tuple[Any, Any]:
+    """`CellPrior.mixture` as tensors of a device; kept, because a copy to it would wait for all that it has to do."""
+    import torch
+
+    g, w = (torch.tensor(a, device=device) for a in prior.mixture(antennas))
+    return g, w
+
+
+def in_double(columns: Any, noise_var: Any) -> tuple[Any, Any]:
+    """Columns (..., M) and their noise variance, broadcast to (...), as arrays or tensors of double precision."""
+    xp = namespace(columns)
+    x = xp.asarray(columns, dtype=xp.complex128)
+    return x, xp.broadcast_to(xp.asarray(noise_var, dtype=xp.float64), x.shape[:-1])

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..files import write_atomically
-from .cell_score import CellScorePrior
+from .cell_network_prior import CellNetworkPrior
 from .files import AnyPrior
 from .torchscript import save_compiled
 
@@ -23,7 +23,7 @@ def export_torchscript(prior: AnyPrior, path: str | os.PathLike[str]) -> float:
 
     Parameters
     ----------
-    prior : BeamPrior, NcsnPrior or CellScorePrior
+    prior : BeamPrior, NcsnPrior or CellNetworkPrior
         From `load_prior` or `load_cell_prior`.
     path : path
         File to write, for ``torch.jit.load`` or ``torch::jit::load``.
@@ -44,7 +44,7 @@ def export_torchscript(prior: AnyPrior, path: str | os.PathLike[str]) -> float:
         raise TypeError(f"prior: expected one with a network, found {type(prior).__name__}")
     with write_atomically(path) as part:
         loaded = save_compiled(prior.compiled, part)
-        inside = (2, 7) if isinstance(prior, CellScorePrior) else (2 * len(prior.eigenvalues),)
+        inside = (2, 7) if isinstance(prior, CellNetworkPrior) else (2 * len(prior.eigenvalues),)
         difference, rounding = _compare(loaded, prior.network, inside)
         # Each of the two has a rounding error of about that size of its own; eight leaves room for the luck of one.
         if not difference <= 8 * rounding:

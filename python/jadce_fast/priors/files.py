@@ -18,15 +18,15 @@ from .beam import BeamPrior
 from .beam_network import BeamNetwork
 from .cell import CellPrior
 from .cell_network import CellNetwork
-from .cell_score import CellScorePrior
+from .cell_network_prior import CellNetworkPrior
 from .gaussian import GaussianPrior
 from .ncsn import NcsnPrior
 from .ncsn_network import NcsnNetwork
 
 _FORMAT, _VERSION = "jadce-prior", 1
-_KINDS = {"beam": BeamPrior, "ncsn": NcsnPrior, "cell": CellScorePrior}  # by the name that a file has for them
+_KINDS = {"beam": BeamPrior, "ncsn": NcsnPrior, "cell": CellNetworkPrior}  # by the name that a file has for them
 _CELL = "cell-"  # what the names of shipped networks of a cell begin with
-AnyPrior = BeamPrior | NcsnPrior | CellScorePrior
+AnyPrior = BeamPrior | NcsnPrior | CellNetworkPrior
 
 
 def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
@@ -58,7 +58,7 @@ def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
         parts = {"basis.real": prior.basis.real, "basis.imag": prior.basis.imag}
         for name, value in (parts | {"beam_gain": prior.beam_gain, "beam_weight": prior.beam_weight}).items():
             tensors[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
-    if isinstance(prior, CellScorePrior):
+    if isinstance(prior, CellNetworkPrior):
         header["cell"] = json.dumps({k: v for k, v in asdict(prior.cell).items() if k != "power"})
     with write_atomically(path) as part:
         part.write_bytes(safetensors.torch.save(tensors, header))
@@ -104,7 +104,7 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior:
         that this release does not know, or with one of a cell (`load_cell_prior` reads it).
     """
     prior = _load(name_or_path, shipped_priors())
-    if isinstance(prior, CellScorePrior):
+    if isinstance(prior, CellNetworkPrior):
         raise ValueError(
             f"prior: expected a channel prior, found {str(name_or_path)!r}, a cell's score network, which "
             "LangevinReceiver takes"
@@ -117,7 +117,7 @@ def resolve_prior(name_or_path: str | os.PathLike[str], subcarriers: int) -> Bea
     return GaussianPrior(subcarriers) if name_or_path == "gaussian" else load_prior(name_or_path)
 
 
-def load_cell_prior(name_or_path: str | os.PathLike[str]) -> CellScorePrior:
+def load_cell_prior(name_or_path: str | os.PathLike[str]) -> CellNetworkPrior:
     """Load a cell's score network: a shipped one by name, ``"cell-network"``, or a file of ``jadce train``.
 
     Raises
@@ -126,7 +126,7 @@ def load_cell_prior(name_or_path: str | os.PathLike[str]) -> CellScorePrior:
         As `load_prior`; also if the file holds a channel prior.
     """
     prior = _load(name_or_path, shipped_cell_priors())
-    if not isinstance(prior, CellScorePrior):
+    if not isinstance(prior, CellNetworkPrior):
         raise ValueError(
             f"prior: expected a cell's score network ({', '.join(shipped_cell_priors())} or a file), "
             f"found {str(name_or_path)!r}, a channel prior, which Receiver takes"
@@ -196,7 +196,7 @@ def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> AnyPr
         with torch.device("meta"):
             cell_network = CellNetwork(**architecture)
         cell_network.load_state_dict(weights, assign=True)
-        return CellScorePrior(cell_network, CellPrior(**json.loads(header["cell"])), metadata)
+        return CellNetworkPrior(cell_network, CellPrior(**json.loads(header["cell"])), metadata)
     p = len(weights["eigenvalues"])
     network = BeamNetwork(weights["eigenvalues"], subcarriers, **architecture)
     network.load_state_dict(weights)

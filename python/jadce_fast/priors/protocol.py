@@ -1,4 +1,4 @@
-"""What a receiver asks of a prior of OFDM channels, and the check of it."""
+"""What receivers ask of priors, of OFDM channels and of the columns of a cell, and the checks of them."""
 
 from __future__ import annotations
 
@@ -69,6 +69,49 @@ class Prior(Protocol):
         """
 
 
+class ColumnPrior(Protocol):
+    """What :class:`jadce_fast.LangevinReceiver` knows about a device's column of X; any object of this form will do.
+
+    Attributes
+    ----------
+    unit : float
+        Root mean square of an entry of X, inactive devices included.
+    takes_tensors : bool
+        Whether `posterior` takes torch tensors of any device too, and answers with tensors there. Otherwise a receiver
+        on a GPU copies every state to the host and back.
+    """
+
+    @property
+    def unit(self) -> float:
+        """See above."""
+
+    @property
+    def takes_tensors(self) -> bool:
+        """See above."""
+
+    def with_power(self, power: float | None) -> ColumnPrior:
+        """The same prior for active devices of another mean power per entry; None: the one where `unit` is one."""
+
+    def posterior(self, columns: Any, noise_var: Any) -> tuple[Any, Any, Any]:
+        """Posterior of columns in white noise.
+
+        Parameters
+        ----------
+        columns : ndarray of complex128, shape (..., K, M)
+            Columns of X plus noise, one for every device.
+        noise_var : ndarray of float64, shape (..., K)
+            Complex noise variance per entry of each column, positive.
+
+        Returns
+        -------
+        mean : ndarray of complex128, shape (..., K, M)
+        variance : ndarray of float64, shape (..., K)
+            Posterior variance per entry, averaged over the M entries.
+        probability : ndarray of float64, shape (..., K)
+            Posterior probability that the device is active.
+        """
+
+
 def check_prior(prior: Any, subcarriers: int) -> Any:
     """Return a prior that a receiver on `subcarriers` can work with, or raise.
 
@@ -95,6 +138,19 @@ def check_prior(prior: Any, subcarriers: int) -> Any:
         if value.size == 0 or value.min() <= 0:
             raise ValueError(f"prior.{name}: expected positive numbers, found {value}")
     return prior
+
+
+def check_column_prior(prior: Any) -> ColumnPrior:
+    """Return a prior that a Langevin receiver can work with, or raise TypeError."""
+    names = ("posterior", "with_power", "unit", "takes_tensors")
+    if isinstance(prior, type) or not all(hasattr(prior, name) for name in names):
+        other = ", a prior of OFDM channels, which Receiver takes" if hasattr(prior, "denoise") else ""
+        raise TypeError(
+            f"prior: expected 'cell', a name, a file or an object with {', '.join(names)}, "
+            f"found {type(prior).__name__}{other}"
+        )
+    checked: ColumnPrior = prior
+    return checked
 
 
 def check_denoise(z: npt.ArrayLike, noise_var: npt.ArrayLike, coefficients: int) -> tuple[Complex, Real]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..priors.cell import CellPrior
 from ..priors.cell_network import LEAST_ANTENNAS, LEAST_NOISE, MOST_ANTENNAS, MOST_NOISE, CellNetwork
-from ..priors.cell_score import CellScorePrior
+from ..priors.cell_network_prior import CellNetworkPrior
 from .objective import Defaults, Rows
 
 DEVICES = 64
@@ -113,9 +113,9 @@ class CellObjective:
         """Columns beside their exact posterior means."""
         return HeldOutCell(self.source)
 
-    def prior(self, network: CellNetwork, metadata: dict[str, Any]) -> CellScorePrior:
+    def prior(self, network: CellNetwork, metadata: dict[str, Any]) -> CellNetworkPrior:
         """The network with its cell."""
-        return CellScorePrior(network, self.source.prior, metadata)
+        return CellNetworkPrior(network, self.source.prior, metadata)
 
 
 class HeldOutCell:
@@ -177,7 +177,7 @@ def _decibel(found: Tensor, truth: Tensor) -> float:
 def exact_mean(prior: CellPrior, noisy: Tensor, v: Tensor) -> Tensor:
     """Exact posterior mean; shapes as for `CellNetwork.forward`."""
     columns = torch.complex(noisy[:, 0].double(), noisy[:, 1].double()).transpose(1, 2)
-    mean = torch.from_numpy(prior.denoise(columns.cpu().numpy(), v.double().cpu().numpy())[0]).transpose(1, 2)
+    mean = prior.posterior(columns, v.double())[0].transpose(1, 2)
     return torch.stack([mean.real, mean.imag], 1).to(noisy)
 
 
@@ -193,7 +193,7 @@ class ExactScore(nn.Module):  # type: ignore[misc]
         return (exact_mean(self.prior, x, v) - x) / v[:, None, None, :]
 
 
-def final_losses(prior: CellScorePrior, updates: int = 64, batch: int = 32) -> tuple[float, float]:
+def final_losses(prior: CellNetworkPrior, updates: int = 64, batch: int = 32) -> tuple[float, float]:
     """Training loss of a prior's network and of the exact score of its cell, on the same new matrices."""
     source = Cell(prior.cell, torch.device("cpu"))
     means = []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...langevin import LangevinReceiver, Posterior
+from ...langevin import LangevinReceiver
 from ...priors.cell import CellPrior
 from .estimate import Estimate
 
@@ -20,7 +20,7 @@ class Algorithm1:
 
     Parameters
     ----------
-    pilots : array_like, shape (N, L)
+    pilots : array_like, shape (T, 1, K)
     antennas : int
     prior : CellPrior
     **options
@@ -32,8 +32,7 @@ class Algorithm1:
         self._receiver = LangevinReceiver(pilots, antennas, prior, sampler="paper", chains=1, **options)
 
     def estimate(self, y: npt.ArrayLike, noise_var: float) -> Estimate:
-        """Estimate X from y (M, L) = X P + Z; zero if the chain diverged to the end."""
+        """Estimate channels from y (T, 1, M); zero if the chain diverged to the end."""
         p = self._receiver.sample(y, noise_var)
-        assert isinstance(p, Posterior)
         mean = p.chains.mean(0) if len(p.chains) else np.zeros_like(p.mean)
         return Estimate(mean, p.variance, p.chain_probability >= 0.5, p.restarts, p.diverged)

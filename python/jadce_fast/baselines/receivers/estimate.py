@@ -13,14 +13,14 @@ Real = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Estimate:
-    """Columns of X with the decision who is active.
+    """Channels of all devices, those of idle ones zero but for errors, with the decision who is active.
 
     Attributes
     ----------
-    x : ndarray, shape (M, N)
-    variance : ndarray, shape (N,)
-        Error variance of an entry of every column, zero where the receiver knows none.
-    active : ndarray of bool, shape (N,)
+    x : ndarray, shape (K, M)
+    variance : ndarray, shape (K,)
+        Error variance of an entry of every row, zero where the receiver knows none.
+    active : ndarray of bool, shape (K,)
     restarts, diverged : int
         Chains that began anew, and that were given up.
     """

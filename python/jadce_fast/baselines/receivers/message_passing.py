@@ -15,14 +15,14 @@ class MessagePassing:
 
     Parameters
     ----------
-    pilots : array_like, shape (N, L)
+    pilots : array_like, shape (T, 1, K)
     prior : CellPrior
     """
 
     def __init__(self, pilots: npt.ArrayLike, prior: CellPrior) -> None:
-        self.pilots, self.prior = np.asarray(pilots), prior
+        self.pilots, self.prior = np.asarray(pilots)[:, 0].T, prior
 
     def estimate(self, y: npt.ArrayLike, noise_var: float) -> Estimate:
-        """Estimate X from y (M, L) = X P + Z."""
-        mean, probability = reference.cell_tmp(np.asarray(y), self.pilots, noise_var, self.prior.denoise)
-        return Estimate(mean, np.zeros(len(self.pilots)), probability >= 0.5)
+        """Estimate channels from y (T, 1, M)."""
+        mean, probability = reference.cell_tmp(np.asarray(y)[:, 0].T, self.pilots, noise_var, self.prior.posterior)
+        return Estimate(mean.T, np.zeros(len(self.pilots)), probability >= 0.5)
