@@ -1,4 +1,4 @@
-// What each file of bindings adds to the module.
+// Functions by which each file of bindings adds its part to the module.
 #pragma once
 
 #include <pybind11/pybind11.h>

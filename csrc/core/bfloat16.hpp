@@ -6,7 +6,7 @@
 
 namespace jadce {
 
-// To nearest, ties to even; not a number stays one.
+// Rounds to nearest, ties to even; not a number stays one.
 inline std::uint32_t to_bfloat16(float x) {
   std::uint32_t bits;
   std::memcpy(&bits, &x, sizeof bits);
@@ -14,7 +14,7 @@ inline std::uint32_t to_bfloat16(float x) {
   return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
 }
 
-// Two of them in a word, `low` in its lower half.
+// Two bfloat16 in a word, `low` in its lower half.
 inline std::uint32_t bfloat16_pair(float low, float high) { return to_bfloat16(high) << 16 | to_bfloat16(low); }
 
 inline float from_bfloat16(std::uint32_t half) {

@@ -1,4 +1,4 @@
-// What the threads of a block do together.
+// Operations that the threads of a block do together.
 #pragma once
 
 #include "core/launch.hpp"
@@ -20,7 +20,7 @@ __device__ T block_sum(T value, T* part) {
   return part[0];
 }
 
-// How many earlier threads of the block have the flag, and `total` of all; whole warps. `part` holds 32 numbers.
+// Number of earlier threads of the block that have the flag, and `total` of all; whole warps. `part` holds 32 numbers.
 inline __device__ int count_before(bool flag, int* part, int& total) {
   const unsigned lane = threadIdx.x % 32, mask = __ballot_sync(~0u, flag);
   __syncthreads();

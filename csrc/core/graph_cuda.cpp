@@ -35,7 +35,7 @@ Graph::Graph(bool overlapping) {
 
 Graph::~Graph() {
   overlap = Overlap::kNever;
-  // Where recording was given up its streams still record: first the inner one, whose graph the outer one owns.
+  // Streams of a recording that was given up still record. The inner one, whose graph the outer one owns, ends first.
   cudaGraph_t body = nullptr;
   if (inside_) cudaStreamEndCapture(body_, &body);
   if (recording_) cudaStreamEndCapture(stream_, &graph_);
@@ -48,7 +48,7 @@ Graph::~Graph() {
 void Graph::overlap_from_next() const { overlap = overlapping_ ? Overlap::kFromNext : Overlap::kNever; }
 
 void* Graph::begin() {
-  // Other threads may go on using the device meanwhile.
+  // In this mode other threads may go on using the device meanwhile.
   check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   recording_ = true;
   overlap_from_next();

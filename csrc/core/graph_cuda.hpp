@@ -25,8 +25,8 @@ class Graph {
   Graph& operator=(const Graph&) = delete;
 
   void* begin();
-  // What is launched on the stream from here to close_loop() is repeated until a kernel in it calls end_loop() with
-  // this handle. One loop a graph.
+  // Begins the graph's only loop: launches on the stream from here to close_loop() are repeated until a kernel among
+  // them calls end_loop() with this handle.
   std::pair<void*, std::uint64_t> open_loop();
   // Between open_loop() and close_loop(): adds a copy of `child`, a cudaGraph_t, that is done in those passes of the
   // loop in which a kernel before it has given set_condition() the handle that is returned and not zero.
@@ -53,7 +53,7 @@ class Graph {
 };
 
 #if defined(__CUDACC__) || defined(__CUDA_ARCH__)
-// Of all blocks and threads of a kernel one may call these.
+// One thread of a whole kernel may call these.
 inline __device__ void end_loop(std::uint64_t handle) { cudaGraphSetConditional(handle, 0); }
 inline __device__ void set_condition(std::uint64_t handle, bool value) { cudaGraphSetConditional(handle, value); }
 #endif

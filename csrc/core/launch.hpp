@@ -24,12 +24,12 @@ inline unsigned blocks(std::int64_t count, std::int64_t each) {
   return static_cast<unsigned>((count + each - 1) / each);
 }
 
-// Whether a kernel of a graph may be started while the one before it still runs (Graph, core/graph_cuda.hpp).
+// Tells whether a kernel of a graph may be started while the one before it still runs (Graph, core/graph_cuda.hpp).
 enum class Overlap { kNever, kFromNext, kNow };
 inline thread_local Overlap overlap = Overlap::kNever;
 
-// To be called by every thread of every kernel before it reads or writes what another kernel writes or reads: waits for
-// the kernel before to end, and lets the one after it be started. What comes first may only read what never changes.
+// Waits for the kernel before to end, and lets the one after it be started. Every thread of every kernel calls this
+// before it reads or writes what another kernel writes or reads; until then it may only read what never changes.
 // Nothing else may come through `const __restrict__` pointers: the compiler moves such loads up, beyond the wait.
 // Planned tables are parameters of their own beside a kernel's struct, whose members could not be `const __restrict__`.
 inline __device__ void after_previous() {

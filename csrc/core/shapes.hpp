@@ -8,7 +8,8 @@
 #include <complex>
 #include <cstdint>
 
-// In every instruction set's own copy, never one for all that the linker picks; and on a GPU.
+// Marks functions for the host, with a copy in every instruction set's code instead of one that the linker picks for
+// all, and for a GPU.
 #if defined(__CUDACC__)
 #define JADCE_INLINE __host__ __device__ __forceinline__
 #else

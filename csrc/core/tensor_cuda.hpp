@@ -1,5 +1,5 @@
-// What a warp does on tensor cores, and copies to shared memory that run by themselves: PTX of compute capability 8.0
-// and later. A pair is two bfloat16 in a word, the first in its lower half.
+// A warp's work on tensor cores, and copies to shared memory that run by themselves: PTX of compute capability 8.0 and
+// later. A pair is two bfloat16 in a word, the first in its lower half.
 //
 // Of a 16 x 16 matrix, row by row, lane l holds the pairs of columns 2 (l % 4) + {0, 1} and of those eight further, of
 // rows l / 4 and l / 4 + 8: the order is (row, column), (row + 8, column), (row, column + 8), (row + 8, column + 8).

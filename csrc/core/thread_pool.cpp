@@ -59,7 +59,7 @@ ThreadPool::ThreadPool(int threads) : size_(threads), pid_(getpid()), state_(new
 }
 
 ThreadPool::~ThreadPool() {
-  if (pid_ != getpid()) {  // in a forked child the workers do not exist: nothing to join, leave the state behind
+  if (pid_ != getpid()) {  // a forked child has no workers to join: it leaves the state behind
     for (auto& worker : workers_) worker.detach();
     return;
   }
@@ -79,7 +79,7 @@ void ThreadPool::stop() {
 
 void ThreadPool::run(Task task, void* context, std::int64_t count) {
   State& s = *state_;
-  // In a forked child the caller does all the work: workers that do not exist never enter the job.
+  // The caller does all the work in a forked child, where there are no workers to enter the job.
   if (size_ == 1 || count <= 1 || pid_ != getpid()) {
     for (std::int64_t i = 0; i < count; ++i) task(context, i, 0);
     return;

@@ -19,7 +19,7 @@ __global__ void tree_sum(const float* x, int count, float* out) {
   if (i == 0) *out = part[0];
 }
 
-// What every lane gets from each warp operation: [operation, thread].
+// Results that every lane gets from each warp operation: [operation, thread].
 __global__ void warp_operations(unsigned* out) {
   after_previous();
   const unsigned i = threadIdx.x, count = blockDim.x, all = ~0u;

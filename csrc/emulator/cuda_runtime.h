@@ -67,7 +67,7 @@ std::uint64_t bits(T value) {
   return raw;
 }
 
-// What `from` gave; lanes outside the mask give a pattern that is not a number.
+// Value that lane `from` gave; lanes outside the mask give a pattern that is not a number.
 template <class T>
 T of_lane(const Exchange& lanes, unsigned from) {
   const std::uint64_t raw = lanes.mask >> from & 1u ? lanes.value[from] : ~std::uint64_t{0};

@@ -41,13 +41,13 @@ struct Fiber {
   unsigned mask = 0;
   std::uint64_t given = 0;
   Exchange got{};
-  std::vector<std::vector<Copy>> copies{1};  // by group; the last one is open
+  std::vector<std::vector<Copy>> copies{1};  // groups of copies; the last one is open
   jmp_buf at;
 };
 
 class Block {
  public:
-  // Returns what went wrong, or nothing.
+  // Returns the error, or nothing.
   std::string run(Axes size, void (*thread)(void*), void* context);
   void wait(State state, Where where) {
     fibers_[current_].state = state;

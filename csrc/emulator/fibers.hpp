@@ -29,15 +29,15 @@ struct Exchange {
 };
 
 void block_barrier(Where where);
-// Waits for all lanes of `mask` that still run; what each of them gave.
+// Waits for all lanes of `mask` that still run, and returns the value of each.
 Exchange exchange(unsigned mask, std::uint64_t value, Where where);
 unsigned lane();
-void note_after_previous();  // by every thread of every kernel
+void note_after_previous();  // every thread of every kernel calls this
 
 // Copies of the running thread that come no sooner than they are waited for; those of a thread that ends are lost.
 void copy_later(void* to, const void* from, std::size_t bytes);
-void end_copies();                // of a group
-void finish_copies(int pending);  // all groups but the last ones
+void end_copies();                // ends a group
+void finish_copies(int pending);  // finishes all groups but the last ones
 
 bool run_grid(Axes grid, Axes block, std::size_t shared, void (*thread)(void*), void* context);
 const std::string& last_error();

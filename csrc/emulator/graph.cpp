@@ -6,7 +6,7 @@
 
 namespace {
 
-constexpr int kMostRounds = 10000;  // of a loop; no test needs more
+constexpr int kMostRounds = 10000;  // passes of a loop that no test needs
 
 struct Conditional {
   unsigned value, initial;
@@ -92,7 +92,7 @@ cudaError_t cudaStreamGetCaptureInfo(cudaStream_t stream, cudaStreamCaptureStatu
 
 cudaError_t cudaStreamUpdateCaptureDependencies(cudaStream_t stream, cudaGraphNode_t*, const cudaGraphEdgeData*,
                                                 std::size_t, unsigned) {
-  return stream->captured ? cudaSuccess : cudaErrorInvalidValue;  // work is in order in any case
+  return stream->captured ? cudaSuccess : cudaErrorInvalidValue;  // all work is in order already
 }
 
 cudaError_t cudaGraphConditionalHandleCreate(cudaGraphConditionalHandle* handle, cudaGraph_t graph, unsigned initial,

@@ -5,7 +5,7 @@
 
 namespace jadce::emulator {
 
-// Runs `work` now, or records it if `stream` captures; null is the default stream. Whether that went well.
+// Runs `work` now, or records it if `stream` captures; null is the default stream. Returns whether that went well.
 bool submit(void* stream, std::function<bool()> work);
 
 // A cudaGraph_t of one step, for ever.

@@ -11,12 +11,12 @@ namespace jadce::cuda {
 
 inline __device__ std::int64_t batch() { return static_cast<std::int64_t>(blockIdx.z); }
 
-// Whether the kernel has anything to do for its block; null: always.
+// Tells whether the kernel has anything to do for its block; null: always.
 inline __device__ bool has_work(const std::int32_t* enabled) {
   return enabled == nullptr || enabled[batch() * kControlWords] != 0;
 }
 
-// What is in use of `capacity` places; null: all.
+// Number of places in use, of `capacity`; null: all.
 inline __device__ int limited(const std::int32_t* count, int capacity) {
   if (count == nullptr) return capacity;
   const int value = count[batch() * kControlWords];

@@ -34,10 +34,10 @@ struct Control {
   std::int32_t iteration;   // iterations done
   std::int32_t converged;   // the loop ended at a fixed point
   std::int32_t settled;     // the last two tests agree and leave no doubt
-  std::int32_t candidates;  // of the last test of activity, -1 before the first
+  std::int32_t candidates;  // candidates of the last test, -1 before the first
   std::int32_t left_out;    // candidates for which there was no place
   std::int32_t idle;        // devices that serve as noise reference
-  std::int32_t slots;       // of S up to the last one in use
+  std::int32_t slots;       // slots of S up to the last one in use
   std::int32_t unplaced;    // candidates without a slot
 
   // Set by update() in iterations that are kept, and by the decision.

@@ -51,14 +51,14 @@ JADCE_INLINE void plan(Control& c, const Rules& rules, float error) {
   c.previous = error;
 }
 
-// Counts the iteration; whether it was the last one.
+// Counts the iteration, and returns whether it was the last one.
 JADCE_INLINE bool ended(Control& c) {
   if (c.run) ++c.iteration;
   c.going = c.run && !c.last;
   return !c.going;
 }
 
-// Whether nobody is to be declared active: what was decided leaves more of the block, `residual`, than it explains.
+// Tells whether nobody is to be declared active: what was decided leaves more of the block, `residual`, than there was.
 JADCE_INLINE bool is_silent(const Control& c, float residual) {
   return !std::isfinite(c.received) || (c.decided > 0 && !(residual <= c.received));
 }

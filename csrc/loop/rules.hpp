@@ -11,10 +11,10 @@ namespace jadce {
 // Constants of the loop (docs/design.md says why they are what they are). The defaults here are the library's:
 // jadce_fast.Rules reads them.
 struct Rules {
-  // When the loop ends, damps and tests activity.
+  // Constants by which the loop ends, damps and tests activity.
   std::int32_t max_iterations = 24;
-  std::int32_t screening = 1;  // whether only plausible devices are candidates, or all of them
-  std::int32_t predicted = 0;  // whether messages predict module A's variance, Cai (41) and (58), or the residual does
+  std::int32_t screening = 1;  // only plausible devices are candidates; 0: all
+  std::int32_t predicted = 0;  // messages predict module A's variance, Cai (41), (58); 0: the residual tells it
   std::int32_t damp_from = 2;  // iteration from which messages are damped
   float damping = 0.7f;        // gamma of Cai (57)
   float settled = 0.4f;        // fall of the error variance up to which a settled activity is tested again

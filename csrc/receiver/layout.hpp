@@ -1,4 +1,4 @@
-// Between plain complex arrays and the split, padded ones of the kernels (kernels/shapes.hpp).
+// Conversions between plain complex arrays and the split, padded ones of the kernels (kernels/shapes.hpp).
 #pragma once
 
 #include "core/shapes.hpp"

@@ -241,7 +241,7 @@ void Stmp::select() {
   for (index_t k = 0; k < shape_.devices; ++k)
     if (posterior_[at(k)] > rules_.candidate_above()) order_[at(count++)] = static_cast<std::int32_t>(k);
   const index_t plausible = count;
-  if (count > plan_.capacity) {  // the most probable ones; equal ones by index
+  if (count > plan_.capacity) {  // the most probable ones stay; equal ones by index
     count = plan_.capacity;
     std::nth_element(
         order_.begin(), order_.begin() + count, order_.begin() + plausible,
@@ -300,7 +300,7 @@ void Stmp::update() {
     if (rules_.predicted) v_a_[at(b)] = gamma * v_b_[at(b)] * b_[at(b)] + (1 - gamma) * v_a_[at(b)];
   }
   // Devices that are not candidates any more keep S but get no new posterior; candidates without a place take one.
-  std::vector<std::int32_t>& candidate = order_;  // of each slot; free until the next selection
+  std::vector<std::int32_t>& candidate = order_;  // candidate of each slot, where the next selection will write
   std::fill_n(candidate.begin(), s_.count(), -1);
   for (index_t a = 0; a < now_.count; ++a) {
     const index_t slot = s_.place(now_.device[at(a)]);

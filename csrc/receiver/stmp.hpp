@@ -17,7 +17,7 @@
 
 namespace jadce {
 
-// Owner of what an ActivityView shows.
+// Owner of the tables that an ActivityView shows.
 struct ActivityPlan {
   std::vector<float> product, weight, log_power_weight, eigenvalue, multiplicity;
   std::vector<std::int32_t> index;
@@ -25,7 +25,7 @@ struct ActivityPlan {
   ActivityView view() const;
 };
 
-// What a receiver knows before a block arrives.
+// A receiver's knowledge before a block arrives.
 struct StmpPlan {
   ActivityPlan activity;
   std::vector<float> gram;        // [N, T] eigenvalues of Q_n Q_n^H
@@ -33,7 +33,7 @@ struct StmpPlan {
   std::vector<double> amplitude;  // [K] of the pilots before they were scaled to unit power
   index_t capacity;               // most candidates of one iteration
   Rules rules;
-  float log_odds;   // of activity, a priori
+  float log_odds;   // prior log odds of activity
   double power;     // mean power of an active device at unit power, 0 if it is unknown
   double expected;  // active devices
 };
@@ -69,14 +69,14 @@ class Stmp {
   // Mean square of what remains of the block when they are subtracted.
   double remaining() const { return found() ? static_cast<double>(control_.residual) * power_ : received_; }
 
-  // Of every iteration: error variance per channel entry, candidates.
+  // Error variance per channel entry and number of candidates of every iteration.
   struct Step {
     double error_var;
     index_t candidates;
   };
   const std::vector<Step>& history() const { return history_; }
 
-  // Where the last detection spent its time.
+  // Parts of a detection, by which its time is told.
   enum Part { kStart, kModuleA, kActivity, kGather, kDenoise, kUpdate, kDecide, kParts };
   static constexpr std::array<const char*, kParts> kPartNames{"start",   "module_a", "activity", "gather",
                                                               "denoise", "update",   "decide"};
@@ -123,7 +123,7 @@ class Stmp {
   std::vector<unsigned char> idle_;                      // [K]
   std::vector<std::int32_t> order_;                      // [K]
   Floats z_, noise_;                                     // [capacity, 2 P, Mp], [capacity, Mp]
-  Candidates tested_;                                    // by the last test of activity
+  Candidates tested_;                                    // candidates of the last test of activity
   Output now_, kept_;
   SparsePart s_;
   std::vector<std::int32_t> decided_, decided_at_;  // devices, and their places in kept_

@@ -23,7 +23,7 @@ constexpr float kNever = 3e38f;
 static_assert(ActivityView::kMostPowers <= kSlots &&
               ActivityView::kMostProducts + ActivityView::kMostPowers < kMostRows);
 
-// Energy of a device's group.
+// Mean energy of a device's group.
 __device__ float energy_of(const Energies& from, int group, int beam, int k) {
   const int first = group * from.merge, last = min(first + from.merge, from.rows);
   float total = 0.0f;
@@ -199,7 +199,7 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
   plausible = total_of(plausible, shared);
   silent = total_of(silent, shared);
   unsigned cut = 0;
-  int wanted = capacity;  // at the cut
+  int wanted = capacity;  // candidates still to be taken at the cut
   if (plausible > capacity) {
     for (int shift = 24; shift >= 0; shift -= 8) {
       for (int i = thread; i < 256; i += step) bins[i] = 0;
@@ -225,7 +225,7 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
   const int count = min(plausible, capacity);
   if (thread == 0) *changed = c.candidates != count;
   __syncthreads();
-  int above = 0, equal = 0;  // before this round
+  int above = 0, equal = 0;  // counts before this round
   for (int first = 0; first < devices; first += step) {
     const int k = first + thread;
     const bool candidate = k < devices && posterior[k] > threshold;

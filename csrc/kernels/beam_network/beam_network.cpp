@@ -40,7 +40,7 @@ const float* dense(const BeamNetworkView& v, const float* x, index_t inputs, ind
   for (index_t block = 0; block < blocks; ++block, weight += inputs * kOutputs) {
     const float* bias = layer + block * kOutputs;
     float* to = out + block * kOutputs * v.row();
-    constexpr int kTogether = W == 16 ? 2 : 1;  // as many as the registers of this instruction set hold
+    constexpr int kTogether = W == 16 ? 2 : 1;  // vectors that the registers of this instruction set hold
     index_t b = 0;
     for (; b + kTogether * W <= v.lanes; b += kTogether * W)
       dense_block<kTogether, then>(x + b, v.row(), inputs, bias, weight, to + b);

@@ -32,19 +32,19 @@ struct BeamNetworkArgs {
   float* var;     // [B, capacity, M]
 };
 
-// In single precision. weights: of pack_dense and pack_depthwise; width (taps + 1) must be a multiple of four. A
-// candidate's activations stay in shared memory: on compute capability 9.0, 290 antennas of the smallest shipped
-// network, 137 of the largest.
+// The network in single precision. Its weights are of pack_dense and pack_depthwise; width (taps + 1) must be a
+// multiple of four. A candidate's activations stay in shared memory: on compute capability 9.0, 290 antennas of the
+// smallest shipped network, 137 of the largest.
 void beam_network(const BeamNetworkArgs&, void* stream);
-// Whether that takes this network.
+// Tells whether that takes this network.
 bool beam_network_fits(const NetworkShape&, int coefficients, int antennas);
 
 // The same on tensor cores: inputs and weights of dense layers are rounded to bfloat16, sums and all else are in single
-// precision. weights: of pack_dense_tensor and pack_depthwise_tensor. Any width and taps. A candidate's activations
-// stay in shared memory, and with them all weights, or two layers' at a time.
+// precision. Its weights are of pack_dense_tensor and pack_depthwise_tensor. Any width and taps. A candidate's
+// activations stay in shared memory, and with them all weights, or two layers' at a time.
 void beam_network_tensor(const BeamNetworkArgs&, void* stream);
-// Whether that fits a multiprocessor of the current device: on compute capability 9.0, 416 antennas of the smallest
-// shipped network, 144 of the largest.
+// Tells whether that fits a multiprocessor of the current device: on compute capability 9.0, 416 antennas of the
+// smallest shipped network, 144 of the largest.
 bool beam_network_tensor_fits(const NetworkShape&, int coefficients, int antennas);
 
 }  // namespace jadce::cuda

@@ -1,4 +1,4 @@
-// What both of the network's CUDA kernels do beam by beam (python/jadce_fast/priors/beam_network.py, Notes).
+// Arithmetic of both of the network's CUDA kernels beam by beam (python/jadce_fast/priors/beam_network.py, Notes).
 #pragma once
 
 #include "core/complex_cuda.hpp"
@@ -7,7 +7,7 @@
 
 namespace jadce::cuda {
 
-// How many candidates a received block has.
+// Number of candidates of a received block.
 inline __device__ int candidates_of(const BeamNetworkArgs& args, int block) {
   if (args.enabled != nullptr && args.enabled[block * args.step] == 0) return 0;
   return args.count == nullptr ? args.capacity : min(args.count[block * args.step], args.capacity);

@@ -20,7 +20,7 @@ constexpr std::size_t kReserved = 1024;  // bytes of shared memory that the syst
 
 JADCE_INLINE int up(int count) { return (count + kTile - 1) / kTile * kTile; }
 
-// Where what a candidate needs lies in shared memory, in words of four bytes if not said otherwise. Channels are padded
+// Layout of a candidate's data in shared memory, in words of four bytes if not said otherwise. Channels are padded
 // with zeros to whole tiles, beams with rows that nobody reads: rows of a product depend on their own row only.
 struct Layout : NetworkShape {  // width and hidden padded
   int coefficients, antennas;

@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   if (batch() >= args.input->blocks) return;
   const int subcarriers = args.sizes.subcarriers, symbols = args.sizes.symbols, antennas = args.sizes.antennas;
   const int n = block(), lane = thread() % kBeams, warp = thread() / kBeams;
-  const std::int64_t row = std::int64_t{1} * subcarriers * antennas;  // from symbol to symbol
+  const std::int64_t row = std::int64_t{1} * subcarriers * antennas;  // distance from symbol to symbol
   const std::int64_t first = batch() * symbols * row + std::int64_t{1} * n * antennas;
   const Complex* const in = args.input->y + first;
   Complex* const out = (rotation ? args.scratch : args.y) + first;

@@ -11,7 +11,7 @@
 
 namespace jadce::cuda {
 
-// Where the kernels of a planned detection find what changes from call to call; one for all blocks.
+// The record from which the kernels of a planned detection learn what changes from call to call; one for all blocks.
 struct Input {
   const Complex* y;  // [blocks, T, N, M]
   float noise_var;
@@ -58,7 +58,7 @@ struct BeginArgs {
 };
 void begin(const BeginArgs&, void* stream);
 
-// Which parts of the candidates' places [B * capacity] are in use in this iteration.
+// Sets the conditions of the parts of the candidates' places [B * capacity] that are in use in this iteration.
 struct ChooseArgs {
   const Control* control;           // [B]
   const std::uint64_t* conditions;  // [count] handles of core/graph_cuda.hpp, of `chunk` places each
@@ -66,7 +66,7 @@ struct ChooseArgs {
 };
 void choose(const ChooseArgs&, void* stream);
 
-// Which of the kept candidates are active.
+// Decides which of the kept candidates are active.
 struct DecideArgs {
   Control* control;  // [B]
   KeptOutput kept;

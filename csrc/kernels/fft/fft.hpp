@@ -7,7 +7,7 @@
 
 namespace jadce {
 
-// What the passes read: plain pointers, since kernel files must not instantiate the standard library.
+// Tables that the passes read: plain pointers, since kernel files must not instantiate the standard library.
 struct FftView {
   index_t length;  // K
   index_t padded;  // length of the passes: K, or the chirp's convolution length

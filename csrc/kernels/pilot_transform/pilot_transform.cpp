@@ -144,7 +144,7 @@ float* spectrum(const TransformView& v, index_t p, index_t b, const float* r, fl
   for (index_t n = 0; n < s.subcarriers; ++n) {
     const float* e = v.basis + (n * s.coefficients + p) * 2;
     const float w[2] = {v.amplitude * e[0], -v.amplitude * e[1]};
-    if (w[0] == 0.0f && w[1] == 0.0f) continue;  // a basis of single subcarriers
+    if (w[0] == 0.0f && w[1] == 0.0f) continue;  // the basis may be of single subcarriers
     const std::int32_t* rows = v.rows + n * s.symbols;
     const float* in = r + n * s.symbols * s.point() + b;
     for (index_t t = 0; t < s.symbols; ++t, in += s.point()) {
@@ -205,7 +205,7 @@ void gather_block(const TransformView& v, index_t k, const float* r, float* z, i
     const float* e = v.basis + n * s.coefficients * 2;
     for (index_t p = 0; p < s.coefficients; ++p) {
       const float w[2] = {e[2 * p], -e[2 * p + 1]};
-      if (w[0] == 0.0f && w[1] == 0.0f) continue;  // a basis of single subcarriers
+      if (w[0] == 0.0f && w[1] == 0.0f) continue;  // the basis may be of single subcarriers
       float* out = z + p * s.lanes + b;
       for (int i = 0; i < B; ++i) {
         const cvec x = turn(acc[i], w);

@@ -30,7 +30,7 @@ constexpr int kProcessors = 132;   // multiprocessors of the GPU that launches a
 constexpr std::size_t kMostTransform = kMostShared - sizeof(float) * 4 * kWarps;
 constexpr std::size_t kFewBytes = 48 * 1024;  // size of a table that is worth a copy in shared memory
 
-// How gather works, decided on the host.
+// The host's decisions about gather.
 struct GatherPlan {
   int together;      // subcarriers at a time
   int basis_copied;  // complex numbers of the basis in shared memory, all or none
@@ -62,7 +62,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   const Complex* const s = at >= 0 ? args.parts.s + (batch() * args.parts.slots + at) * channel : nullptr;
   Complex* const out = (args.mean ? args.mean : args.z) + place * channel;
   const float* const v_b = args.v_b ? args.v_b + batch() * antennas : nullptr;
-  const auto gain = [&](int beam, float power) {  // of the output, for a device of that power
+  const auto gain = [&](int beam, float power) {  // gain of the output for a device of that power
     return args.mean ? gaussian_gain(v_b[beam] / power) / sqrtf(power) : 1.0f / sqrtf(power);
   };
   double energy = 0;
@@ -220,7 +220,7 @@ __global__ void __launch_bounds__(kSide* kRows, 2)
   float* const partial = reinterpret_cast<float*>(x + kTogether * (kSide + kRows));
   const int n = static_cast<int>(blockIdx.x), beam = static_cast<int>(blockIdx.y) * kSide + lane;
   const bool inside = beam < antennas;
-  const unsigned half = row % 2 ? 0xffff0000u : 0xffffu;  // of the warp, which has two rows
+  const unsigned half = row % 2 ? 0xffff0000u : 0xffffu;  // lanes of this row; a warp has two rows
   const int total_count = limited(args.count, args.capacity);
   const float unit = args.scale ? args.scale[batch() * kControlWords] : 1.0f;
   const std::int64_t block = batch() * subcarriers * q.symbols * antennas;

@@ -13,7 +13,7 @@ namespace jadce {
 
 inline constexpr index_t kDevices = 4;  // devices projected together
 
-// What the transforms read; planned once.
+// Tables that the transforms read; planned once.
 struct TransformView {
   Shape shape;
   const std::int32_t* rows;  // [N, T] DFT rows of partial-DFT pilots, or null

@@ -67,7 +67,7 @@ struct GatherArgs {
 };
 void gather(const GatherArgs&, void* stream);
 
-// What all ways to the statistics of all devices give: z of gather(), and |z|^2 summed over `merge` neighbouring
+// Output of all ways to the statistics of all devices: z of gather(), and |z|^2 summed over `merge` neighbouring
 // coefficients.
 struct StatisticsOutput {
   Complex* z;     // [B, K, P, M], or null
@@ -81,7 +81,7 @@ struct SpectralArgs {
   const Complex* r;  // [B, T, N, M]
   RowOrder rows;
   float amplitude;
-  FftTables fft;         // of K points
+  FftTables fft;         // K points
   const Complex* basis;  // [N, P], or null: identity, P = N
   SparseParts parts;
   const std::int32_t* enabled;  // word of the Control, or null
@@ -99,7 +99,7 @@ struct SpectralLargeArgs {
   RowOrder rows;
   const Complex* twiddle;  // [K] as in PilotTables
   int first;
-  FftTables first_fft, second_fft;  // of K1 and K2 points
+  FftTables first_fft, second_fft;  // K1 and K2 points
   const Complex* basis;             // [N, P], or null: identity, P = N
   SparseParts parts;
   const std::int32_t* enabled;  // word of the Control, or null

@@ -1,4 +1,4 @@
-// What the transforms of all devices read and write (pilot_transform_cuda.hpp), in one pass or in two.
+// Input and output of the transforms of all devices (pilot_transform_cuda.hpp), in one pass or in two.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ struct SpectralInput {
     return mine;
   }
 
-  // What the j-th measurement in the order of rows adds to the spectrum of coefficient p.
+  // Share of the j-th measurement, in the order of rows, in the spectrum of coefficient p.
   __device__ Complex term(int j, int p, int beam) const {
     const auto measurement = static_cast<unsigned>(rows.measurements[j]);
     const int n = static_cast<int>(measurement % static_cast<unsigned>(subcarriers));
@@ -67,7 +67,7 @@ struct SpectralOutput {
     Complex* z;
     float* energy;
     int stride;
-    bool first;  // of its group
+    bool first;  // begins its group
 
     // Takes that of device k and returns it with the device's part of S.
     __device__ Complex put(int k, Complex value) const {

@@ -12,7 +12,7 @@ JADCE_INLINE V gaussian_gain(V noise) {
   return 1.0f / (1.0f + noise);
 }
 
-// What S keeps of itself and takes of the posterior mean h: S = keep S + take h.
+// Weights of the update S = kept S + taken h, of S itself and of the posterior mean h.
 template <class V>
 JADCE_INLINE V kept(float gamma, V b) {
   return 1.0f - gamma - gamma * b;

@@ -30,7 +30,7 @@ struct ModuleAArgs {
 };
 void module_a(const ModuleAArgs&, void* stream);
 
-// What module B says about the candidates, [capacity] places a block of which the Control says how many are used.
+// Module B's answer about the candidates, [capacity] places a block; the Control says how many are used.
 struct Candidates {
   const float* posterior;      // [B, capacity] probability to be active
   const float* power;          // [B, capacity]
@@ -47,13 +47,13 @@ struct KeptOutput {
   Complex* mean;         // [B, capacity, P, M]
 };
 
-// What an iteration leaves behind, with extrinsic weights per beam a = 1 / (1 - alpha) and b = alpha / (1 - alpha),
+// Ends an iteration, with extrinsic weights per beam a = 1 / (1 - alpha) and b = alpha / (1 - alpha),
 // docs/math.md (11):
 // - S = (1 - gamma - gamma b) S + gamma a posterior sqrt(power) mean. With rules.screening negligible devices lose
 //   their slot, whose S is then zero, as that of every free slot.
 // - r_pri = (1 - gamma) r_pri - gamma b r_b.
-// - With rules.predicted the variance v_a of the next prior mean, Cai (41), (58).
-// - If this is the best iteration so far, its output and the activity of all devices.
+// - With rules.predicted it writes the variance v_a of the next prior mean, Cai (41), (58).
+// - Of the best iteration so far it keeps the output and the activity of all devices.
 struct UpdateArgs {
   Control* control;  // [B]
   Candidates candidates;
