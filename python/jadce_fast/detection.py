@@ -1,4 +1,4 @@
-"""What a receiver returns."""
+"""Results of a receiver."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Reason = Literal["iterations", "fixed point", "diverged", "silence"]
-REASONS: tuple[Reason, ...] = get_args(Reason)  # in the order of Stopped, csrc/loop/control.hpp
+REASONS: tuple[Reason, ...] = get_args(Reason)  # their order is that of Stopped, csrc/loop/control.hpp
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def activity_tables(
     power_weight: npt.ArrayLike,
     multiplicity: npt.ArrayLike | None,
 ) -> dict[str, npt.NDArray[Any]]:
-    """What kernels read of a mixture (csrc/kernels/activity/activity.hpp); arguments as for :func:`activity_plan`."""
+    """Tables of a mixture for kernels (csrc/kernels/activity/activity.hpp); arguments as of :func:`activity_plan`."""
     gain = _check.array("beam_gain", beam_gain, ("G",), np.float32)
     weight = _check.array("beam_weight", beam_weight, (len(gain),), np.float32)
     power = _check.array("powers", powers, ("J",), np.float32)

@@ -39,7 +39,7 @@ def received(y: Any, shape: tuple[int, ...], device: torch.device) -> torch.Tens
 
 
 def is_one(y: Any, shape: tuple[int, ...]) -> bool:
-    """Whether `y` is one block and not several."""
+    """Tell whether `y` is one block and not several."""
     return bool((y.ndim if hasattr(y, "ndim") else np.ndim(y)) == len(shape))
 
 

@@ -110,7 +110,7 @@ class Script:
         self._warm = True
 
     def parts(self, detector: Detector) -> list[Callable[[], None]]:
-        """What enqueues the network for `chunk` places each."""
+        """Functions that enqueue the network for `chunk` places each."""
         places = detector.batch * detector.capacity
         return [functools.partial(self.run, detector, first) for first in range(0, places, self.chunk)]
 
@@ -166,7 +166,7 @@ def _network_shape(device: Device, network: Any) -> Any:
 
 
 def _fits(device: Device, network: Any, antennas: int, tensor: bool) -> bool:
-    """Whether the native kernel takes this network and number of antennas."""
+    """Tell whether the native kernel takes this network and number of antennas."""
     fits = device.native.beam_network_tensor_fits if tensor else device.native.beam_network_fits
     shape, coefficients = _network_shape(device, network), len(network.eigenvalues)
     return fits(shape=shape, coefficients=coefficients, antennas=antennas)

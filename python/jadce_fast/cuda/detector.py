@@ -69,9 +69,9 @@ class Detector:
         self._work = self.transform.work(batch)
         self.buffers["remaining"] = torch.zeros(1, dtype=torch.int32, device=device.device)
         self.buffers["input"] = torch.zeros(2, dtype=torch.int64, device=device.device)
-        for name in ("z", "noise"):  # what a torch network reads, used or not
+        for name in ("z", "noise"):  # a torch network reads all places, used or not
             self.buffers[name].fill_(1.0)
-        self._recorded: list[Any] = []  # what graphs use
+        self._recorded: list[Any] = []  # keeps alive what graphs use
         self._done: Any = device.event()
         self._enqueue = self._record()
 
@@ -171,14 +171,14 @@ class Detector:
         }
 
     def _record(self) -> Callable[[], None]:
-        """What enqueues a detection: a graph, made after one trial run that loads all kernels."""
+        """Return a function that enqueues a detection, a graph, made after one trial run that loads all kernels."""
         device = self.device
         trial = torch.zeros_like(self.buffers["y"])
         self.set_input(trial, 1.0)
         self.unrolled(1)
         device.synchronize()
 
-        trial.fill_(torch.nan)  # which ends the loop of a graph in its first pass
+        trial.fill_(torch.nan)  # not a number ends the loop of a graph in its first pass
         for overlapping in (True, False):  # a driver may not overlap kernels inside a loop
             try:
                 with no_collection():
@@ -192,7 +192,7 @@ class Detector:
                 self.overlapping = overlapping
                 return lambda: graph.launch(device.stream())
 
-        # What torch records cannot always be part of another graph.
+        # A graph that torch recorded cannot always be part of another one.
         with no_collection():
             return device.capture(lambda: self.unrolled(self.rules.max_iterations))
 
@@ -414,7 +414,7 @@ class Detector:
         )
 
     def _activity_arguments(self) -> dict[str, Any]:
-        """What both kernels of the activity test take."""
+        """Arguments that both kernels of the activity test take."""
         pilots, rows = self.plan.pilots, self.buffers["energy"].shape[1]
         energies = self.native.Energies(
             energy=self.address("energy"),

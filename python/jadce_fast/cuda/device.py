@@ -14,7 +14,7 @@ from .native import Native
 
 @dataclass(frozen=True)
 class Device:
-    """Where kernels run: a native module that launches them, and torch's device. Streams are torch's current ones."""
+    """A GPU: the native module that launches kernels, and torch's device. Streams are torch's current ones."""
 
     native: Native
     device: Any
@@ -34,7 +34,7 @@ class Device:
         return int(torch.cuda.current_stream(self.device).cuda_stream)
 
     def event(self) -> Any:
-        """What was enqueued up to now."""
+        """Event after all that was enqueued up to now."""
         import torch
 
         return torch.cuda.current_stream(self.device).record_event()
@@ -56,7 +56,7 @@ class Device:
         torch.cuda.synchronize(self.device)
 
     def child(self, enqueue: Callable[[], None], pool: Any = None) -> tuple[Any, int]:
-        """What `enqueue` launches as a graph that is part of another: what keeps it alive, and its address.
+        """Record what `enqueue` launches, as part of another graph; return what keeps it alive, and its address.
 
         Graphs that never run at the same time may share the memory of `pool`, another one's `pool()`.
         """
@@ -82,7 +82,7 @@ class Device:
 
 @contextlib.contextmanager
 def no_collection() -> Iterator[None]:
-    """Where a graph is recorded: what the garbage collector finalises may call what is not allowed meanwhile."""
+    """Keep the garbage collector off while a graph is recorded: finalisers may call what is not allowed meanwhile."""
     enabled = gc.isenabled()
     gc.disable()
     try:

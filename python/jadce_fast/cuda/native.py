@@ -1,4 +1,4 @@
-"""What a native module with the CUDA kernels offers: `_cuda` on a GPU, and the emulator's `_emulated` on the CPU.
+"""Native modules with the CUDA kernels: `_cuda` on a GPU, and the emulator's `_emulated` on the CPU.
 
 Launchers take the fields of their struct of arguments (csrc/kernels/*/*_cuda.hpp, with shapes), pointers as addresses.
 """

@@ -1,4 +1,4 @@
-"""What `jf.Receiver` does on a GPU: arrays in, one graph launch, arrays out."""
+"""The part of `jf.Receiver` on a GPU: arrays in, one graph launch, arrays out."""
 
 from __future__ import annotations
 
@@ -65,7 +65,10 @@ class CudaReceiver:
 
     def _results(self, count: int, y: Any) -> list[Detection]:
         d = self.detector
-        control, history = d.buffers["control"][:count].cpu(), d.buffers["history"][:count].cpu().numpy()  # waits
+        control, history = (
+            d.buffers["control"][:count].cpu(),
+            d.buffers["history"][:count].cpu().numpy(),
+        )  # the host waits here
 
         def word(name: str) -> Any:
             return d.word(name, control).numpy()
@@ -82,7 +85,7 @@ class CudaReceiver:
                 d.buffers["channels"][i, :a],
                 d.buffers["channel_var"][i, :a],
             )
-            # Copies: the next detection overwrites the tensors.
+            # The next detection overwrites the tensors, hence copies.
             activity, active, channels, var = (arrays.like(x.clone(), y) for x in tensors)
             results.append(
                 Detection(

@@ -18,7 +18,7 @@ from .native import Native
 
 
 class CudaTransform:
-    """What kernels read of a `Transform`, on a GPU.
+    """Tables of a `Transform` on a GPU, for kernels.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class CudaTransform:
             rows=self.address("rows"), twiddle=self.address("twiddle"), array=self.address("array")
         )
         self.method: Literal["spectral", "spectral_large", "direct"] = "direct"
-        self._held: list[torch.Tensor] = []  # what structs hold the addresses of
+        self._held: list[torch.Tensor] = []  # keeps alive the tensors whose addresses structs hold
         self._statistics = self._planned_statistics(pilots)
 
     def sizes(self, batch: int) -> Any:

@@ -1,4 +1,4 @@
-"""What a baseline receiver of a cell's columns returns."""
+"""Result of a baseline receiver of a cell's columns."""
 
 from __future__ import annotations
 
