@@ -62,6 +62,20 @@ def test_imports_form_no_circle():
     TopologicalSorter(targets).prepare()  # raises CycleError, which shows the circle
 
 
+def floors(head):
+    """Rooms of a table of CONTRIBUTING.md, from the ground up."""
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split(f"| `{head}` |")[1].split("\n\n")[0]
+    cells = "".join(line.split("|")[1] for line in table.split("\n")[2:])
+    return {room: floor for floor, room in enumerate(re.findall(r"`(\w+)/?`", cells))}
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module])
+def test_imports_go_down(module):
+    rooms, own = floors("python/jadce_fast/"), module.split(".")[0]
+    others = {target.split(".")[0] for target in imported(module, MODULES[module])} - {"", own}
+    assert [room for room in others if rooms[room] > rooms[own]] == []
+
+
 def private(name):
     return name.startswith("_") and not name.startswith("__") and name.strip("_") != ""
 
@@ -129,12 +143,11 @@ def test_calls_name_their_arguments(path):
     assert places(path, bad) == []
 
 
-LAYERS = ("core", "loop", "kernels", "receiver", "bindings", "emulator")  # each includes itself and those before it
 SOURCES = sorted(path for path in (ROOT / "csrc").rglob("*.*") if path.suffix in (".hpp", ".cpp", ".cu", ".h"))
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_includes_go_down(path):
-    floor = path.relative_to(ROOT / "csrc").parts[0]
-    rooms = re.findall(r'^#include "(\w+)/', path.read_text(encoding="utf-8"), re.MULTILINE)
-    assert [room for room in rooms if LAYERS.index(room) > LAYERS.index(floor)] == []
+    rooms, own = floors("csrc/"), path.relative_to(ROOT / "csrc").parts[0]
+    others = re.findall(r'^#include "(\w+)/', path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert [room for room in others if room != own and rooms[room] > rooms[own]] == []
