@@ -13,7 +13,7 @@ void register_activity_kernels(pybind11::module_& m) {
   def_struct(m, "ActivityView", "The mixtures of the activity test", JADCE_FIELD(ActivityView, gains),
              JADCE_FIELD(ActivityView, powers), JADCE_FIELD(ActivityView, products), JADCE_FIELD(ActivityView, product),
              JADCE_FIELD(ActivityView, weight), JADCE_FIELD(ActivityView, log_power_weight),
-             JADCE_FIELD(ActivityView, index), JADCE_FIELD(ActivityView, eigenvalue),
+             JADCE_FIELD(ActivityView, power), JADCE_FIELD(ActivityView, index), JADCE_FIELD(ActivityView, eigenvalue),
              JADCE_FIELD(ActivityView, multiplicity));
   def_launcher(m, "activity_table", &activity_table, JADCE_FIELD(ActivityTableArgs, energies),
                JADCE_NULLABLE(ActivityTableArgs, sums), JADCE_NULLABLE(ActivityTableArgs, idle),
@@ -23,9 +23,9 @@ void register_activity_kernels(pybind11::module_& m) {
                JADCE_FIELD(ActivityTableArgs, slope), JADCE_FIELD(ActivityTableArgs, offset));
   def_launcher(m, "activity", &activity, JADCE_FIELD(ActivityArgs, energies), JADCE_FIELD(ActivityArgs, slope),
                JADCE_FIELD(ActivityArgs, offset), JADCE_FIELD(ActivityArgs, mixture),
-               JADCE_NULLABLE(ActivityArgs, enabled), JADCE_FIELD(ActivityArgs, log_odds),
-               JADCE_DEFAULTED(ActivityArgs, rules), JADCE_FIELD(ActivityArgs, llr),
-               JADCE_FIELD(ActivityArgs, posterior), JADCE_FIELD(ActivityArgs, idle));
+               JADCE_NULLABLE(ActivityArgs, enabled), JADCE_NULLABLE(ActivityArgs, control),
+               JADCE_FIELD(ActivityArgs, log_odds), JADCE_DEFAULTED(ActivityArgs, rules),
+               JADCE_FIELD(ActivityArgs, llr), JADCE_FIELD(ActivityArgs, posterior), JADCE_FIELD(ActivityArgs, idle));
   def_launcher(m, "select_candidates", &select_candidates, JADCE_FIELD(SelectCandidatesArgs, control),
                JADCE_FIELD(SelectCandidatesArgs, llr), JADCE_FIELD(SelectCandidatesArgs, posterior),
                JADCE_FIELD(SelectCandidatesArgs, idle), JADCE_FIELD(SelectCandidatesArgs, rules),

@@ -116,10 +116,12 @@ void energies(Transform& t, const Array<cfloat>& r, Array<float>& out) {
 
 ActivityPlan make_activity(const Array<float>& product, const Array<float>& weight,
                            const Array<float>& log_power_weight, const Array<std::int32_t>& index,
-                           const Array<float>& eigenvalue, const Array<float>& multiplicity) {
+                           const Array<float>& eigenvalue, const Array<float>& multiplicity,
+                           const Array<float>& power) {
   if (product.size() > ActivityView::kMostProducts || log_power_weight.size() > ActivityView::kMostPowers)
     throw std::invalid_argument("activity mixture: too many components");
-  return {list(product), list(weight), list(log_power_weight), list(eigenvalue), list(multiplicity), list(index)};
+  return {list(product), list(weight), list(log_power_weight), list(eigenvalue), list(multiplicity),
+          list(power),   list(index)};
 }
 
 // Log-likelihood ratios [K] from energies [K, groups, M] and null [groups, M].
@@ -182,7 +184,7 @@ void register_operations(py::module_& m) {
   py::class_<ActivityPlan>(m, "ActivityPlan", py::dynamic_attr())
       .def(py::init(&make_activity), py::kw_only(), py::arg("product").noconvert(), py::arg("weight").noconvert(),
            py::arg("log_power_weight").noconvert(), py::arg("index").noconvert(), py::arg("eigenvalue").noconvert(),
-           py::arg("multiplicity").noconvert());
+           py::arg("multiplicity").noconvert(), py::arg("power").noconvert());
   m.def("activity_llr", &activity_llr, py::arg("plan"), py::arg("energy").noconvert(), py::arg("null").noconvert(),
         py::arg("out").noconvert(), py::arg("threads"), py::arg("isa") = py::none());
 }

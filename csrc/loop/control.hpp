@@ -49,7 +49,9 @@ struct Control {
   float residual;      // mean square of what remains of the block, scaled
 
   std::int32_t stopped;  // a Stopped: reason for the end
-  std::int32_t spare[5];
+  float expected;        // active devices: a priori, then by the last test of activity
+  float deviation;       // standard deviation of the block's mean square if nobody is active
+  std::int32_t spare[3];
 };
 static_assert(sizeof(Control) == 4 * kControlWords);
 

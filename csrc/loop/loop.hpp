@@ -20,13 +20,15 @@ JADCE_INLINE double mean_power(const Rules& rules, double received, double noise
 
 // Begins the loop of a block with this mean square and noise variance per entry. From here on everything is in units of
 // `mean`, the mean power of an active device.
-JADCE_INLINE Control begin(double received, double noise, double mean) {
+JADCE_INLINE Control begin(double received, double noise, double mean, double expected, index_t entries) {
   Control c{};
   c.noise = static_cast<float>(fmin(fmax(noise / mean, 1e-25), 1e25));  // its inverse is finite too
   c.received = static_cast<float>(received / mean);
   c.power = static_cast<float>(mean);
   c.scale = static_cast<float>(1 / sqrt(mean));
   c.previous = c.best = INFINITY;
+  c.expected = static_cast<float>(expected);
+  c.deviation = static_cast<float>(noise / mean / sqrt(static_cast<double>(entries)));
   c.going = 1;
   c.candidates = -1;
   return c;
@@ -49,6 +51,15 @@ JADCE_INLINE void plan(Control& c, const Rules& rules, float error) {
   c.converged = stalled && error < rules.near_best * c.best;
   c.stopped = !stalled ? kIterations : c.converged ? kFixedPoint : kDiverged;
   c.previous = error;
+}
+
+// Least power that a test of activity looks for. Levels that only noise can reach would make ghosts of it: what cannot
+// be told from noise is left out, but for devices as strong as those that the block's power proves to be there.
+JADCE_INLINE float least_power(const Control& c, const Rules& rules) {
+  const float decodable = rules.decodable * c.error, excess = c.received - c.noise;
+  if (!(excess > rules.evidence * c.deviation)) return decodable;
+  const float usual = rules.weakest * excess / at_least(c.expected, 1.0f);
+  return usual < decodable ? usual : decodable;
 }
 
 // Counts the iteration, and returns whether it was the last one.

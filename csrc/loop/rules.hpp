@@ -28,6 +28,9 @@ struct Rules {
   float active = 0.5f;            // probability from which a device is declared active
   float idle = -7.0f;             // log odds below which a device serves as noise reference
   std::int32_t enough_idle = 50;  // noise references that are too few to be believed
+  float decodable = 0.25f;        // least power that can be told from noise, in units of the error variance
+  float weakest = 0.25f;  // least power that is searched for if it can not, in units of the active devices' mean
+  float evidence = 5.0f;  // power above the noise that shows that devices are active, in standard deviations
 
   // Least values that are believed.
   float smallest_variance = 1e-3f;   // v_A, in units of the noise

@@ -27,15 +27,17 @@ double mean_square(const cfloat* y, index_t count) {
 }  // namespace
 
 ActivityView ActivityPlan::view() const {
-  return {static_cast<index_t>(weight.size()),
-          static_cast<index_t>(log_power_weight.size()),
-          static_cast<index_t>(product.size()),
-          product.data(),
-          weight.data(),
-          log_power_weight.data(),
-          index.data(),
-          eigenvalue.data(),
-          multiplicity.data()};
+  return {.gains = static_cast<index_t>(weight.size()),
+          .powers = static_cast<index_t>(power.size()),
+          .products = static_cast<index_t>(product.size()),
+          .product = product.data(),
+          .weight = weight.data(),
+          .log_power_weight = log_power_weight.data(),
+          .power = power.data(),
+          .index = index.data(),
+          .eigenvalue = eigenvalue.data(),
+          .multiplicity = multiplicity.data(),
+          .least_power = 0.0f};
 }
 
 Stmp::Stmp(Transform& transform, StmpPlan plan)
@@ -126,7 +128,7 @@ void Stmp::start(const cfloat* y, double noise_var) {
   const index_t points = shape_.measurements() * shape_.point();
   received_ = mean_square(y, shape_.measurements() * shape_.antennas);
   power_ = mean_power(rules_, received_, noise_var, plan_.power, plan_.expected, shape_.symbols);
-  control_ = begin(received_, noise_var, power_);
+  control_ = begin(received_, noise_var, power_, plan_.expected, shape_.measurements() * shape_.antennas);
   history_.clear();
   s_.clear();
   std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
@@ -205,7 +207,8 @@ void Stmp::test_activity() {
     for (index_t g = 0; g < groups; ++g)
       for (index_t b = 0; b < lanes; ++b) null_[at(g * lanes + b)] = b < shape_.antennas ? v_b_[at(b)] : 1.0f;
   }
-  const ActivityView activity = plan_.activity.view();
+  ActivityView activity = plan_.activity.view();
+  activity.least_power = least_power(control_, rules_);
   transform_.pool().each(blocks, [&](index_t task, int) {
     kernels.activity_table({.shape = shape_,
                             .groups = groups,
@@ -255,6 +258,9 @@ void Stmp::select() {
     tested_.device[at(a)] = k;
     tested_.posterior[at(a)] = posterior_[at(k)];
   }
+  double expected = 0;
+  for (index_t a = 0; a < count; ++a) expected += static_cast<double>(tested_.posterior[at(a)]);
+  c.expected = static_cast<float>(expected);
   tested_.count = count;
   c.candidates = static_cast<std::int32_t>(count);
   c.left_out = static_cast<std::int32_t>(plausible - count);

@@ -19,7 +19,7 @@ namespace jadce {
 
 // Owner of the tables that an ActivityView shows.
 struct ActivityPlan {
-  std::vector<float> product, weight, log_power_weight, eigenvalue, multiplicity;
+  std::vector<float> product, weight, log_power_weight, eigenvalue, multiplicity, power;
   std::vector<std::int32_t> index;
 
   ActivityView view() const;

@@ -164,6 +164,7 @@ def activity_tables(
         "product": product.ravel()[first].astype(np.float32),
         "weight": weight,
         "log_power_weight": np.log(share),
+        "power": power,
         "index": np.ascontiguousarray(index.reshape(product.shape), dtype=np.int32),
         "eigenvalue": value,
         "multiplicity": _check.array("multiplicity", count, (len(value),), np.float32),

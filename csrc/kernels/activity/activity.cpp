@@ -62,7 +62,7 @@ void activity(ActivityArgs args, index_t task) {
     }
     float each[ActivityView::kMostPowers], best = -3e38f;
     for (index_t j = 0; j < v.powers; ++j) {
-      each[j] = sum(beams[j]) + v.log_power_weight[j];
+      each[j] = sum(beams[j]) + (v.searched(j, v.least_power) ? v.log_power_weight[j] : kNoWeight);
       best = each[j] > best ? each[j] : best;
     }
     vec total{};

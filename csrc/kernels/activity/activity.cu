@@ -17,8 +17,8 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kSide = 8;                  // devices of a block: 32 bytes of energies
 constexpr int kSlots = kThreads / kSide;  // beams that it works on at a time
-constexpr int kSelectThreads = 512;
-constexpr int kMostRows = 160;  // rows of kThreads numbers in shared memory
+constexpr int kSelectThreads = 512;  // so many words in shared memory: 32 + 256 + 3 in a selection, one each in a sum
+constexpr int kMostRows = 160;       // rows of kThreads numbers in shared memory
 constexpr float kNever = 3e38f;
 static_assert(ActivityView::kMostPowers <= kSlots &&
               ActivityView::kMostProducts + ActivityView::kMostPowers < kMostRows);
@@ -103,6 +103,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   if (!has_work(args.enabled)) return;
   const Energies from = of_batch(args.energies);
   const int devices = from.devices, antennas = from.antennas, groups = from.groups();
+  const float least = args.control ? least_power(args.control[batch()], args.rules) : 0.0f;
   const int quads = (static_cast<int>(args.mixture.products) + 3) / 4;
   const int gains = static_cast<int>(args.mixture.gains), powers = static_cast<int>(args.mixture.powers);
   const float4* const slope = reinterpret_cast<const float4*>(args.slope) + batch() * antennas * quads * groups;
@@ -144,7 +145,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   __syncthreads();
   float* const sums = sum - thread;
   if (slot < powers) {
-    float total = log_power_weight[slot];
+    float total = args.mixture.searched(slot, least) ? log_power_weight[slot] : kNoWeight;
     for (int i = 0; i < kSlots; ++i) total += sums[slot * kThreads + i * kSide + side];
     f[0] = total;
   }
@@ -254,6 +255,10 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
     c.left_out = plausible - count;
     c.idle = silent;
   }
+  float expected = 0.0f;
+  for (int i = thread; i < count; i += step) expected += chosen[i];
+  expected = block_sum(expected, reinterpret_cast<float*>(shared));
+  if (thread == 0) c.expected = expected;
 }
 
 // Places of the candidates in the support: new ones take the first free slots.
@@ -343,7 +348,7 @@ void activity(const ActivityArgs& args, void* stream) {
 
 void select_candidates(const SelectCandidatesArgs& args, void* stream) {
   launch("select_candidates", select_kernel, dim3(1, 1, static_cast<unsigned>(args.batch)), kSelectThreads,
-         sizeof(int) * (32 + 256 + 3), stream, args);
+         sizeof(int) * kSelectThreads, stream, args);
 }
 
 }  // namespace jadce::cuda

@@ -12,6 +12,7 @@
 
 namespace jadce {
 
+inline constexpr float kNoWeight = -1e30f;     // logarithm of a weight that is zero
 inline constexpr index_t kActivityChunk = 16;  // devices of one task
 
 struct ActivityView {
@@ -21,9 +22,14 @@ struct ActivityView {
   const float* product;           // [U]
   const float* weight;            // [G], sums to one
   const float* log_power_weight;  // [J]
+  const float* power;             // [J] of a device, rising
   const std::int32_t* index;      // [J, G] into product
   const float* eigenvalue;        // [groups] lambda
   const float* multiplicity;      // [groups] coefficients merged in one energy
+  float least_power;              // weaker powers are not looked for
+
+  // Whether a power is looked for where the least one is given: the greatest one is in any case.
+  JADCE_INLINE bool searched(index_t j, float least) const { return power[j] >= least || j + 1 == powers; }
 
   static constexpr index_t kMostProducts = 96;
   static constexpr index_t kMostPowers = 16;

@@ -42,6 +42,7 @@ struct ActivityArgs {
   const float* offset;          // [B, M, U', 4]
   ActivityView mixture;         // device pointers
   const std::int32_t* enabled;  // word of the Control, or null
+  const Control* control;       // [B], or null: all powers are looked for
   float log_odds;
   Rules rules;
   float* llr;          // [B, K]

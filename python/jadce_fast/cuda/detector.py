@@ -449,6 +449,7 @@ class Detector:
         at = self.address
         self.native.activity(
             **self._activity_arguments(),
+            control=at("control"),
             slope=at("slope"),
             offset=at("offset"),
             log_odds=self._log_odds,
