@@ -27,9 +27,10 @@ void register_detection_kernels(pybind11::module_& m) {
                JADCE_FIELD(DecideArgs, device), JADCE_FIELD(DecideArgs, index));
   def_launcher(m, "finish", &finish, JADCE_FIELD(FinishArgs, control), JADCE_FIELD(FinishArgs, power),
                JADCE_FIELD(FinishArgs, kept), JADCE_FIELD(FinishArgs, index), JADCE_NULLABLE(FinishArgs, basis),
-               JADCE_NULLABLE(FinishArgs, dft), JADCE_FIELD(FinishArgs, gain), JADCE_FIELD(FinishArgs, sizes),
-               JADCE_FIELD(FinishArgs, capacity), JADCE_FIELD(FinishArgs, active), JADCE_FIELD(FinishArgs, channels),
-               JADCE_FIELD(FinishArgs, channel_var), JADCE_FIELD(FinishArgs, activity));
+               JADCE_NULLABLE(FinishArgs, dft), JADCE_FIELD(FinishArgs, gain), JADCE_DEFAULTED(FinishArgs, rules),
+               JADCE_FIELD(FinishArgs, sizes), JADCE_FIELD(FinishArgs, capacity), JADCE_FIELD(FinishArgs, active),
+               JADCE_FIELD(FinishArgs, channels), JADCE_FIELD(FinishArgs, channel_var),
+               JADCE_FIELD(FinishArgs, activity));
 }
 
 }  // namespace jadce::cuda

@@ -14,7 +14,17 @@ enum Stopped : std::int32_t {
   kSilence,     // what was found explains the block worse than that nobody is active
 };
 
-inline constexpr int kControlWords = 32;
+// Why a result is not to be believed (jadce_fast.detection has the words).
+enum Doubt : std::int32_t {
+  kNoDoubt,
+  kWorseThanSilence,
+  kErrorsGrew,
+  kNoPlace,       // plausible devices found no place
+  kUnexplained,   // more is left of the block than noise
+  kOverexplained  // less is left of the block than noise
+};
+
+inline constexpr int kControlWords = 40;
 
 struct Control {
   // Set when the block begins. In units of the mean active device: noise variance and mean square of the block, per
@@ -51,7 +61,10 @@ struct Control {
   std::int32_t stopped;  // a Stopped: reason for the end
   float expected;        // active devices: a priori, then by the last test of activity
   float deviation;       // standard deviation of the block's mean square if nobody is active
-  std::int32_t spare[3];
+  float fitted;          // sum of the decided devices' variances
+  float least, most;     // what remains of a block that the model explains, in units of the noise
+  std::int32_t doubt;    // a Doubt
+  std::int32_t spare[7];
 };
 static_assert(sizeof(Control) == 4 * kControlWords);
 

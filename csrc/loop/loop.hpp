@@ -74,13 +74,29 @@ JADCE_INLINE bool is_silent(const Control& c, float residual) {
   return !std::isfinite(c.received) || (c.decided > 0 && !(residual <= c.received));
 }
 
-// Ends a detection with the mean square of what remains of the block after the decided devices.
-JADCE_INLINE void conclude(Control& c, float residual) {
+// Ends a detection with the mean square of what remains of the block after the decided devices. `share` is the part of
+// the block's degrees of freedom that a device takes.
+JADCE_INLINE void conclude(Control& c, const Rules& rules, float residual, float share) {
   const bool silent = is_silent(c, residual);
   c.found = silent ? 0 : c.decided;
   c.residual = silent ? c.received : residual;
   c.converged = c.converged && !silent;
   if (silent) c.stopped = kSilence;
+  // Estimates fit some of the noise, but not more than they have degrees of freedom; errors of the estimates and what a
+  // Karhunen-Loeve basis leaves out are added to it.
+  const float free = 1.0f - static_cast<float>(c.found) * share, excess = at_least(c.received - c.noise, 0.0f);
+  const float errors = c.found ? c.fitted / c.noise : 0.0f;
+  c.least = rules.least_left * at_least(free, 0.0f);
+  c.most =
+      rules.most_left + (errors < rules.most_errors ? errors : rules.most_errors) + rules.left_out * excess / c.noise;
+  const float left = c.residual / c.noise;
+  c.converged = c.converged && left <= c.most;
+  c.doubt = c.stopped == kSilence    ? kWorseThanSilence
+            : c.stopped == kDiverged ? kErrorsGrew
+            : c.kept_left_out > 0    ? kNoPlace
+            : !(left <= c.most)      ? kUnexplained
+            : left < c.least         ? kOverexplained
+                                     : kNoDoubt;
 }
 
 }  // namespace jadce

@@ -32,6 +32,12 @@ struct Rules {
   float weakest = 0.25f;  // least power that is searched for if it can not, in units of the active devices' mean
   float evidence = 5.0f;  // power above the noise that shows that devices are active, in standard deviations
 
+  // What remains of a block that the model explains, in units of the noise.
+  float least_left = 0.8f;   // of the degrees of freedom that the estimates leave
+  float most_left = 1.2f;    // but for errors of the estimates,
+  float most_errors = 2.0f;  // which add their variances up to this
+  float left_out = 3e-4f;    // part of the devices' power outside the prior's basis
+
   // Least values that are believed.
   float smallest_variance = 1e-3f;   // v_A, in units of the noise
   float rounding = 1e-6f;            // v_A, in units of the received power: single precision tells no less

@@ -347,12 +347,15 @@ void Stmp::keep() {
 void Stmp::decide() {
   const index_t size = shape_.channel();
   index_t count = 0;
+  double fitted = 0;
   for (index_t a = 0; a < kept_.count; ++a) {
     if (kept_.posterior[at(a)] < rules_.active) continue;
     const float gain = std::sqrt(kept_.power[at(a)]);
     const float* h = kept_.mean.get() + a * size;
     float* out = decided_mean_.get() + count * size;
     for (index_t i = 0; i < size; ++i) out[i] = gain * h[i];
+    for (index_t b = 0; b < shape_.antennas; ++b)
+      fitted += static_cast<double>(kept_.var[at(a * shape_.lanes + b)] * kept_.power[at(a)]);
     decided_[at(count)] = kept_.device[at(a)];
     decided_at_[at(count++)] = static_cast<std::int32_t>(a);
   }
@@ -361,7 +364,10 @@ void Stmp::decide() {
                       residual_power_.get());
   double total = 0;
   for (index_t i = 0; i < shape_.subcarriers * shape_.lanes; ++i) total += residual_power_[at(i)];
-  conclude(control_, static_cast<float>(total / static_cast<double>(shape_.measurements() * shape_.antennas)));
+  control_.fitted = static_cast<float>(fitted / static_cast<double>(shape_.antennas));
+  const float share = static_cast<float>(shape_.coefficients) / static_cast<float>(shape_.measurements());
+  conclude(control_, rules_, static_cast<float>(total / static_cast<double>(shape_.measurements() * shape_.antennas)),
+           share);
   if (control_.stopped == kSilence) std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
 }
 

@@ -108,20 +108,25 @@ __global__ void __launch_bounds__(kThreads) begin_kernel(const __grid_constant__
 // One block: one received block.
 __global__ void __launch_bounds__(kThreads) decide_kernel(const __grid_constant__ DecideArgs args) {
   after_previous();
-  int* const part = dynamic_shared<int>();  // [32]
+  int* const part = dynamic_shared<int>();  // [kThreads]
   Control& c = args.control[batch()];
   const std::int64_t first = batch() * args.capacity;
   int count = 0;
+  float fitted = 0.0f;
   for (int from = 0; from < c.kept; from += kThreads) {
     const int a = from + thread();
     const bool taken = a < c.kept && args.kept.posterior[first + a] >= args.rules.active;
     int now = 0;
     const int before = count + count_before(taken, part, now);
     if (taken) args.index[first + before] = a;
+    if (taken) fitted += args.kept.var[first + a];
     if (a < c.kept) args.device[first + a] = taken ? args.kept.device[first + a] : -1;
     count += now;
   }
-  if (thread() == 0) c.decided = count;
+  fitted = block_sum(fitted, reinterpret_cast<float*>(part));
+  if (thread() > 0) return;
+  c.decided = count;
+  c.fitted = fitted;
 }
 
 __global__ void __launch_bounds__(kThreads) choose_kernel(const __grid_constant__ ChooseArgs args) {
@@ -186,7 +191,8 @@ __global__ void __launch_bounds__(kThreads, 4)
   args.active[place] = used ? k : -1;
   args.channel_var[place] = used ? fminf(args.kept.var[batch() * args.capacity + a] * back * back, kLargest) : 0.0f;
   if (i > 0) return;
-  conclude(c, residual);
+  conclude(c, args.rules, residual,
+           static_cast<float>(size.coefficients) / static_cast<float>(size.subcarriers * size.symbols));
 }
 
 }  // namespace
@@ -211,8 +217,8 @@ void choose(const ChooseArgs& args, void* stream) {
 }
 
 void decide(const DecideArgs& args, void* stream) {
-  launch("decide", decide_kernel, dim3(1, 1, static_cast<unsigned>(args.batch)), kThreads, sizeof(int) * 32, stream,
-         args);
+  launch("decide", decide_kernel, dim3(1, 1, static_cast<unsigned>(args.batch)), kThreads, sizeof(int) * kThreads,
+         stream, args);
 }
 
 void finish(const FinishArgs& args, void* stream) {

@@ -86,6 +86,7 @@ struct FinishArgs {
   const Complex* basis;       // [N, P], or null: identity, P = N
   const Complex* dft;         // [M], or null, as for the block
   const float* gain;          // [K] amplitudes of the devices' pilots
+  Rules rules;
   Sizes sizes;
   int capacity;
   std::int64_t* active;  // [B, capacity] -1 beyond the last

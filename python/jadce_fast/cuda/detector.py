@@ -346,6 +346,7 @@ class Detector:
             basis=self.transform.address("basis"),
             dft=self.transform.address("dft"),
             gain=self._gain.data_ptr(),
+            rules=self._rules,
             sizes=self.sizes,
             capacity=self.capacity,
             active=at("active"),

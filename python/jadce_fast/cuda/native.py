@@ -352,6 +352,7 @@ class Native(Protocol):
         basis: int = ...,
         dft: int = ...,
         gain: int,
+        rules: Struct = ...,
         sizes: Struct,
         capacity: int,
         active: int,
