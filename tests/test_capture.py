@@ -9,7 +9,7 @@ import pytest
 import scipy.io
 
 from jadce_fast.capture import Capture, load_capture, save_capture, save_result
-from jadce_fast.detection import Detection
+from jadce_fast.detection import Detection, Explained
 from jadce_fast.pilots import Pilots, dft_pilots
 
 DATA = Path(__file__).parent / "data"
@@ -184,7 +184,7 @@ def test_result(tmp_path, suffix):
     channels = complex_normal(2, N, M)
     activity = np.array([0, 1, 0, 1], np.float32)
     detection = Detection(
-        activity, np.array([1, 3]), channels, np.ones(2, np.float32), 3, True, 0.1, 1.0, "fixed point"
+        activity, np.array([1, 3]), channels, np.ones(2, np.float32), 3, True, 0.1, Explained(1.0, 0.8, 1.2), "fixed point"
     )
     path = tmp_path / f"result{suffix}"
     save_result(path, detection)

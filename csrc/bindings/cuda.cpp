@@ -25,7 +25,9 @@ void register_control(pybind11::module_& m) {
       JADCE_FIELD(Control, candidates), JADCE_FIELD(Control, left_out), JADCE_FIELD(Control, idle),
       JADCE_FIELD(Control, slots), JADCE_FIELD(Control, unplaced), JADCE_FIELD(Control, kept),
       JADCE_FIELD(Control, kept_left_out), JADCE_FIELD(Control, decided), JADCE_FIELD(Control, found),
-      JADCE_FIELD(Control, residual), JADCE_FIELD(Control, stopped));
+      JADCE_FIELD(Control, residual), JADCE_FIELD(Control, stopped), JADCE_FIELD(Control, expected),
+      JADCE_FIELD(Control, deviation), JADCE_FIELD(Control, fitted), JADCE_FIELD(Control, least),
+      JADCE_FIELD(Control, most), JADCE_FIELD(Control, trusted));
 }
 
 void register_graph(pybind11::module_& m) {

@@ -14,16 +14,6 @@ enum Stopped : std::int32_t {
   kSilence,     // what was found explains the block worse than that nobody is active
 };
 
-// Why a result is not to be believed (jadce_fast.detection has the words).
-enum Doubt : std::int32_t {
-  kNoDoubt,
-  kWorseThanSilence,
-  kErrorsGrew,
-  kNoPlace,       // plausible devices found no place
-  kUnexplained,   // more is left of the block than noise
-  kOverexplained  // less is left of the block than noise
-};
-
 inline constexpr int kControlWords = 40;
 
 struct Control {
@@ -63,7 +53,7 @@ struct Control {
   float deviation;       // standard deviation of the block's mean square if nobody is active
   float fitted;          // sum of the decided devices' variances
   float least, most;     // what remains of a block that the model explains, in units of the noise
-  std::int32_t doubt;    // a Doubt
+  std::int32_t trusted;  // nothing speaks against the result
   std::int32_t spare[7];
 };
 static_assert(sizeof(Control) == 4 * kControlWords);

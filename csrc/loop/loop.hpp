@@ -74,6 +74,18 @@ JADCE_INLINE bool is_silent(const Control& c, float residual) {
   return !std::isfinite(c.received) || (c.decided > 0 && !(residual <= c.received));
 }
 
+// What remains of a block that the model explains, in units of the noise. Estimates fit some of the noise, but not more
+// than they have degrees of freedom, a part `taken` of the block's; their `errors`, the sum of their variances, and
+// what a Karhunen-Loeve basis leaves out of the `excess` are added to it; both in units of the noise.
+struct Remainder {
+  float least, most;
+};
+JADCE_INLINE Remainder explained_remainder(const Rules& rules, float taken, float errors, float excess) {
+  const float most = rules.most_left + rules.left_out * at_least(excess, 0.0f);
+  return {rules.least_left * at_least(1.0f - taken, 0.0f),
+          most + (errors < rules.most_errors ? errors : rules.most_errors)};
+}
+
 // Ends a detection with the mean square of what remains of the block after the decided devices. `share` is the part of
 // the block's degrees of freedom that a device takes.
 JADCE_INLINE void conclude(Control& c, const Rules& rules, float residual, float share) {
@@ -82,21 +94,14 @@ JADCE_INLINE void conclude(Control& c, const Rules& rules, float residual, float
   c.residual = silent ? c.received : residual;
   c.converged = c.converged && !silent;
   if (silent) c.stopped = kSilence;
-  // Estimates fit some of the noise, but not more than they have degrees of freedom; errors of the estimates and what a
-  // Karhunen-Loeve basis leaves out are added to it.
-  const float free = 1.0f - static_cast<float>(c.found) * share, excess = at_least(c.received - c.noise, 0.0f);
-  const float errors = c.found ? c.fitted / c.noise : 0.0f;
-  c.least = rules.least_left * at_least(free, 0.0f);
-  c.most =
-      rules.most_left + (errors < rules.most_errors ? errors : rules.most_errors) + rules.left_out * excess / c.noise;
+  const Remainder range = explained_remainder(rules, static_cast<float>(c.found) * share,
+                                              c.found ? c.fitted / c.noise : 0.0f, (c.received - c.noise) / c.noise);
+  c.least = range.least;
+  c.most = range.most;
   const float left = c.residual / c.noise;
   c.converged = c.converged && left <= c.most;
-  c.doubt = c.stopped == kSilence    ? kWorseThanSilence
-            : c.stopped == kDiverged ? kErrorsGrew
-            : c.kept_left_out > 0    ? kNoPlace
-            : !(left <= c.most)      ? kUnexplained
-            : left < c.least         ? kOverexplained
-                                     : kNoDoubt;
+  const bool ended_well = c.stopped == kIterations || c.stopped == kFixedPoint;
+  c.trusted = ended_well && c.kept_left_out == 0 && left <= c.most && left >= c.least;  // detection.py has the words
 }
 
 }  // namespace jadce

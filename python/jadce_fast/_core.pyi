@@ -109,6 +109,8 @@ class Langevin:
     @property
     def sum_active(self) -> _Float: ...
 
+def explained_remainder(*, rules: Rules, taken: float, errors: float, excess: float) -> tuple[float, float]: ...
+
 class Rules:
     """A number a constant; jadce_fast.rules.Rules names and explains them."""
 

@@ -166,14 +166,18 @@ def save_capture(path: str | os.PathLike[str], capture: Capture) -> None:
 
 
 def save_result(path: str | os.PathLike[str], detection: Detection) -> None:
-    """Write ``activity``, ``active``, ``channels`` and ``channel_var`` to ``.npz`` or ``.mat``, atomically.
+    """Write a detection to ``.npz`` or ``.mat``, atomically.
+
+    The file has ``activity``, ``active``, ``channels``, ``channel_var``, and ``trusted``, ``explained`` (ratio, least,
+    most) and ``reason``.
 
     Raises
     ------
     ValueError, OSError
         As of ``save_capture``.
     """
-    _write(Path(path), {k: getattr(detection, k) for k in ("activity", "active", "channels", "channel_var")})
+    names = ("activity", "active", "channels", "channel_var", "trusted", "explained", "reason")
+    _write(Path(path), {name: np.asarray(getattr(detection, name)) for name in names})
 
 
 def _build(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Capture:

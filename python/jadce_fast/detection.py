@@ -3,13 +3,58 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from . import _core
+from .rules import Rules
+
 Reason = Literal["iterations", "fixed point", "diverged", "silence"]
 REASONS: tuple[Reason, ...] = get_args(Reason)  # their order is that of Stopped, csrc/loop/control.hpp
+
+
+class Explained(NamedTuple):
+    """How well what was found explains a block.
+
+    Attributes
+    ----------
+    ratio : float
+        Variance that remains, over the noise variance given to ``detect``.
+    least, most : float
+        Range of the ratio where the model holds, for as many devices in a block of this size: estimates fit some of
+        the noise, and their errors remain.
+    """
+
+    ratio: float
+    least: float
+    most: float
+
+
+def reason(stopped: Reason, explained: Explained, overflow: int = 0) -> str:
+    """Why a result should not be trusted, in words; empty if nothing speaks against it (conclude, csrc/loop/loop.hpp)."""
+    ratio, least, most = explained
+    if stopped == "silence":
+        return "what was found explains the block worse than that nobody is active"
+    if stopped == "diverged":
+        return "errors grew to the end"
+    if overflow:
+        return f"capacity: {overflow} plausible devices found no place"
+    if not ratio <= most:
+        return (
+            f"{ratio:.3g} times the given noise remains, expected at most {most:.3g}: the prior does not fit, pilots "
+            "or subcarriers are in another order, or noise_var is too small"
+        )
+    if ratio < least:
+        return f"{ratio:.3g} times the given noise remains, expected at least {least:.3g}: noise_var is too large"
+    return ""
+
+
+def explain(ratio: float, taken: float, errors: float) -> Explained:
+    """Range of `ratio` for a part `taken` of the block's degrees of freedom, and `errors` of the estimates."""
+    rules = Rules().native()
+    return Explained(ratio, *_core.explained_remainder(rules=rules, taken=taken, errors=errors, excess=0.0))
 
 
 @dataclass(frozen=True)
@@ -31,13 +76,14 @@ class Detection:
     iterations : int
         Turbo iterations that were run.
     converged : bool
-        False if the state diverged, was still improving at the last iteration, or explained the block worse than
-        silence, in which case nobody is declared active. Otherwise the best state seen is returned.
+        Whether the loop reached a fixed point that explains the block. False too if it was still improving at the last
+        iteration, or what was found explains the block worse than silence, in which case nobody is declared active.
+        The best state seen is returned.
     noise_var : float
         Variance per received entry that remains when the detected devices are subtracted. About the noise variance
         given to ``detect``, less what was fitted to noise; far above it says that devices were missed.
-    residual_ratio : float
-        `noise_var` over the noise variance given to ``detect``: about one, or somewhat less, where the model holds.
+    explained : Explained
+        `noise_var` over the noise variance given to ``detect``, and the range of it where the model holds.
     stopped_because : str
         Reason for the end: "fixed point" (nothing improved any more), "iterations" (all that were planned are done),
         "diverged", or "silence" (what was found explained the block worse than that nobody is active).
@@ -46,6 +92,12 @@ class Detection:
         Above zero, active devices may be missing.
     restarts : int
         Chains of a Langevin receiver that diverged and began anew.
+    reason : str
+        Why the result should not be trusted, empty if nothing speaks against it.
+    trusted : bool
+        Whether `reason` is empty.
+    residual_ratio : float
+        The ratio of `explained`.
     history : tuple of dict
         Per iteration: ``error_var`` (tracked error variance per channel entry) and ``candidates``.
     """
@@ -57,11 +109,22 @@ class Detection:
     iterations: int
     converged: bool
     noise_var: float
-    residual_ratio: float
+    explained: Explained
     stopped_because: Reason
     overflow: int = 0
     restarts: int = 0
+    reason: str = ""
     history: tuple[dict[str, float], ...] = field(default=(), repr=False)
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing speaks against the result."""
+        return not self.reason
+
+    @property
+    def residual_ratio(self) -> float:
+        """Variance that remains over the noise variance given to ``detect``."""
+        return self.explained.ratio
 
 
 @dataclass(frozen=True)
@@ -81,7 +144,11 @@ class Enqueued:
     channel_var : float32, shape (capacity,)
         Their variances, then zeros.
     found, iterations, converged, overflow : int32, shape ()
-        Number of active devices, and as in :class:`Detection`. A block that is not finite has no active device and did
+        Number of active devices, and as in :class:`Detection`.
+    trusted : bool, shape ()
+        As in :class:`Detection`.
+    residual_ratio : float32, shape ()
+        As in :class:`Detection`. A block that is not finite has no active device and did
         not converge.
     keeps : array
         The received block, held as long as the detection may read it.
@@ -95,4 +162,6 @@ class Enqueued:
     iterations: Any
     converged: Any
     overflow: Any
+    trusted: Any
+    residual_ratio: Any
     keeps: Any = field(repr=False)

@@ -20,7 +20,7 @@ from . import _check, ops
 from ._namespace import namespace
 from .chains import STREAM, Backend, NativeChains, Samples, mean_power, plan, sample
 from .cuda import device as cuda_device
-from .detection import Detection
+from .detection import Detection, Reason, explain, reason
 from .pilots import Pilots
 from .priors.cell import CellPrior
 from .priors.protocol import ColumnPrior, check_column_prior
@@ -301,6 +301,9 @@ class LangevinReceiver:
         found = []
         for b, nobody in enumerate(silent.tolist()):
             active = xp.argwhere(chosen[b])[:, 0]
+            stopped: Reason = "silence" if nobody else "diverged" if p.diverged[b] else "iterations"
+            errors = float(p.variance[b, active].sum()) / noise
+            explained = explain(left[b] / noise, taken=len(active) / problem.symbols, errors=errors)
             found.append(
                 Detection(
                     activity=xp.asarray(activity[b], dtype=xp.float32),
@@ -310,9 +313,10 @@ class LangevinReceiver:
                     iterations=problem.levels * problem.steps + problem.average,
                     converged=not nobody and p.diverged[b] == 0,
                     noise_var=left[b] * self._scale**2,
-                    residual_ratio=left[b] / noise,
-                    stopped_because="silence" if nobody else "diverged" if p.diverged[b] else "iterations",
+                    explained=explained,
+                    stopped_because=stopped,
                     restarts=p.restarts[b],
+                    reason=reason(stopped, explained),
                     history=p.history[b],
                 )
             )

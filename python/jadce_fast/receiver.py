@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from . import _check, _core, ops
 from .cuda import device as cuda_device
-from .detection import REASONS, Detection, Enqueued
+from .detection import REASONS, Detection, Enqueued, Explained, reason
 from .pilots import Pilots
 from .priors.protocol import check_prior
 from .rules import Rules
@@ -192,8 +192,13 @@ class Receiver:
             return found
         block = _check.array("y", y, self._shape, np.complex64)
         result = self._native.detect(block, noise)
+        stopped = REASONS[result.pop("stopped")]
+        explained = Explained(result["noise_var"] / noise, *result.pop("range"))
         return Detection(
-            residual_ratio=result["noise_var"] / noise, stopped_because=REASONS[result.pop("stopped")], **result
+            explained=explained,
+            stopped_because=stopped,
+            reason=reason(stopped, explained, result["overflow"]),
+            **result,
         )
 
     def detect_many(self, ys: Iterable[npt.ArrayLike], noise_var: float) -> list[Detection]:

@@ -159,6 +159,9 @@ def _result(found: Detection, seconds: float) -> dict[str, Any]:
         "restarts": found.restarts,
         "noise_var": found.noise_var,
         "residual_ratio": found.residual_ratio,
+        "explained": found.explained._asdict(),
+        "trusted": found.trusted,
+        "reason": found.reason,
         "overflow": found.overflow,
         "seconds": seconds,
     }
@@ -187,8 +190,6 @@ def _print_detection(result: dict[str, Any]) -> None:
     )
     if result["restarts"]:
         console.show(f"{result['restarts']} chains diverged and began anew with a smaller step")
-    if result["overflow"]:
-        console.show(f"{result['overflow']} plausible devices had no place: some may be missing")
     if "missed" in result:
         nmse = "" if result["nmse_db"] is None else f", NMSE {result['nmse_db']:z.2f} dB"
         console.show(f"against the truth: {result['missed']} missed, {result['false_alarms']} false alarms{nmse}")

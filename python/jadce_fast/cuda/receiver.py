@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..detection import REASONS, Detection, Enqueued
+from ..detection import REASONS, Detection, Enqueued, Explained, reason
 from . import arrays
 from .detector import Detector
 
@@ -42,6 +42,8 @@ class CudaReceiver:
             iterations=of(d.word("iteration")),
             converged=of(d.word("converged")),
             overflow=of(d.word("kept_left_out")),
+            trusted=of(d.word("trusted") != 0),
+            residual_ratio=of(d.word("residual") / d.word("noise")),
             keeps=(blocks, d),
         )
 
@@ -87,6 +89,9 @@ class CudaReceiver:
             )
             # The next detection overwrites the tensors, hence copies.
             activity, active, channels, var = (arrays.like(x.clone(), y) for x in tensors)
+            overflow, stopped = int(word("kept_left_out")[i]), REASONS[word("stopped")[i]]
+            ratio = float(remains[i] / (power[i] * word("noise")[i]))
+            explained = Explained(ratio, float(word("least")[i]), float(word("most")[i]))
             results.append(
                 Detection(
                     activity=activity,
@@ -96,9 +101,10 @@ class CudaReceiver:
                     iterations=rounds,
                     converged=bool(word("converged")[i]),
                     noise_var=float(remains[i]),
-                    residual_ratio=float(remains[i] / (power[i] * word("noise")[i])),
-                    stopped_because=REASONS[word("stopped")[i]],
-                    overflow=int(word("kept_left_out")[i]),
+                    explained=explained,
+                    stopped_because=stopped,
+                    overflow=overflow,
+                    reason=reason(stopped, explained, overflow),
                     history=tuple(
                         {"error_var": float(error * power[i]), "candidates": int(candidates)}
                         for error, candidates in history[i, :rounds]

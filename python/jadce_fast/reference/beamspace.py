@@ -160,6 +160,31 @@ def device_power(energy: Array, v: Array, subcarriers: int, rules: Rules = DEFAU
     return np.asarray(np.maximum(signal, rules.smallest_power * noise))
 
 
+def least_power(error: float, excess: float, deviation: float, expected: float, rules: Rules = DEFAULT) -> float:
+    """Least received power that a test of activity looks for: levels that only noise can reach make ghosts of it.
+
+    Parameters
+    ----------
+    error : float
+        Mean error variance that module B sees. Powers far below cannot be told from it.
+    excess : float
+        What the block's mean square has above the noise, over the pilots' power.
+    deviation : float
+        Its standard deviation if nobody is active. Above `evidence` of them devices are there, and powers about their
+        mean, of `weakest` of it and more, are looked for in any case.
+    expected : float
+        Number of active devices.
+    rules : Rules
+        `decodable`, `weakest` and `evidence`.
+    """
+    decodable = rules.decodable * error
+    return (
+        min(decodable, rules.weakest * excess / max(expected, 1.0))
+        if excess > rules.evidence * deviation
+        else decodable
+    )
+
+
 def alpha(
     probability: Array,
     var: Array,
@@ -223,6 +248,9 @@ def beamspace_stmp(
     odds: Real | None = None
     predicted: Real | None = None
     history: list[BeamspaceIteration] = []
+    pilot_power = np.mean(np.abs(q) ** 2)
+    excess, deviation = (np.mean(np.abs(y) ** 2) - noise_var) / pilot_power, noise_var / pilot_power / np.sqrt(y.size)
+    expected = max(activity_rate * k, 1.0)
     for i in range(iterations):
         # Module A
         r = residual(y, q, x_pri)
@@ -235,12 +263,15 @@ def beamspace_stmp(
         energy = np.abs(z) ** 2
         null = noise_reference(energy, v, odds, rules)
         mixture = prior.eigenvalues, prior.beam_gain, prior.beam_weight
-        llr = structured_llr(energy, null, *mixture, gains, weights)
+        least = least_power(float(v.mean()), excess, deviation, expected, rules)
+        searched = (gains >= least) | (gains == gains.max())
+        llr = structured_llr(energy, null, *mixture, gains[searched], weights[searched])
         odds = log_odds(llr, activity_rate)
         probability = sigmoid(odds)
 
         # Channels of the candidates
         cand = candidates(probability, rules)
+        expected = float(probability[cand].sum())
         g = np.full(len(cand), gains[0]) if len(gains) == 1 else device_power(energy[cand], v, n, rules)
         mean, var = _denoise(prior, z[cand], v, g, cand)
 
