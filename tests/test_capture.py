@@ -184,7 +184,15 @@ def test_result(tmp_path, suffix):
     channels = complex_normal(2, N, M)
     activity = np.array([0, 1, 0, 1], np.float32)
     detection = Detection(
-        activity, np.array([1, 3]), channels, np.ones(2, np.float32), 3, True, 0.1, Explained(1.0, 0.8, 1.2), "fixed point"
+        activity,
+        np.array([1, 3]),
+        channels,
+        np.ones(2, np.float32),
+        3,
+        True,
+        0.1,
+        Explained(1.0, 0.8, 1.2),
+        "fixed point",
     )
     path = tmp_path / f"result{suffix}"
     save_result(path, detection)

@@ -118,12 +118,13 @@ def test_decide(backend, kept):
     device = np.sort(rng.permutation(5000)[: 2 * capacity].reshape(2, capacity)).astype(np.int32)
     posterior = rng.uniform(0, 1, (2, capacity)).astype(np.float32)
     posterior[:, 0] = 0.5  # counts as active
+    var = rng.uniform(0, 1, (2, capacity)).astype(np.float32)
     words = backend.put(control(backend, kept=[kept, 0]))
     found = run(
         backend,
         "decide",
         control=words,
-        kept=Fields("KeptOutput", device=device, posterior=posterior, var=0, mean=0),
+        kept=Fields("KeptOutput", device=device, posterior=posterior, var=var, mean=0),
         rules=backend.native.Rules(),
         capacity=capacity,
         batch=2,
@@ -132,6 +133,7 @@ def test_decide(backend, kept):
     )
     active = np.flatnonzero(posterior[0, :kept] >= 0.5)
     assert read_word(backend, words, "decided").tolist() == [len(active), 0]
+    np.testing.assert_allclose(read_word(backend, words, "fitted"), [var[0, active].sum(), 0], rtol=16 * EPS)
     assert np.array_equal(found.index[0, : len(active)], active)
     assert np.array_equal(found.device[0, :kept], np.where(posterior[0, :kept] >= 0.5, device[0, :kept], -1))
 
@@ -156,7 +158,10 @@ def test_finish(backend, shape, beams, identity):
     received = (power.sum((1, 2), dtype=float) / (n * t * m) * [1.1, 0.9, 1.1]).astype(np.float32)
     received[2] = np.nan
     scale = np.array([0.5, 0.5, 0.5], np.float32)
-    words = backend.put(control(backend, decided=[decided] * 3, received=received, scale=scale, converged=[1, 1, 1]))
+    noise, fitted = (received / np.float32(1.1)).astype(np.float32), np.full(3, 0.1, np.float32)
+    state = dict(converged=[1, 1, 1], kept_left_out=[0, 0, 0], stopped=[1, 1, 1])
+    words = control(backend, decided=[decided] * 3, received=received, scale=scale, noise=noise, fitted=fitted, **state)
+    words = backend.put(words)
     found = run(
         backend,
         "finish",
@@ -188,6 +193,13 @@ def test_finish(backend, shape, beams, identity):
     assert np.all(found.activity[1:] == 0)
     assert read_word(backend, words, "found").tolist() == [decided, 0, 0]
     assert read_word(backend, words, "converged").tolist() == [1, 0, 0]
+    assert read_word(backend, words, "stopped").tolist() == [1, 3, 3]
+    assert read_word(backend, words, "trusted").tolist() == [1, 0, 0]
+    most = 1.2 + 0.1 / noise[0] + 3e-4 * 0.1  # the errors, and what the basis leaves out of the excess
+    np.testing.assert_allclose(read_word(backend, words, "most")[0], most, rtol=1e-5)
+    np.testing.assert_allclose(
+        read_word(backend, words, "least")[0], 0.8 * max(1 - decided * p / (n * t), 0), rtol=1e-5
+    )
     residual = read_word(backend, words, "residual")
     assert residual[0] == pytest.approx(received[0] / 1.1, rel=1e-5)
     assert residual[1] == received[1]

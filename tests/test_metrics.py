@@ -12,7 +12,17 @@ def detection(active, channels, devices=10):
     activity = np.zeros(devices, np.float32)
     activity[active] = 1
     channels = np.asarray(channels, np.complex64).reshape(len(active), 2, 3)
-    return Detection(activity, active, channels, np.zeros(len(active), np.float32), 1, True, 0.1, Explained(1.0, 0.8, 1.2), "fixed point")
+    return Detection(
+        activity,
+        active,
+        channels,
+        np.zeros(len(active), np.float32),
+        1,
+        True,
+        0.1,
+        Explained(1.0, 0.8, 1.2),
+        "fixed point",
+    )
 
 
 def test_hit_miss_and_false_alarm():
