@@ -49,6 +49,25 @@ def test_detect_scores_a_capture_of_another_simulator(jadce, capture):
     assert found["residual_ratio"] == pytest.approx(found["noise_var"] / float(np.load(capture)["noise_var"]))
     assert found["seconds"] > 0
     assert found["iterations"] >= 1
+    assert found["trusted"] is True
+    assert found["reason"] == ""
+    assert found["explained"]["least"] < found["explained"]["ratio"] < found["explained"]["most"]
+
+
+def test_detect_warns_where_nothing_fits(jadce, tmp_path):
+    """Subcarriers in another order than the pilots'."""
+    path, output = tmp_path / "mixed.npz", tmp_path / "result.npz"
+    with np.load(DFT) as file:
+        np.savez(path, **{k: np.fft.fftshift(file[k], axes=1) if k == "y" else file[k] for k in file.files})
+    status, out, err = jadce("detect", path, "--json", "-o", output)
+    found = strict(out)
+    assert status == 0
+    assert found["trusted"] is False
+    assert err == f"jadce: warning: not to be trusted: {found['reason']}\n"
+    with np.load(output) as result:
+        assert not result["trusted"]
+        assert str(result["reason"]) == found["reason"]
+        assert result["explained"].tolist() == pytest.approx(list(found["explained"].values()))
 
 
 @pytest.mark.skipif(devices()[0] > 0, reason="needs a machine without a GPU")

@@ -70,6 +70,8 @@ def detect(
         seconds = time.perf_counter() - start
     if output is not None:
         save_result(output, found)
+    if not found.trusted:
+        console.note(f"warning: not to be trusted: {found.reason}")
     setup = {"capture": str(capture), "prior": name, "devices": block.pilots.devices}
     setup |= {"activity_rate": rate, "activity_rate_assumed": assumed}
     result = setup | _result(found, seconds) | _truth(found, block)

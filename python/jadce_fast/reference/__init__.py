@@ -19,6 +19,7 @@ from .beamspace import (
     candidates,
     device_power,
     klt_statistics,
+    least_power,
     noise_reference,
     project,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "gram_eigen",
     "klt_statistics",
     "langevin_noise",
+    "least_power",
     "linear_mmse",
     "log_density",
     "log_odds",

@@ -1,0 +1,112 @@
+"""A receiver one can trust: no ghosts where powers are unknown, and doubts where the model does not hold."""
+
+import numpy as np
+import pytest
+from problems import complex_normal, problem
+
+import jadce_fast as jf
+from jadce_fast import reference
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
+
+SLOTS = 25
+
+
+@pytest.mark.parametrize("symbols", [5, 10, 20])
+@pytest.mark.parametrize("prior", ["cdl-tiny", "cdl-wide", "gaussian"])
+def test_nobody_is_found_in_idle_slots(symbols, prior):
+    """One slot in three had a ghost when powers were looked for that only noise can reach."""
+    rng = np.random.default_rng(symbols)
+    rx = jf.Receiver(jf.dft_pilots(800, symbols, 48), 32, prior, threads=1)
+    for _ in range(SLOTS):
+        out = rx.detect(np.sqrt(0.1) * complex_normal(rng, symbols, 48, 32), 0.1)
+        assert len(out.active) == 0
+        assert out.trusted
+
+
+@pytest.mark.parametrize(("symbols", "snr_db"), [(20, -15), (20, -10), (5, -10), (2, 0), (2, 10)])
+def test_unknown_powers_find_what_known_ones_find(symbols, snr_db):
+    """At these points there was up to one ghost for two active devices."""
+    for seed in range(3):
+        drop = draw_drop(Scenario(symbols=symbols, snr_db=snr_db), seed=seed)
+        for power in ("unknown", 1.0):
+            out = jf.Receiver(drop.pilots, 32, "cdl-tiny", 0.05, power, threads=1).detect(drop.y, drop.noise_var)
+            assert np.array_equal(out.active, drop.active)
+            assert out.trusted, out.reason
+
+
+def test_weak_devices_beside_strong_ones_are_found():
+    drop = draw_drop(Scenario(power_spread_db=30.0), seed=1)
+    out = jf.Receiver(drop.pilots, 32, "cdl-tiny", threads=1).detect(drop.y, drop.noise_var)
+    assert np.array_equal(out.active, drop.active)
+
+
+def test_least_power():
+    """What cannot be told from noise is not looked for, but for devices about the mean that the block proves."""
+    rules = jf.Rules(decodable=0.5, weakest=0.1, evidence=5.0)
+    assert reference.least_power(2.0, excess=0.0, deviation=0.1, expected=40, rules=rules) == 1.0
+    assert reference.least_power(2.0, excess=0.4, deviation=0.1, expected=40, rules=rules) == 1.0
+    assert reference.least_power(2.0, excess=40.0, deviation=0.1, expected=40, rules=rules) == pytest.approx(0.1)
+    assert reference.least_power(0.1, excess=40.0, deviation=0.1, expected=40, rules=rules) == pytest.approx(0.05)
+    assert reference.least_power(2.0, excess=2.0, deviation=0.1, expected=0.3, rules=rules) == pytest.approx(0.2)
+
+
+@pytest.fixture(scope="module")
+def block():
+    return draw_drop(Scenario(devices=400), seed=1)
+
+
+def rotated(y):
+    return y * np.exp(0.02j * np.pi * np.arange(len(y)))[:, None, None]
+
+
+def early(y):
+    return y * np.exp(2j * np.pi * 30e3 * 0.5e-6 * np.arange(48))[None, :, None]
+
+
+def noisy_antenna(y):
+    y = y.copy()
+    y[:, :, 5] += np.sqrt(31.6) * complex_normal(np.random.default_rng(0), *y.shape[:2])
+    return y
+
+
+@pytest.mark.parametrize(
+    ("change", "noise", "doubt"),
+    [
+        (lambda y: np.fft.fftshift(y, axes=1), 1.0, "times the given noise remains, expected at most"),
+        (rotated, 1.0, "expected at most"),
+        (early, 1.0, "the prior does not fit"),
+        (noisy_antenna, 1.0, "expected at most"),
+        (lambda y: y, 0.3, "noise_var is too small"),
+        (lambda y: y, 10.0, "noise_var is too large"),
+    ],
+)
+def test_mismatch_is_noticed(block, change, noise, doubt):
+    rx = jf.Receiver(block.pilots, 32, "cdl-tiny", threads=1)
+    assert rx.detect(block.y, block.noise_var).trusted
+    out = rx.detect(change(block.y), noise * block.noise_var)
+    assert not out.trusted
+    assert doubt in out.reason
+    assert out.converged == (out.explained.ratio <= out.explained.most)
+
+
+def test_channels_of_another_kind_are_noticed():
+    p = problem(devices=400, symbols=20, subcarriers=48, antennas=32, active=20, channels="iid", seed=1)
+    out = jf.Receiver(p.pilots, 32, "cdl-tiny", threads=1).detect(p.y, p.noise_var)
+    assert not out.trusted
+    assert not out.converged
+
+
+def test_overflow_is_a_doubt():
+    p = problem(devices=400, symbols=20, subcarriers=48, antennas=32, active=30, delay_spread=0.02, seed=10)
+    out = jf.Receiver(p.pilots, 32, "cdl-tiny", p.activity_rate, 1.0, capacity=20).detect(p.y, p.noise_var)
+    assert out.overflow == 10
+    assert out.reason == "capacity: 10 plausible devices found no place"
+
+
+@pytest.mark.parametrize("size", [dict(symbols=20), dict(symbols=3), dict(snr_db=30.0), dict(model="E", snr_db=20.0)])
+def test_matched_blocks_are_trusted(size):
+    for seed in range(3):
+        drop = draw_drop(Scenario(**size), seed=seed)
+        out = jf.Receiver(drop.pilots, 32, "cdl-tiny", threads=1).detect(drop.y, drop.noise_var)
+        assert out.trusted, out.reason
+        assert out.explained.least <= out.explained.ratio <= out.explained.most
