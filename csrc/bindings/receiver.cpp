@@ -12,6 +12,7 @@
 #include "bindings/alone.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/register.hpp"
+#include "loop/loop.hpp"
 #include "receiver/denoisers.hpp"
 #include "receiver/layout.hpp"
 #include "receiver/stmp.hpp"
@@ -136,6 +137,13 @@ void register_receiver(py::module_& m) {
            py::arg("power"), py::arg("expected"), py::arg("denoiser"))
       .def("seconds", &Receiver::seconds)
       .def("detect", &Receiver::detect, py::arg("y").noconvert(), py::arg("noise_var"));
+  m.def(
+      "explained_remainder",
+      [](const Rules& rules, float taken, float errors, float excess) {
+        const Remainder range = explained_remainder(rules, taken, errors, excess);
+        return std::pair(range.least, range.most);
+      },
+      py::kw_only(), py::arg("rules"), py::arg("taken"), py::arg("errors"), py::arg("excess"));
 }
 
 }  // namespace jadce::bindings

@@ -1,12 +1,7 @@
 #include "loop/rules.hpp"
 
-#include <pybind11/stl.h>
-
-#include <utility>
-
 #include "bindings/named.hpp"
 #include "bindings/register.hpp"
-#include "loop/loop.hpp"
 
 namespace jadce::bindings {
 
@@ -23,14 +18,6 @@ void register_rules(pybind11::module_& m) {
              JADCE_DEFAULTED(Rules, smallest_power), JADCE_DEFAULTED(Rules, smallest_mean_power),
              JADCE_DEFAULTED(Rules, smallest_null), JADCE_DEFAULTED(Rules, smallest_alpha),
              JADCE_DEFAULTED(Rules, largest_alpha), JADCE_DEFAULTED(Rules, negligible));
-  m.def(
-      "explained_remainder",
-      [](const Rules& rules, float taken, float errors, float excess) {
-        const Remainder range = explained_remainder(rules, taken, errors, excess);
-        return std::pair(range.least, range.most);
-      },
-      pybind11::kw_only(), pybind11::arg("rules"), pybind11::arg("taken"), pybind11::arg("errors"),
-      pybind11::arg("excess"));
 }
 
 }  // namespace jadce::bindings

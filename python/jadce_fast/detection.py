@@ -8,9 +8,6 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-from . import _core
-from .rules import Rules
-
 Reason = Literal["iterations", "fixed point", "diverged", "silence"]
 REASONS: tuple[Reason, ...] = get_args(Reason)  # their order is that of Stopped, csrc/loop/control.hpp
 
@@ -33,7 +30,7 @@ class Explained(NamedTuple):
 
 
 def reason(stopped: Reason, explained: Explained, overflow: int = 0) -> str:
-    """Why a result should not be trusted, in words; empty if nothing speaks against it (conclude, csrc/loop/loop.hpp)."""
+    """Words for why a result should not be trusted, empty if nothing speaks against it (csrc/loop/loop.hpp)."""
     ratio, least, most = explained
     if stopped == "silence":
         return "what was found explains the block worse than that nobody is active"
@@ -49,12 +46,6 @@ def reason(stopped: Reason, explained: Explained, overflow: int = 0) -> str:
     if ratio < least:
         return f"{ratio:.3g} times the given noise remains, expected at least {least:.3g}: noise_var is too large"
     return ""
-
-
-def explain(ratio: float, taken: float, errors: float) -> Explained:
-    """Range of `ratio` for a part `taken` of the block's degrees of freedom, and `errors` of the estimates."""
-    rules = Rules().native()
-    return Explained(ratio, *_core.explained_remainder(rules=rules, taken=taken, errors=errors, excess=0.0))
 
 
 @dataclass(frozen=True)

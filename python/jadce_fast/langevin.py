@@ -16,14 +16,15 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from . import _check, ops
+from . import _check, _core, ops
 from ._namespace import namespace
 from .chains import STREAM, Backend, NativeChains, Samples, mean_power, plan, sample
 from .cuda import device as cuda_device
-from .detection import Detection, Reason, explain, reason
+from .detection import Detection, Explained, Reason, reason
 from .pilots import Pilots
 from .priors.cell import CellPrior
 from .priors.protocol import ColumnPrior, check_column_prior
+from .rules import Rules
 
 Progress = Callable[[int, int], None] | None
 Result = TypeVar("Result")
@@ -303,7 +304,9 @@ class LangevinReceiver:
             active = xp.argwhere(chosen[b])[:, 0]
             stopped: Reason = "silence" if nobody else "diverged" if p.diverged[b] else "iterations"
             errors = float(p.variance[b, active].sum()) / noise
-            explained = explain(left[b] / noise, taken=len(active) / problem.symbols, errors=errors)
+            taken = len(active) / len(self.pilots)
+            limits = _core.explained_remainder(rules=Rules().native(), taken=taken, errors=errors, excess=0.0)
+            explained = Explained(left[b] / noise, *limits)
             found.append(
                 Detection(
                     activity=xp.asarray(activity[b], dtype=xp.float32),
