@@ -18,7 +18,7 @@ from jadce_fast.campaigns.ofdm_drop import Drop, Scenario, draw_drop
 from jadce_fast.cuda.device import devices
 
 BLOCKS = 100
-AIRTIME_MS = {20: 0.714, 40: 1.43}  # of T OFDM symbols at 30 kHz
+AIRTIME_MS = {20: 0.714, 40: 1.43}  # T OFDM symbols at 30 kHz
 CASES = (
     *((800, 20, prior, network) for prior in ("cdl", "cdl-tiny") for network in ("bf16", "fp32")),
     (800, 20, "gaussian", "auto"),

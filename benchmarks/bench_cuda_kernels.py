@@ -19,7 +19,7 @@ import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 from jadce_fast.cuda.device import devices
 
-ROUNDS = 100_000  # of one loop: kernels are called again and again
+ROUNDS = 100_000  # iterations of one loop, in which kernels are called again and again
 
 
 def planned(k: int, t: int, prior: str, network: str) -> tuple[Any, Any, Any]:
@@ -61,11 +61,11 @@ def ffts() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
 
 
 def plain_us(detector: Any, pilots: jf.Pilots) -> dict[str, float]:
-    """What the plain way takes, after a comparison of the answers; microseconds."""
+    """Time of the plain way in microseconds, after a comparison of the answers."""
     k, rows = pilots.devices, torch.from_numpy(pilots.rows).long().to(detector.device.device)
     buffers, basis = detector.buffers, detector.transform.tables.get("basis")
     r = buffers["r_b"][0]
-    # Of devices that were never plausible: their energies come from R alone.
+    # Devices that were never plausible are compared: their energies come from R alone.
     outside = buffers["posterior"][0] < 1e-6
     found = {}
     for name, fft in ffts().items():

@@ -19,13 +19,13 @@ from jadce_fast.priors.files import load_prior
 
 M = 32
 SIZES = ((1, 47, 64), (1, 164, 256), (100, 47, 64))  # received blocks, candidates, places
-CLOCK = 990e12 / (132 * 4096)  # of an H200: its data sheet's bfloat16 flop/s over flops a cycle
+CLOCK = 990e12 / (132 * 4096)  # an H200's bfloat16 flop/s by its data sheet, over flops a cycle
 SHARED, L2 = 128, 64  # bytes a cycle of one multiprocessor
 WAIT = 150  # cycles that a layer adds until all warps work, and after the first ones have ended; assumed
 
 
 def one_pass(network: BeamNetwork) -> dict[str, float]:
-    """What beam_network_tensor.cu moves for one candidate on one multiprocessor; microseconds at the limits."""
+    """Traffic of beam_network_tensor.cu for one candidate on one multiprocessor, and microseconds at the limits."""
 
     def up(count: int) -> int:
         return -(-count // 16) * 16

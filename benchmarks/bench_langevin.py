@@ -70,7 +70,7 @@ class Problem:
 
 
 class Torch:
-    """What both versions in torch share: complex64 tensors, the exact posterior, noise from torch's generator."""
+    """Common part of both versions in torch: complex64 tensors, the exact posterior, noise from torch's generator."""
 
     def __init__(self, p: Problem) -> None:
         self.p = p
@@ -80,7 +80,7 @@ class Torch:
         self.shape = (p.chains, p.antennas, p.devices)
 
     def gain(self, x: torch.Tensor, i: int) -> torch.Tensor:
-        """Of the exact posterior mean at level i, (C, N)."""
+        """Gain of the exact posterior mean at level i, (C, N)."""
         rate, offset, gain = self.mixtures[i]
         energy = (x.real**2 + x.imag**2).sum(1)
         exponent = offset - energy[..., None] * rate
@@ -100,7 +100,7 @@ class Torch:
 
 
 class Rotated(Torch):
-    """As docs/langevin.md derives the step: rotate, move every coordinate, rotate back."""
+    """Take the step as docs/langevin.md derives it: rotate, move every coordinate, rotate back."""
 
     def __init__(self, p: Problem) -> None:
         super().__init__(p)
@@ -191,7 +191,7 @@ def on_cpu(threads: int) -> None:
 
 
 def floor_us(m: int, n: int, chains: int, blocks: int, columns: float) -> float:
-    """What no H200 can beat for a step of all chains: every array once, flops counted from the kernel."""
+    """Time that no H200 can beat for a step of all chains: every array once, flops counted from the kernel."""
     each = 8 * m * n * (columns * n + n / 2) + 60 * m * n + 200 * n  # products, noise, exact score
     moved = blocks * (8 * n * n * (columns + 0.5) + 8 * m * n) + 2 * blocks * chains * 8 * m * n
     return gpu_floors.floor_us(moved, blocks * chains * each)

@@ -1,4 +1,4 @@
-"""Where a detection's time goes, part by part of the loop."""
+"""Time of a detection, part by part of the loop."""
 
 from __future__ import annotations
 

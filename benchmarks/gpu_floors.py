@@ -15,8 +15,8 @@ NETWORK = 32 * (64 * 37 + 4 * (64 * 7 + 2 * 64 * 128) + 25 * 64)  # multiply-add
 WEIGHTS = 4 * (64 * 38 + 4 * (64 * 8 + 128 * 65 + 64 * 129) + 25 * 65)  # bytes
 PROCESSORS = 132
 # The estimate of a kernel's time, `body_us`: all of these are assumed.
-START_US = 1.0  # from the end of the kernel before to the first load, overlapping
-FIRST_US = 2.5  # of a kernel outside the loop, everything included
+START_US = 1.0  # time from the end of the kernel before to the first load, overlapping
+FIRST_US = 2.5  # time of a kernel outside the loop, everything included
 CLOCK = 1830.0  # cycles a microsecond
 LATENCY, BARRIER = 280, 40  # cycles of a load from the second-level cache, and of a barrier
 L2, ISSUE = 64, 2.0  # bytes and instructions of a warp a cycle and multiprocessor; at best twice as many instructions
@@ -30,14 +30,14 @@ DETECTIONS = (
     ),
     *((3000, 40, "cdl", 10, 4, 4.7, 1, 165), (3000, 40, "cdl-tiny", 10, 4, 3.4, 2, 165)),
     (3000, 40, "gaussian", 4, 2, 0, 1, 165),
-    *((800, 20, "cdl", 5, 3, 4.7, 1, 45), (800, 20, "gaussian", 3, 2, 0, 1, 45)),  # by max_iterations
+    *((800, 20, "cdl", 5, 3, 4.7, 1, 45), (800, 20, "gaussian", 3, 2, 0, 1, 45)),  # ended by max_iterations
 )
 ONCE = 6  # kernels before and after the loop
 # Kernels that do nothing in the other iterations, and the last one, which does less.
 SCREENING = ("spectral", "activity_table", "activity", "select_candidates")
 TENSOR_KERNEL = "beam_network_tensor"
-OTHER_CHOICES = ("beam_network",)  # than the kernel of an iteration
-PRODUCTS, POWERS, GAINS = 21, 10, 12  # of the mixture of `cdl` with unknown power
+OTHER_CHOICES = ("beam_network",)  # kernels that an iteration does without
+PRODUCTS, POWERS, GAINS = 21, 10, 12  # the mixture of `cdl` with unknown power
 
 
 def kernels(k: int, t: int, a: int, identity: bool = False) -> dict[str, tuple[float, ...]]:
@@ -58,13 +58,13 @@ def kernels(k: int, t: int, a: int, identity: bool = False) -> dict[str, tuple[f
         "gather": (state + 2 * coefficients, 8 * a * N * M * (t + klt) + 5 * a * p * M),
         "beam_network": (2 * coefficients + 8 * a * M + WEIGHTS, 2 * a * NETWORK),
         TENSOR_KERNEL: (2 * coefficients + 8 * a * M + WEIGHTS / 2, 2 * a * NETWORK, TENSOR_RATE),
-        # S, its mean, the output that is kept, R and what was seen, and the probabilities of all devices.
+        # S, its mean, the output that is kept, R and R~, and the probabilities of all devices.
         "update": (4 * coefficients + 3 * state + 8 * k, 10 * a * p * M + 6 * n_t(t) * M + 3 * a * M),
     }
 
 
 def bodies(k: int, t: int, a: int, identity: bool) -> dict[str, tuple[float, float, float, float]]:
-    """Of every kernel, on the busiest multiprocessor: loads that wait for one another, barriers, bytes, instructions.
+    """Work of every kernel on the busiest multiprocessor: dependent loads, barriers, bytes, instructions.
 
     Counted by hand from the loops of csrc/kernels for the mixture of 12 gains of a known power; instructions are those
     of warps.

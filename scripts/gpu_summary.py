@@ -23,7 +23,7 @@ def _version(package: str) -> str | None:
 def _output(*command: str) -> str | None:
     try:
         return subprocess.run(command, capture_output=True, text=True).stdout.strip() or None
-    except OSError:  # not every machine has git
+    except OSError:  # git may be missing
         return None
 
 

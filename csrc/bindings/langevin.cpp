@@ -129,7 +129,7 @@ void register_langevin(py::module_& m) {
                                Langevin& s = self.cast<Langevin&>();
                                return py::array_t<std::int32_t>(s.chains(), s.counted(), self);
                              })
-      // Of a level, (matrix, factor) [K, 2, Kp]; for tests.
+      // Matrix and factor of a level, [K, 2, Kp] each; for tests.
       .def(
           "matrices",
           [](Langevin& s, index_t level) {

@@ -47,22 +47,22 @@ class Langevin {
 
   void plan(std::vector<Level> levels);
 
-  // The matrices of a level and of those after it that fit in the workspace; called where they are wanted.
+  // Prepares the matrices of a level and of those after it that fit in the workspace; called where they are wanted.
   void prepare(index_t level);
 
-  // A new block: the levels' force [levels, K, M].
+  // Begins a new block with the levels' force [levels, K, M].
   void block(const cfloat* force);
 
   // The chains listed begin anew at white noise of standard deviation sigma.
   void start(const Chains& chains, std::uint64_t seed, std::uint32_t step, float sigma);
 
-  // Steps of the chains listed under the exact prior. The posterior of each state is added up if wanted.
+  // Runs steps of the chains listed under the exact prior. The posterior of each state is added up if wanted.
   void anneal(const Chains& chains, Steps steps, const MixtureView& mixture, bool accumulate);
 
-  // One step from denoised states that somebody wrote to mean(), at the noise variance given.
+  // Runs one step from denoised states that somebody wrote to mean(), at the noise variance given.
   void step(const Chains& chains, Steps one, float noise_var);
 
-  // The exact posterior of the states as they are.
+  // Computes the exact posterior of the states as they are.
   void denoise(const Chains& chains, const MixtureView& mixture);
 
   // Mean power of an entry of each chain listed, and mean variance of an entry over those chains.
@@ -77,9 +77,9 @@ class Langevin {
   float* mean() { return mean_.get(); }                // [C, K, 2, Mp]
   float* variance() { return variance_.get(); }        // [C, Kp]
   float* probability() { return probability_.get(); }  // [C, Kp]
-  float* sums() { return sums_.get(); }                // [C, K, 2, Mp], of means
-  float* sum_energy() { return sum_energy_.get(); }    // [C, Kp], of |mean|^2 / M + variance
-  float* sum_active() { return sum_active_.get(); }    // [C, Kp], of probabilities
+  float* sums() { return sums_.get(); }                // [C, K, 2, Mp], sums of means
+  float* sum_energy() { return sum_energy_.get(); }    // [C, Kp], sums of |mean|^2 / M + variance
+  float* sum_active() { return sum_active_.get(); }    // [C, Kp], sums of probabilities
   const float* matrices(index_t level) const;          // [2, K, 2, Kp], matrix and factor, of a prepared level
   std::int32_t* counted() { return counted_.data(); }  // [C], columns that counted in the last step
 

@@ -23,7 +23,8 @@ Real = npt.NDArray[np.float64]
 Three = tuple[float, float, float]
 
 _LEAST_GAIN = 1e-30
-_LEAST_NOISE = 1e-5  # of sigma^2: what single precision needs for a coordinate that the block determines
+# Single precision needs this share of sigma^2 as noise of a coordinate that the block determines.
+_LEAST_NOISE = 1e-5
 LAST_LEVEL = 0.9  # variance of the last level over noise_var / s_max^2, where the coupling of noises ends
 
 
@@ -149,8 +150,8 @@ def leave_one_out(y: Any, pilots: Any, noise_var: Any, power: Any) -> tuple[Any,
     variance : shape (..., K)
         Complex noise variance per entry.
     """
-    # From the covariance of Y, and from the posterior covariance of X. The first loses digits where the device is far
-    # above everything else, the second where it is far below.
+    # The variance comes from the covariance of Y and from the posterior covariance of X. The first loses digits where
+    # the device is far above everything else, the second where it is far below.
     xp = namespace(y)
     adjoint, v = pilots.conj().T, xp.asarray(noise_var)[..., None, None]
     covariance = adjoint @ (power[..., None] * pilots) + v * xp.diag(xp.ones_like(pilots[0]))

@@ -26,13 +26,13 @@ Real = npt.NDArray[np.float64]
 
 DIVERGED = 1e3  # mean power of a state that is given up, in units of the first level's
 STREAM = 1 << 24  # steps of one attempt, in the counter of the noise
-_FIRST_LEVEL = 5.0  # in units of the root mean square of X that the block shows
-_ATTEMPTS = 6  # of a chain, each with half the step of the one before
+_FIRST_LEVEL = 5.0  # first noise level, in units of the root mean square of X that the block shows
+_ATTEMPTS = 6  # attempts of a chain, each with half the step of the one before
 
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """What chains sample from and how; all that a backend is given.
+    """Problem that chains sample from, and settings by which they do; all that a backend is given.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ def plan(pilots: Complex, **settings: Any) -> Problem:
 
 
 class Backend(Protocol):
-    """Where chains of some received blocks run: the verbs of `sample`. Chain c of block b has the number b C + c.
+    """Home of the chains of some received blocks: the verbs of `sample`. Chain c of block b has the number b C + c.
 
     Attributes
     ----------
@@ -153,7 +153,7 @@ class Backend(Protocol):
         """Chains that diverged since the start, and the spread (B, levels), mean variances of the state."""
 
     def sums(self) -> tuple[Any, Any, Any]:
-        """What was counted: sums of means (B, C, K, M), of |mean|^2 / M + variance (B, C, K), of probabilities."""
+        """Sums of what was counted: of means (B, C, K, M), of |mean|^2 / M + variance (B, C, K), of probabilities."""
 
     def posterior(self, columns: Any, noise_var: Any) -> tuple[Any, Any, Any]:
         """The prior's posterior of columns (B, K, M)."""
@@ -344,7 +344,7 @@ class NativeChains:
         return [chain for chain in self._started if chain not in self._alive], np.array([self._spread])
 
     def sums(self) -> tuple[Complex, Real, Real]:
-        """What was counted, in double precision."""
+        """Sums of what was counted, in double precision."""
         native, m, n = self.native, self.problem.antennas, self.problem.devices
         means = native.sums[..., :m].astype(np.float64)
         power, active = (a[None, :, :n].astype(np.float64) for a in (native.sum_energy, native.sum_active))

@@ -28,12 +28,12 @@ from .rules import Rules
 
 Progress = Callable[[int, int], None] | None
 Result = TypeVar("Result")
-Results = Callable[[Samples, Any, float], list[Result]]  # of some blocks, from their samples
+Results = Callable[[Samples, Any, float], list[Result]]  # makes results of some blocks' samples
 
 
 @dataclass(frozen=True)
 class Posterior:
-    """What the sampler knows about the channels times activity of all K devices, the transpose of the paper's X.
+    """Knowledge of the sampler about the channels times activity of all K devices, the transpose of the paper's X.
 
     Arrays are NumPy's; those of a receiver on a GPU are where the received block was.
 

@@ -54,7 +54,7 @@ void draw(const ChainShape& v, NoiseKey key, index_t b, float scale, float* rows
   }
 }
 
-// Whether to go by the unknown coordinates, of `count` columns.
+// Tells whether the product of `count` columns goes by the unknown coordinates.
 inline bool rotates(const ChainShape& v, const LevelView& level, index_t count) {
   return level.pull && (v.devices - level.known) * (count + v.devices) < count * v.devices;
 }

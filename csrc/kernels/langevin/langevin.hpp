@@ -43,7 +43,7 @@ struct DenoisedView {
   index_t count;
 };
 
-// State of one chain, and what a step of it works with.
+// State of one chain, and the workspace of its steps.
 struct ChainView {
   float* x;        // [K, 2, Mp]
   float* energy;   // [Kp], energies of the columns of x
@@ -77,11 +77,11 @@ struct MixtureSums {
   }
 };
 
-// What follows from them; `inactive` is the weight of a column that is zero.
+// The posterior that follows from these sums; `inactive` is the weight of a column that is zero.
 template <class V>
 struct ColumnPosterior {
   V gain;         // the mean is gain x
-  V probability;  // that the device is active
+  V probability;  // probability that the device is active
   V spread;       // variance of the gain
 
   JADCE_INLINE ColumnPosterior(const MixtureSums<V>& s, V inactive) {
@@ -92,7 +92,7 @@ struct ColumnPosterior {
     spread = spread > 0.0f ? spread : 0.0f * spread;
   }
 
-  // Per entry; `power` is the column's mean.
+  // Posterior variance of an entry; `power` is the column's mean.
   JADCE_INLINE V variance(float noise_var, V power) const { return noise_var * gain + power * spread; }
 };
 

@@ -24,14 +24,14 @@ struct LangevinStepsArgs {
   const Complex* mean;        // [B C, K, M], D, or null
   const std::int32_t* chain;  // [rows]
   int rows, chains, devices, antennas, components;  // rows, C, K, M, G
-  bool denoised;                                    // whether the matrix works on D, or on x
+  bool denoised;                                    // the matrix works on D; false: on x
   std::uint64_t seed;
   std::uint32_t step;  // step i draws the noise of counter step + i
   int steps;
   Complex* x;           // [B C, K, M]
   float* energy;        // [B C, parts, K]
-  Complex* other_x;     // as x
-  float* other_energy;  // as energy
+  Complex* other_x;     // [B C, K, M]
+  float* other_energy;  // [B C, parts, K]
 };
 void langevin_steps(const LangevinStepsArgs&, void* stream);
 

@@ -17,7 +17,7 @@ void add_outer(const ChainShape& v, float weight, const float* column, float* ma
   }
 }
 
-constexpr index_t kRows = 4, kVectors = 2;  // of a product at a time: sixteen accumulators
+constexpr index_t kRows = 4, kVectors = 2;  // rows and vectors of a product at a time: sixteen accumulators
 
 // Rows i ... i + rows - 1 of `count` vectors from column n on, less what the rows above say.
 template <index_t count>

@@ -1,4 +1,4 @@
-// What noise.hpp and langevin.hpp need of W lanes.
+// Arithmetic of W lanes for noise.hpp and langevin.hpp.
 #pragma once
 
 #include "core/simd.hpp"
@@ -16,7 +16,7 @@ typedef std::uint64_t vwide __attribute__((vector_size(4 * W)));
 // Products of the lower halves of 64-bit lanes.
 static inline vwide multiply_lower(vwide a, std::uint32_t b) {
 #if defined(__AVX512F__)
-  return (vwide)_mm512_maskz_mul_epu32(0xff, (__m512i)a, _mm512_set1_epi64(b));  // the plain one warns in GCC 12
+  return (vwide)_mm512_maskz_mul_epu32(0xff, (__m512i)a, _mm512_set1_epi64(b));  // GCC 12 warns of the plain one
 #elif defined(__AVX2__)
   return (vwide)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
 #else

@@ -38,7 +38,7 @@ struct SpectralInput {
   }
 };
 
-// From the arguments of any launcher; `rows` is empty where measurements are not taken in that order.
+// Makes the input from the arguments of any launcher; `rows` is empty where measurements are not taken in that order.
 template <class Args>
 JADCE_INLINE SpectralInput spectral_input(const Args& args, const RowOrder& rows) {
   const Sizes& s = args.sizes;

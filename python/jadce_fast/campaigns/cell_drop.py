@@ -124,7 +124,7 @@ class CellDrop:
 
     @property
     def activity(self) -> npt.NDArray[np.bool_]:
-        """Who is active, (K,)."""
+        """True for every active device, (K,)."""
         return np.isin(np.arange(self.pilots.shape[2]), self.active)
 
 

@@ -16,7 +16,7 @@ from . import arrays
 from .device import Device
 from .langevin_tables import Tables
 
-_MOST_CHAINS = 65535  # of all blocks together, an axis of a grid
+_MOST_CHAINS = 65535  # chains of all blocks together, an axis of a grid
 
 
 class CudaChains:
@@ -65,7 +65,7 @@ class CudaChains:
         self._rows = torch.tensor(chains, dtype=torch.int32, device=self._device)
         self._index = self._rows.long()
         self._chosen = self._sizes | {"chain": self._rows, "rows": len(chains)}
-        # State and energy, and where the next step puts them.
+        # State and energy twice: steps write from one to the other.
         self._now, self._next = (
             {
                 "x": torch.zeros_like(self._means),
@@ -141,7 +141,7 @@ class CudaChains:
         return chains, self._spread.sum(-1).T.cpu().numpy()
 
     def sums(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What was counted, in double precision."""
+        """Sums of what was counted, in double precision."""
         shape = (self._blocks, self.problem.chains, self.problem.devices)
         means = self._means.reshape(*shape, self.problem.antennas).to(torch.complex128)
         return means, self._powers.reshape(shape).double(), self._active.reshape(shape).double()

@@ -1,4 +1,4 @@
-"""What the kernels of the Langevin sampler want of its levels, as tensors of one device."""
+"""Tables of the levels of the Langevin sampler for its kernels, as tensors of one device."""
 
 from __future__ import annotations
 

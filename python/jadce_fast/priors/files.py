@@ -24,8 +24,8 @@ from .ncsn import NcsnPrior
 from .ncsn_network import NcsnNetwork
 
 _FORMAT, _VERSION = "jadce-prior", 1
-_KINDS = {"beam": BeamPrior, "ncsn": NcsnPrior, "cell": CellNetworkPrior}  # by the name that a file has for them
-_CELL = "cell-"  # what the names of shipped networks of a cell begin with
+_KINDS = {"beam": BeamPrior, "ncsn": NcsnPrior, "cell": CellNetworkPrior}  # names are those in files
+_CELL = "cell-"  # names of shipped networks of a cell begin so
 AnyPrior = BeamPrior | NcsnPrior | CellNetworkPrior
 
 

@@ -1,4 +1,4 @@
-"""What receivers ask of priors, of OFDM channels and of the columns of a cell, and the checks of them."""
+"""Priors as receivers ask for them, of OFDM channels and of the columns of a cell, and the checks of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Real = npt.NDArray[np.float32]
 
 
 class Prior(Protocol):
-    """What :class:`jadce_fast.Receiver` knows about an active device's channel; any object of this form will do.
+    """Prior of an active device's channel for :class:`jadce_fast.Receiver`; any object of this form will do.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Prior(Protocol):
 
 
 class ColumnPrior(Protocol):
-    """What :class:`jadce_fast.LangevinReceiver` knows about a device's column of X; any object of this form will do.
+    """Prior of a device's column of X for :class:`jadce_fast.LangevinReceiver`; any object of this form will do.
 
     Attributes
     ----------

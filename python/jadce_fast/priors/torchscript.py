@@ -15,7 +15,7 @@ import torch
 
 @contextlib.contextmanager
 def _torchscript() -> Iterator[None]:
-    """Where TorchScript is used: deprecated, but nothing else loads in C++ without a compiler."""
+    """Allow TorchScript: it is deprecated, but nothing else loads in C++ without a compiler."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         yield
@@ -23,7 +23,7 @@ def _torchscript() -> Iterator[None]:
 
 @contextlib.contextmanager
 def single_precision() -> Iterator[None]:
-    """Where cuDNN computes convolutions in true single precision, not in TF32, and the same bits on every run."""
+    """Have cuDNN compute convolutions in true single precision, not in TF32, and the same bits on every run."""
     cudnn: Any = torch.backends.cudnn
     # torch names it anew, and refuses the old name where the new one is used.
     holder, name, exact = (

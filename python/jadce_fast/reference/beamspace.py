@@ -237,7 +237,7 @@ def beamspace_stmp(
         `best` picks the one to use.
     """
     if rules.variance == "paper" or getattr(prior, "closed_form", False):
-        # With a learned denoiser some caution converges faster; predicted variances allow none.
+        # Some caution with a learned denoiser makes the loop converge faster; predicted variances allow none.
         rules = replace(rules, caution=1.0)
     q, basis = pilot_array(pilots), np.asarray(prior.basis, np.complex128)
     k, n = q.shape[2], q.shape[1]

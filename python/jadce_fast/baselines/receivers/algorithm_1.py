@@ -11,7 +11,7 @@ from ...langevin import LangevinReceiver
 from ...priors.cell import CellPrior
 from .estimate import Estimate
 
-# Of the grid search (docs/langevin-results.md): the least mean NMSE over three SNRs.
+# The best setting of the grid search (docs/langevin-results.md): the least mean NMSE over three SNRs.
 PAPER_STEP: dict[str, Any] = {"levels": 100, "steps": 10, "step": 1.4, "decay": None, "beta": 0.01}
 
 
