@@ -51,6 +51,17 @@ class Rules:
         Log odds below which a device serves as noise reference.
     enough_idle : int
         So many of them, or fewer, are not believed.
+    decodable, weakest : float
+        Least power that is looked for: in units of the error variance, or of the active devices' mean power if the
+        block proves that there are some.
+    evidence : float
+        Power above the noise that proves it, in standard deviations.
+    least_left, most_left : float
+        Range of what remains of a block that is explained, over the noise, before estimates took some of it.
+    most_errors : float
+        Sum of the estimates' variances over the noise up to which they widen that range.
+    left_out : float
+        Part of the devices' power that may lie outside the prior's basis.
     smallest_variance, rounding : float
         Least error variance of module A's prior mean, in units of the noise variance and of the received power.
     smallest_power : float
@@ -113,6 +124,8 @@ class Rules:
         _check.real("idle", self.idle, -1e6, 1e6, closed=True)
         for name in ("settled", "stalled", "near_best", "caution", "smallest_variance", "rounding", "smallest_power"):
             _check.real(name, getattr(self, name), 0.0, 1e6)
+        for name in ("decodable", "weakest", "evidence", "least_left", "most_left", "most_errors", "left_out"):
+            _check.real(name, getattr(self, name), 0.0, 1e6, closed=True)
         for name in ("smallest_mean_power", "smallest_null", "smallest_alpha", "negligible"):
             _check.real(name, getattr(self, name), 0.0, 1e6)
 
