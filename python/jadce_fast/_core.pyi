@@ -32,6 +32,7 @@ class ActivityPlan:
         index: npt.NDArray[np.int32],
         eigenvalue: _Float,
         multiplicity: _Float,
+        power: _Float,
     ) -> None: ...
 
 class Transform:
