@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import jadce_fast as jf
+from jadce_fast.cli import console
 from jadce_fast.cuda.device import devices
 
 DATA = Path(__file__).parent / "data"
@@ -320,6 +322,19 @@ def test_simulate_table(jadce):
     assert status == 0
     assert "NMSE dB" in out
     assert "cdl" in out
+
+
+@pytest.mark.parametrize(("width", "turned"), [(80, True), (140, False)])
+def test_a_table_fits_the_terminal(monkeypatch, capsys, width, turned):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    names = ["prior", "trials", "false alarms", "NMSE dB", "iterations", "converged", "p50 ms", "p99 ms", "to genie dB"]
+    rows = [[name, "50", "0", "-33.37", "7.1", "100%", "18.0", "19.9", "3.05"] for name in ("cdl", "gaussian")]
+    console.show(console.table(None, names, rows))
+    lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).split("\n")
+    assert max(map(len, lines)) <= width
+    assert any(line.split() == ["NMSE", "dB", "-33.37", "-33.37"] for line in lines) is turned
+    assert "false alarms" in "\n".join(lines)
 
 
 def test_demo(jadce, tmp_path):

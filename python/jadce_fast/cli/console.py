@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,18 @@ if TYPE_CHECKING:
 
 
 def table(title: str | None, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Table with a left column of names and right-aligned columns of numbers."""
+    """Table with a left column of names and right-aligned columns of numbers; turned if it only fits so."""
     from rich import box
     from rich.table import Table
 
+    lines = [tuple(columns), *map(tuple, rows)]
+    if _natural_width(lines) > _width():
+        lines = min(lines, list(zip(*lines, strict=True)), key=_natural_width)
     result = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    for i, column in enumerate(columns):
-        result.add_column(column, justify="right" if i else "left", no_wrap=True)
-    for row in rows:
+    for i, column in enumerate(zip(*lines, strict=True)):
+        longest = max(len(word) for text in column for word in text.split() or [""])
+        result.add_column(column[0], justify="right" if i else "left", min_width=longest)
+    for row in lines[1:]:
         result.add_row(*row)
     return result
 
@@ -39,8 +44,7 @@ def show(what: Table | str) -> None:
     """Print text as it is, or a table."""
     from rich.console import Console
 
-    # A file or pipe has no width: tables are then as wide as they need.
-    console = Console(width=None if sys.stdout.isatty() else 160, highlight=False, markup=False)
+    console = Console(width=_width(), highlight=False, markup=False)
     console.print(what, soft_wrap=isinstance(what, str))
 
 
@@ -95,6 +99,15 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+
+
+def _width() -> int:
+    # A file or pipe has no width: tables are then as wide as they need.
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 160
+
+
+def _natural_width(lines: Sequence[Sequence[str]]) -> int:
+    return 1 + sum(max(map(len, column)) + 3 for column in zip(*lines, strict=True))
 
 
 def _finite(value: Any) -> Any:
