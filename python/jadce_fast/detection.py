@@ -13,7 +13,7 @@ REASONS: tuple[Reason, ...] = get_args(Reason)  # their order is that of Stopped
 
 
 class Explained(NamedTuple):
-    """How well what was found explains a block.
+    """Share of a block that the result leaves unexplained, beside what is usual.
 
     Attributes
     ----------
@@ -109,7 +109,7 @@ class Detection:
 
     @property
     def trusted(self) -> bool:
-        """Whether nothing speaks against the result."""
+        """True if nothing speaks against the result."""
         return not self.reason
 
     @property
