@@ -151,7 +151,7 @@ def test_unusable_recordings(tmp_path):
         with pytest.raises(error, match=match):
             load_channels(path)
 
-    refused(tmp_path / "a.csv", "expected the extension .npz, .mat, .h5, .hdf5, found .csv")
+    refused(tmp_path / "a.csv", "expected the extension .npz, .h5, .hdf5, .mat, found .csv")
     refused(tmp_path / "a.npz", "expected a file of channels, found none", FileNotFoundError)
     (tmp_path / "a.h5").write_bytes(b"nothing")
     refused(tmp_path / "a.h5", "found a damaged one")

@@ -1,4 +1,4 @@
-"""Numeric arrays of MATLAB files of versions 5 and 7.3.
+"""Numeric arrays of MATLAB files of versions 5 and 7.3, and of plain HDF5 files.
 
 Version 5 is read here, not by ``scipy.io.loadmat``, which crashes the interpreter on some damaged files. The
 format is described in MathWorks' "MAT-File Format" (Level 5). Version 7.3 is HDF5 and is read by h5py: empty,
@@ -40,7 +40,7 @@ def read_mat(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
     with path.open("rb") as file:
         head = file.read(_USER_BLOCK + len(_HDF5_SIGNATURE))
     if head.startswith(_HDF5_SIGNATURE) or head[_USER_BLOCK:] == _HDF5_SIGNATURE:
-        return _read_73(path, names)
+        return {name: value.T for name, value in read_hdf5(path, names).items()}
     if head[126:128] not in (b"IM", b"MI"):
         raise ValueError("expected a MATLAB file of version 5 or 7.3, found another or a truncated file")
     return _read_5(path.read_bytes(), names)
@@ -112,7 +112,14 @@ def _values(name: str, part: tuple[int, memoryview], order: str) -> npt.NDArray[
     return np.frombuffer(data, order + _TYPES[kind])
 
 
-def _read_73(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+def read_hdf5(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+    """Read those of the named datasets that an HDF5 file has; version 7.3 of MATLAB is one, with axes reversed.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or of another kind, or a named dataset is not numeric.
+    """
     import h5py
 
     try:
@@ -121,7 +128,7 @@ def _read_73(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
     except MemoryError:
         raise ValueError("expected arrays that fit into memory, found larger ones") from None
     except Exception as error:  # h5py raises half a dozen types for damaged files
-        raise ValueError(f"expected a MATLAB 7.3 file, found a damaged one ({error})") from error
+        raise ValueError(f"expected an HDF5 (MATLAB 7.3) file, found a damaged one ({error})") from error
     for name, value in found.items():
         if isinstance(value, str):
             raise ValueError(f"{name}: expected a numeric array, found {value}")
@@ -134,13 +141,13 @@ def _dataset(item: Any) -> npt.NDArray[Any] | str:
         return "a struct or a sparse matrix"  # MATLAB keeps them in groups
     dtype = item.dtype
     is_complex = dtype.names == ("real", "imag")
-    if (dtype["real"] if is_complex else dtype).kind not in "biuf":
+    if (dtype["real"] if is_complex else dtype).kind not in "biufc":  # "c" is h5py's own, of {r, i} pairs
         return f"dtype {dtype}"
     value: npt.NDArray[Any] = np.asarray(item[()])
     if "MATLAB_empty" in item.attrs:
-        return np.zeros([int(size) for size in value])  # an empty array is stored as its size
+        return np.zeros([int(size) for size in value[::-1]])  # an empty array is stored as its size
     if is_complex:
         parts = value
         value = np.empty(parts.shape, np.result_type(dtype["real"], np.complex64))
         value.real, value.imag = parts["real"], parts["imag"]
-    return value.T
+    return value

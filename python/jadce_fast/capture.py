@@ -1,6 +1,6 @@
-"""Capture and result files: NumPy ``.npz``, and MATLAB ``.mat`` of version 5 (read, written) and 7.3 (read).
+"""Capture and result files: NumPy ``.npz``, HDF5 ``.h5``, MATLAB ``.mat`` of version 5 (read, written) and 7.3 (read).
 
-Keys of a capture, indices 0-based in both formats:
+Keys of a capture, indices 0-based in all formats:
 
 ================  ==========================  ==========================================================
 ``y``             (T, N, M) complex           received pilots
@@ -31,8 +31,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _check
-from ._mat import read_mat
-from .detection import Detection
+from ._mat import read_hdf5, read_mat
+from .detection import Detection, equal_fields
 from .files import write_atomically
 from .metrics import active_indices
 from .pilots import Pilots
@@ -50,9 +50,9 @@ _KEYS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Capture:
-    """A received block, the pilots that were sent, and, for scoring, the truth.
+    """A received block, the pilots that were sent, and, for scoring, the truth; arrays are copied and read-only.
 
     Attributes
     ----------
@@ -81,11 +81,16 @@ class Capture:
     true_active: npt.NDArray[np.int64] | None = None
     true_channels: npt.NDArray[np.complex64] | None = None
 
+    def __eq__(self, other: object) -> bool:
+        return equal_fields(self, other) if isinstance(other, Capture) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __post_init__(self) -> None:
         if not isinstance(self.pilots, Pilots):
             raise TypeError(f"pilots: expected jadce_fast.Pilots, found {type(self.pilots).__name__}")
         symbols, subcarriers = self.pilots.symbols, self.pilots.subcarriers
-        y = _check.array("y", self.y, (symbols, subcarriers, "M"), np.complex64)
+        y = _check.owned("y", self.y, (symbols, subcarriers, "M"), np.complex64)
         if y.shape[2] == 0:
             raise ValueError(f"y: expected at least one antenna, found shape {y.shape}")
         checked: dict[str, Any] = {"y": y, "noise_var": _check.real("noise_var", self.noise_var)}
@@ -97,7 +102,7 @@ class Capture:
         if self.true_channels is not None:
             if self.true_active is None:
                 raise ValueError("true_channels: expected true_active beside them, found none")
-            checked["true_channels"] = _check.array(
+            checked["true_channels"] = _check.owned(
                 "true_channels", self.true_channels, (len(truth), *y.shape[1:]), np.complex64
             )
         for name, value in checked.items():
@@ -113,7 +118,7 @@ def load_capture(path: str | os.PathLike[str]) -> Capture:
     Parameters
     ----------
     path : path-like
-        ``.npz`` or ``.mat``.
+        ``.npz``, ``.h5`` (or ``.hdf5``) or ``.mat``.
 
     Returns
     -------
@@ -137,19 +142,19 @@ def load_capture(path: str | os.PathLike[str]) -> Capture:
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: expected a {suffix} capture, found an empty file")
     try:
-        values = read_mat(path, _KEYS) if suffix == ".mat" else read_npz(path, _KEYS)
+        values = READERS[suffix](path, _KEYS)
         return _build(values, matlab=suffix == ".mat")
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
 def save_capture(path: str | os.PathLike[str], capture: Capture) -> None:
-    """Write a capture to ``.npz`` (compressed) or ``.mat`` (version 5), atomically.
+    """Write a capture to ``.npz`` (compressed), ``.h5`` or ``.mat`` (version 5), atomically.
 
     Raises
     ------
     ValueError
-        If the extension is neither.
+        If the extension is none of these.
     OSError
         If the file cannot be written; a file that was there before stays as it was.
     """
@@ -166,7 +171,7 @@ def save_capture(path: str | os.PathLike[str], capture: Capture) -> None:
 
 
 def save_result(path: str | os.PathLike[str], detection: Detection) -> None:
-    """Write a detection to ``.npz`` or ``.mat``, atomically.
+    """Write a detection to ``.npz``, ``.h5`` or ``.mat``, atomically.
 
     The file has ``activity``, ``active``, ``channels``, ``channel_var``, and ``trusted``, ``explained`` (ratio, least,
     most) and ``reason``.
@@ -275,21 +280,35 @@ def _member(archive: np.lib.npyio.NpzFile, key: str) -> npt.NDArray[Any]:
     return value
 
 
+READERS = {".npz": read_npz, ".h5": read_hdf5, ".hdf5": read_hdf5, ".mat": read_mat}
+
+
 def _suffix(path: Path) -> str:
     suffix = path.suffix.lower()
-    if suffix not in (".npz", ".mat"):
-        raise ValueError(f"{path}: expected the extension .npz or .mat, found {path.suffix or 'none'}")
+    if suffix not in READERS:
+        raise ValueError(f"{path}: expected the extension {', '.join(READERS)}, found {path.suffix or 'none'}")
     return suffix
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
     """Write beside the target and rename, so that no reader ever sees half a file."""
     buffer = io.BytesIO()
-    if _suffix(path) == ".mat":
+    suffix = _suffix(path)
+    if suffix == ".mat":
         from scipy.io import savemat
 
+        # Octave and MATLAB multiply no whole numbers by others: they are doubles there, as MATLAB's own are.
+        values = {
+            name: v.astype(np.float64) if (v := np.asarray(x)).dtype.kind in "iu" else x for name, x in values.items()
+        }
         savemat(buffer, dict(values), do_compression=True)  # type: ignore[arg-type]
-    else:
+    elif suffix == ".npz":
         np.savez_compressed(buffer, **values)
+    else:
+        import h5py
+
+        with h5py.File(buffer, "w") as file:
+            for name, value in values.items():
+                file[name] = str(value) if np.asarray(value).dtype.kind == "U" else value
     with write_atomically(path) as part:
         part.write_bytes(buffer.getbuffer())

@@ -21,9 +21,9 @@ _ENDS = {"iterations": "still improving", "diverged": "diverged", "silence": "no
 @app.command()
 def detect(
     *,
-    capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="Capture, .npz or .mat.", show_default=False)],
+    capture: Annotated[Path, typer.Argument(metavar="CAPTURE", help="Capture, .npz, .h5 or .mat.", show_default=False)],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write the result to this .npz or .mat.")
+        Path | None, typer.Option("--output", "-o", help="Write the result to this .npz, .h5 or .mat.")
     ] = None,
     receiver: Annotated[
         str, typer.Option(help="stmp (score prior), bg (Gaussian prior) or langevin (one subcarrier, cell prior).")
@@ -46,10 +46,10 @@ def detect(
     """Detect the active devices of a capture and estimate their channels."""
     import time
 
-    from ..capture import load_capture, save_result
+    from ..capture import READERS, load_capture, save_result
 
     name = _prior_of(receiver, prior)
-    check_target("--output", output, (".npz", ".mat"))
+    check_target("--output", output, tuple(READERS))
     level = _power(power)
     block = load_capture(capture)
     assumed = rate is None and block.activity_rate is None

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from .. import _check
-from .._mat import read_mat
-from ..capture import read_npz
+from ..capture import READERS
 
 _KEY = "channels"
-_SUFFIXES = (".npz", ".mat", ".h5", ".hdf5")
 
 
 def load_channels(path: str | os.PathLike[str]) -> torch.Tensor:
@@ -41,29 +37,14 @@ def load_channels(path: str | os.PathLike[str]) -> torch.Tensor:
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES:
-        raise ValueError(f"{path}: expected the extension {', '.join(_SUFFIXES)}, found {path.suffix or 'none'}")
+    if suffix not in READERS:
+        raise ValueError(f"{path}: expected the extension {', '.join(READERS)}, found {path.suffix or 'none'}")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: expected a file of channels, found none")
-    readers = {".npz": read_npz, ".mat": read_mat}
     try:
-        values = readers[suffix](path, [_KEY]) if suffix in readers else _read_hdf5(path)
+        values = READERS[suffix](path, [_KEY])
         if _KEY not in values:
             raise ValueError(f"{_KEY}: expected an array of this name, found none")
         return torch.from_numpy(_check.array(_KEY, values[_KEY], ("S", "N", "M"), np.complex64))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{path}: {error}") from error
-
-
-def _read_hdf5(path: Path) -> dict[str, npt.NDArray[Any]]:
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            values = {_KEY: np.asarray(file[_KEY][()])} if _KEY in file else {}
-    except Exception as error:  # h5py raises half a dozen types for damaged files
-        raise ValueError(f"expected an HDF5 file, found a damaged one ({error})") from error
-    if _KEY in values and values[_KEY].dtype.names == ("real", "imag"):
-        parts = values[_KEY]
-        values[_KEY] = parts["real"] + 1j * parts["imag"]
-    return values
