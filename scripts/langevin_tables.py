@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from jadce_fast import CellPrior, LangevinReceiver, reference
+from jadce_fast import CellPrior, LangevinReceiver, metrics, reference
 from jadce_fast.campaigns import CellScenario, draw_cell
 from jadce_fast.priors.files import load_cell_prior
 
@@ -116,16 +116,28 @@ def over_steps(draws: int) -> None:
             print(f"{snr} dB paper, {100 * steps} steps: {best[0]:.2f} dB (beta {best[1]}, step {best[2]})", flush=True)
 
 
+def over_powers(draws: int) -> None:
+    """Devices missed, found in error, and NMSE over all draws, with powers told wrongly or learned."""
+    for snr in (0, 20, 40):
+        drops = [draw_cell(CellScenario(snr_db=snr), 0, trial) for trial in range(draws)]
+        for told in (-12, -6, 0, 6, 12, "unknown"):
+            power = told if isinstance(told, str) else CellPrior().mean_power * 10 ** (told / 10)
+            rx = LangevinReceiver(drops[0].pilots, 16, power=power, threads=1)
+            scores = [metrics.score(rx.detect(d.y, d.noise_var), d.active, d.channels) for d in drops]
+            total = sum(scores[1:], scores[0])
+            print(f"{snr} dB, {told}: {total.missed}, {total.false_alarms} of {total.active}, {total.nmse_db:.2f} dB")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", choices=("snr", "antennas", "steps", "network"))
+    parser.add_argument("table", choices=("snr", "antennas", "steps", "network", "powers"))
     parser.add_argument("--draws", type=int, default=60)
     parser.add_argument("--prior", default="cell-network", help="of the table `network`")
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.table == "network":
         return over_networks(args.draws, args.prior)
-    {"snr": over_snr, "antennas": over_antennas, "steps": over_steps}[args.table](args.draws)
+    {"snr": over_snr, "antennas": over_antennas, "steps": over_steps, "powers": over_powers}[args.table](args.draws)
 
 
 if __name__ == "__main__":

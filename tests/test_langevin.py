@@ -182,13 +182,30 @@ def test_units_do_not_matter():
     np.testing.assert_allclose(scaled.variance, 1e6 * plain.variance, rtol=0.05)
 
 
+def test_unknown_powers_are_learned_from_the_block():
+    drop = draw_cell(CellScenario(antennas=16, devices=64, symbols=48, snr_db=20), seed=0)
+    known = metrics.score(
+        jf.LangevinReceiver(drop.pilots, 16).detect(drop.y, drop.noise_var), drop.active, drop.channels
+    )
+    rx = jf.LangevinReceiver(drop.pilots, 16, power="unknown")
+    for scale in (1e-6, 1.0, 1e6):
+        out = rx.detect(scale * drop.y, scale**2 * drop.noise_var)
+        found = metrics.score(out, drop.active, scale * drop.channels)
+        assert (found.missed, found.false_alarms, out.trusted) == (0, 0, True)
+        assert found.nmse_db < known.nmse_db + 0.2
+    idle = np.sqrt(drop.noise_var) * complex_normal(np.random.default_rng(0), *drop.y.shape)
+    assert len(rx.detect(idle, drop.noise_var).active) == 0
+    given = jf.LangevinReceiver(drop.pilots, 16, power=1e-11).detect(1e-6 * drop.y, 1e-12 * drop.noise_var)
+    np.testing.assert_array_equal(given.active, drop.active)
+
+
 def test_diverging_chains_begin_anew_with_a_smaller_step():
     drop = draw_cell(CellScenario(antennas=4, devices=16, symbols=8, snr_db=0), 0, 3)
     rx = jf.LangevinReceiver(drop.pilots, 4, sampler="paper", step=16.0, levels=60, steps=6)
     found = rx.detect(drop.y, drop.noise_var)
     assert found.restarts > 0
     assert np.all(np.isfinite(found.channels))
-    assert found.converged
+    assert found.stopped_because == "iterations"
     # Nothing helps here: all chains diverge, nobody is active, and the result says so.
     rx = jf.LangevinReceiver(drop.pilots, 4, sampler="paper", step=1e9)
     found = rx.detect(drop.y, drop.noise_var)
@@ -293,6 +310,8 @@ def test_nobody(y, noise_var):
         (dict(seed=-1), "seed: expected"),
         (dict(levels=2**20, steps=2**10), "levels, steps, average: expected"),
         (dict(zero_threshold=0), "zero_threshold: expected"),
+        (dict(power="known"), "power: expected 'unknown' or a real number"),
+        (dict(power=0), "power: expected"),
         (dict(threads=0), "threads: expected"),
         (dict(isa="none"), "isa: "),
     ],

@@ -6,9 +6,9 @@ the posterior of a device given all others follows from its prior (docs/langevin
 
 from __future__ import annotations
 
+import functools
 import math
 import os
-import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -21,6 +21,7 @@ from ._namespace import namespace
 from .chains import STREAM, Backend, NativeChains, Samples, mean_power, plan, sample
 from .cuda import device as cuda_device
 from .detection import Detection, Explained, Reason, reason
+from .fork_lock import ForkLock
 from .pilots import Pilots
 from .priors.cell import CellPrior
 from .priors.protocol import ColumnPrior, check_column_prior
@@ -28,7 +29,8 @@ from .rules import Rules
 
 Progress = Callable[[int, int], None] | None
 Result = TypeVar("Result")
-Results = Callable[[Samples, Any, float], list[Result]]  # makes results of some blocks' samples
+# Makes results of some blocks' samples, received blocks, noise variance and unit of X.
+Results = Callable[[Samples, Any, float, float], list[Result]]
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ class LangevinReceiver:
         Exact score of the paper's cell ("cell": its defaults; else a :class:`jadce_fast.CellPrior`); a trained score
         network, by the name of a shipped one ("cell-network"), from a file, or loaded; or any object of the form of
         :class:`jadce_fast.ColumnPrior`.
+    power : float or "unknown", optional
+        Mean power of an entry of an active device's column, by default the prior's. "unknown" learns it from every
+        block's power above the noise, which is close enough (docs/langevin.md).
     sampler : {"preconditioned", "paper"}
         Steps along the singular vectors of the pilots in proportion to the inverse curvature, or Algorithm 1 as
         printed, with the sign of the likelihood gradient corrected.
@@ -142,6 +147,7 @@ class LangevinReceiver:
         antennas: int,
         prior: Any = "cell",
         *,
+        power: float | Literal["unknown"] | None = None,
         sampler: Literal["preconditioned", "paper"] = "preconditioned",
         chains: int = 8,
         levels: int = 40,
@@ -156,9 +162,15 @@ class LangevinReceiver:
         threads: int | None = None,
         isa: str | None = None,
     ) -> None:
+        arguments = {name: value for name, value in locals().items() if name != "self"}
         self.pilots = _one_subcarrier(pilots)
         self.antennas = _check.integer("antennas", antennas, 1, 4096)
         self.prior = _resolve(prior)
+        self._learns_power = isinstance(power, str)
+        if isinstance(power, str) and power != "unknown":
+            raise TypeError(f"power: expected 'unknown' or a real number, found {power!r}")
+        if power is not None and not isinstance(power, str):
+            self.prior = self.prior.with_power(_check.scale("power", power))
         if sampler not in ("preconditioned", "paper"):
             raise ValueError(f"sampler: expected 'preconditioned' or 'paper', found {sampler!r}")
         levels, steps = _check.integer("levels", levels, 1), _check.integer("steps", steps, 1)
@@ -177,8 +189,7 @@ class LangevinReceiver:
         amplitude = math.sqrt(np.mean(np.abs(inside) ** 2))
         if not 1e-15 <= amplitude <= 1e15:
             raise ValueError(f"pilots: expected a mean power of 1e-30 to 1e30, found {amplitude**2:g}")
-        self._unit = self.prior.unit
-        self._scale = amplitude * self._unit
+        self._amplitude = amplitude
         self.problem = plan(
             inside / amplitude,
             antennas=self.antennas,
@@ -201,7 +212,13 @@ class LangevinReceiver:
 
             gpu = cuda_device.open_device(device)
             self.device, self._backend = str(gpu.device), CudaChains(self.problem, gpu)
-        self._lock = threading.Lock()
+        self._lock = ForkLock()
+        kept = power if self._learns_power else None  # a given one is the prior's now
+        self._arguments = arguments | {"pilots": self.pilots, "prior": self.prior, "power": kept}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let pickle and copy plan anew on the other side: native chains, threads and a GPU's memory do not travel."""
+        return functools.partial(type(self), **self._arguments), ()
 
     def detect(self, y: Any, noise_var: float, progress: Progress = None) -> Detection:
         """Detect the active devices of a received block and estimate their channels.
@@ -221,8 +238,8 @@ class LangevinReceiver:
         -------
         Detection
             With channels of shape (A, 1, M). ``iterations`` counts the steps of a chain; ``history`` has ``sigma`` and
-            ``spread`` of every level; ``converged`` is False if a chain diverged to the end or the result explained the
-            block worse than silence. Arrays are of the kind of `y`.
+            ``spread`` of every level; ``converged`` is False if a chain diverged to the end or the result does not
+            explain the block. Arrays are of the kind of `y`.
 
         Raises
         ------
@@ -270,24 +287,34 @@ class LangevinReceiver:
         self, results: Results[Result], blocks: Any, like: list[Any], noise_var: float, progress: Progress
     ) -> list[Result]:
         """Results of blocks (B, M, T), as many at a time as the backend can, of the kinds of `like`."""
-        noise = _check.scale("noise_var", noise_var) / self._scale**2
+        noise = _check.scale("noise_var", noise_var) / self._amplitude**2
+        most = 1 if self._learns_power else self._backend.most
         found: list[Result] = []
         with self._lock:
-            for first in range(0, len(blocks), self._backend.most):
-                y = blocks[first : first + self._backend.most]
-                found += results(sample(self.problem, self._backend, y, noise, progress), y, noise)
+            for first in range(0, len(blocks), most):
+                y = blocks[first : first + most]
+                unit = self._unit(y, noise)
+                y, level = y / unit, noise / unit**2
+                found += results(sample(self.problem, self._backend, y, level, progress), y, level, unit)
         return [self._backend.give(one, y) for one, y in zip(found, like, strict=True)]
 
+    def _unit(self, y: Any, noise: float) -> float:
+        """Root mean square of the entries of X: the prior's, or what blocks (B, M, T) have above the noise."""
+        if not self._learns_power:
+            return self.prior.unit
+        least = Rules().smallest_mean_power * noise / len(self.pilots)
+        return math.sqrt(max(float(mean_power(y, (0, 1, 2))) - noise, least) / self.problem.devices)
+
     def _blocks(self, y: Any, many: bool) -> Any:
-        """Received blocks as (B, M, T) in the problem's units, an array of the backend."""
+        """Received blocks as (B, M, T) for pilots of mean power one, an array of the backend."""
         y = y if hasattr(y, "ndim") else _check.as_array("y", y)
         flat = (len(self.pilots), self.antennas)
         shape = flat if y.ndim - many == 2 else (flat[0], 1, flat[1])
-        return self._backend.receive(y, shape, many) / self._scale
+        return self._backend.receive(y, shape, many) / self._amplitude
 
-    def _detections(self, p: Samples, y: Any, noise: float) -> list[Detection]:
+    def _detections(self, p: Samples, y: Any, noise: float, unit: float) -> list[Detection]:
         """Decide activity in every block, and whether it explains the block better than silence."""
-        xp, problem, unit = namespace(y), self.problem, self._unit
+        xp, problem = namespace(y), self.problem
         received = mean_power(y, (1, 2))
         if self.zero_threshold is None:
             chosen = p.probability >= 0.5
@@ -314,8 +341,8 @@ class LangevinReceiver:
                     channels=xp.asarray(unit * p.mean[b, active], dtype=xp.complex64)[:, None],
                     channel_var=xp.asarray(unit**2 * p.variance[b, active], dtype=xp.float32),
                     iterations=problem.levels * problem.steps + problem.average,
-                    converged=not nobody and p.diverged[b] == 0,
-                    noise_var=left[b] * self._scale**2,
+                    converged=not nobody and p.diverged[b] == 0 and explained.ratio <= explained.most,
+                    noise_var=left[b] * (self._amplitude * unit) ** 2,
                     explained=explained,
                     stopped_because=stopped,
                     restarts=p.restarts[b],
@@ -325,9 +352,8 @@ class LangevinReceiver:
             )
         return found
 
-    def _posteriors(self, p: Samples, y: Any, noise: float) -> list[Posterior]:
-        """All blocks' posteriors in the units of the prior."""
-        u = self._unit
+    def _posteriors(self, p: Samples, y: Any, noise: float, u: float) -> list[Posterior]:
+        """All blocks' posteriors in the units of the pilots given."""
         return [
             Posterior(
                 mean=u * p.mean[b],
