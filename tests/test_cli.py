@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +207,7 @@ BAD = {
     "unknown option": (["detect", DFT, "--loud"], "No such option: --loud"),
     "no capture": (["detect"], "Missing argument 'CAPTURE'"),
     "missing file": (["detect", "nosuch.npz"], "nosuch.npz: expected a capture, found no such file"),
-    "extension": (["detect", "a.csv"], "a.csv: expected the extension .npz or .mat, found .csv"),
+    "extension": (["detect", "a.csv"], "a.csv: expected the extension .npz, .h5, .hdf5, .mat"),
     "receiver": (["detect", DFT, "--receiver", "ls"], "--receiver: expected stmp, bg or langevin, found 'ls'"),
     "bg with a prior": (["detect", DFT, "--receiver", "bg", "--prior", "cdl"], "--prior: expected none"),
     "langevin with a prior": (
@@ -227,7 +228,7 @@ BAD = {
     "rate nan": (["detect", DFT, "--rate", "nan"], "--rate: expected a finite number"),
     "threads": (["detect", DFT, "--threads", 0], "--threads: expected 1 to"),
     "device": (["detect", DFT, "--device", "abacus"], "--device: expected"),
-    "output extension": (["detect", DFT, "-o", "a.csv"], "--output: expected the extension .npz or .mat"),
+    "output extension": (["detect", DFT, "-o", "a.csv"], "--output: expected the extension .npz or .h5"),
     "output folder": (["detect", DFT, "-o", "no/such.npz"], "--output: expected a file in an existing directory"),
     "not a number": (["simulate", "--trials", "many"], "--trials"),
     "trials": (["simulate", "--trials", 0], "--trials: expected at least 1, found 0"),
@@ -459,3 +460,16 @@ def test_an_interrupted_campaign_ends_with_130(jadce, tmp_path, monkeypatch):
     assert (status, out) == (130, "")
     assert "interrupted" in err
     assert len(json.loads(file.read_text())["entries"][0]["lists"]["missed"]) == 2
+
+
+def test_termination_ends_a_command_as_an_interrupt_does(tmp_path):
+    kept = tmp_path / "kept.json"
+    command = [sys.executable, "-m", "jadce_fast.cli", "simulate", "--devices", "60", "--symbols", "10"]
+    options = ["--antennas", "4", "--trials", "100000", "--resume", str(kept)]
+    with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
+        while not kept.exists() and run.poll() is None:
+            time.sleep(0.05)
+        run.terminate()
+        message = run.communicate()[1]
+    assert (run.returncode, message.splitlines()[-1]) == (130, "jadce: error: interrupted")
+    assert json.loads(kept.read_text())

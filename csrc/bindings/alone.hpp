@@ -16,7 +16,7 @@ class Alone {
 
  private:
   pybind11::gil_scoped_release release_;
-  std::lock_guard<std::mutex> lock_;
+  std::lock_guard<ForkMutex> lock_;
 };
 
 }  // namespace jadce::bindings

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "core/aligned.hpp"
+#include "core/fork_mutex.hpp"
 #include "core/thread_pool.hpp"
 #include "kernels/table.hpp"
 
@@ -23,7 +23,7 @@ class Transform {
   const KernelTable& kernels() const { return kernels_; }
   ThreadPool& pool() { return pool_; }
   // Threads, scratch and hence every operation serve one caller at a time.
-  std::mutex& mutex() { return mutex_; }
+  ForkMutex& mutex() { return mutex_; }
   float* scratch(int thread) { return scratch_[static_cast<std::size_t>(thread)].get(); }
   const float* dft() const { return dft_.get(); }
   index_t energy_size() const { return view_.groups() * shape_.lanes * shape_.devices; }
@@ -41,7 +41,7 @@ class Transform {
   Shape shape_;
   const KernelTable& kernels_;
   ThreadPool pool_;
-  std::mutex mutex_;
+  ForkMutex mutex_;
   FftPlan fft_;
   std::vector<std::int32_t> rows_;
   std::vector<cfloat> twiddle_, array_, basis_;

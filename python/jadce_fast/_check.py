@@ -42,6 +42,8 @@ def real(name: str, value: object, low: float = 0.0, high: float = np.inf, *, cl
 
 def as_array(name: str, value: object) -> npt.NDArray[Any]:
     """``np.asarray`` with an error that names the argument, also for tensors that torch does not export."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: expected an array without a mask, found a masked array; fill it or select from it")
     try:
         return np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -83,6 +85,15 @@ def array(
         result = np.ascontiguousarray(found, dtype=want.newbyteorder("="))
     if finite and result.dtype.kind in "fc" and not np.isfinite(result).all():
         raise ValueError(f"{name}: expected numbers that fit {want.name}, found larger ones")
+    return result
+
+
+def owned(name: str, value: object, shape: tuple[int | str | None, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """`array` as a read-only copy, for what is planned once: the caller may use the buffer again."""
+    result = array(name, value, shape, dtype)
+    if result is value or not result.flags.owndata:  # the caller's memory, or that of a tensor
+        result = result.copy()
+    result.flags.writeable = False
     return result
 
 

@@ -109,10 +109,10 @@ def score(detection: Detection, true_active: npt.ArrayLike, true_channels: npt.A
 
 def active_indices(name: str, indices: npt.ArrayLike, devices: int) -> npt.NDArray[np.int64]:
     """Return distinct device indices in 0 ... devices - 1 as int64, or raise."""
-    values = np.asarray(indices)
+    values = _check.as_array(name, indices)
     if values.size == 0:
         return np.zeros(0, np.int64)
-    checked = _check.array(name, values, ("A",), np.int64)
+    checked = _check.owned(name, values, ("A",), np.int64)
     if checked.min() < 0 or checked.max() >= devices:
         raise ValueError(f"{name}: expected 0 to {devices - 1}, found {checked.min()} to {checked.max()}")
     ordered = np.sort(checked)

@@ -11,7 +11,7 @@ _MOST_DEVICES = 2**24
 
 
 class Pilots:
-    """Arbitrary pilots, one sequence over symbols and subcarriers for every device.
+    """Arbitrary pilots, one sequence over symbols and subcarriers for every device; the array is copied.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class Pilots:
     power: float
 
     def __init__(self, array: npt.ArrayLike) -> None:
-        values = _check.array("pilots", array, ("T", "N", "K"), np.complex64)
+        values = _check.owned("pilots", array, ("T", "N", "K"), np.complex64)
         if 0 in values.shape:
             raise ValueError(f"pilots: expected at least one symbol, subcarrier and device, found {values.shape}")
         self.symbols, self.subcarriers, self.devices = values.shape
@@ -67,7 +67,7 @@ class Pilots:
             P > 0.
         """
         k = _check.integer("devices", devices, 1, _MOST_DEVICES)
-        values = _check.array("pilot_rows", rows, ("T", "N"), np.int64)
+        values = _check.owned("pilot_rows", rows, ("T", "N"), np.int64)
         if 0 in values.shape:
             raise ValueError(f"pilot_rows: expected at least one symbol and subcarrier, found {values.shape}")
         _check_length(values.shape[0], k)
@@ -97,6 +97,18 @@ class Pilots:
         phase = (self.rows[:, :, None] * k) % self.devices
         symbols: npt.NDArray[np.complex64] = np.exp(-2j * np.pi / self.devices * phase).astype(np.complex64)
         return np.float32(np.sqrt(self.power)) * symbols
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Pilots):
+            return NotImplemented
+        alike = (self.symbols, self.subcarriers, self.devices, self.power, self.rows is None) == (
+            (other.symbols, other.subcarriers, other.devices, other.power, other.rows is None)
+        )
+        one, two = (p._array if p.rows is None else p.rows for p in (self, other))
+        return alike and np.array_equal(one, two)  # type: ignore[arg-type]
+
+    def __hash__(self) -> int:
+        return hash((self.symbols, self.subcarriers, self.devices, self.power))
 
     def __repr__(self) -> str:
         kind = "arbitrary" if self.rows is None else "partial DFT"

@@ -84,6 +84,7 @@ class Receiver:
         batch: int = 1,
         network: Literal["auto", "bf16", "fp32", "torchscript"] = "auto",
     ) -> None:
+        arguments = {name: value for name, value in locals().items() if name != "self"}
         self.pilots = pilots = pilots if isinstance(pilots, Pilots) else Pilots(pilots)
         gpu = None if str(device) == "cpu" else cuda_device.open_device(device)
         self.batch = _check.integer("batch", batch, 1, 65535)
@@ -103,6 +104,7 @@ class Receiver:
             raise TypeError(f"rules: expected jadce_fast.Rules, found {type(rules).__name__}")
         self.rules = rules or Rules()
         self._shape = (pilots.symbols, pilots.subcarriers, self.antennas)
+        self._arguments = arguments | {"pilots": pilots, "prior": p}
 
         closed_form = p.closed_form
         flat = bool(np.ptp(p.eigenvalues) == 0)  # no coefficient differs: one energy may serve several
@@ -146,6 +148,10 @@ class Receiver:
             denoiser=None if closed_form else _native_network(p) or functools.partial(_denoise, p),
             **(loop | {"rules": loop["rules"].native()}),
         )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let pickle and copy plan anew on the other side: native plans, threads and a GPU's memory do not travel."""
+        return functools.partial(type(self), **self._arguments), ()
 
     def _plan_gpu(self, gpu: cuda_device.Device, gain: Any, mixture: Any, network: Any, loop: dict[str, Any]) -> Any:
         from .cuda.denoisers import denoiser

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copyreg
+import functools
+import math
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +21,20 @@ Float = npt.NDArray[np.float32]
 
 
 def default_threads() -> int:
-    """Threads used where none are asked for: the processors this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Threads used where none are asked for: the processors this process may run on, a container's quota included."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return math.ceil(min(processors, quota(Path("/sys/fs/cgroup"))))
+
+
+def quota(cgroup: Path) -> float:
+    """Processors' worth of time that the control group (version 2 or 1) grants; infinite without a limit."""
+    with contextlib.suppress(OSError, ValueError):
+        allowed, period = (cgroup / "cpu.max").read_text().split()
+        return int(allowed) / int(period)  # "max": no limit
+    with contextlib.suppress(OSError, ValueError):
+        allowed, period = ((cgroup / "cpu" / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+        return int(allowed) / int(period) if int(allowed) > 0 else math.inf
+    return math.inf
 
 
 class Transform:
@@ -57,6 +74,7 @@ class Transform:
         beamspace: bool = True,
         isa: str | None = None,
     ) -> None:
+        arguments = {name: value for name, value in locals().items() if name != "self"}
         self.pilots = pilots
         self.antennas = _check.integer("antennas", antennas, 1, 4096)
         self.basis = _check.array("basis", basis, (pilots.subcarriers, "P"), np.complex64)
@@ -82,6 +100,12 @@ class Transform:
             threads=threads,
             isa=isa,
         )
+
+        self._arguments = arguments | {"basis": self.basis}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let pickle and copy plan anew on the other side: native plans and threads do not travel."""
+        return functools.partial(type(self), **self._arguments), ()
 
     def measurements(self, name: str, r: npt.ArrayLike) -> Complex:
         """`r` as complex64 (T, N, M), or an error that calls it `name`."""
@@ -135,10 +159,16 @@ def activity_plan(
     multiplicity : array_like, shape (P,), optional
         How many coefficients share one energy (default 1).
     """
-    tables = activity_tables(eigenvalues, beam_gain, beam_weight, powers, power_weight, multiplicity)
+    return _activity_plan(activity_tables(eigenvalues, beam_gain, beam_weight, powers, power_weight, multiplicity))
+
+
+def _activity_plan(tables: dict[str, npt.NDArray[Any]]) -> _core.ActivityPlan:
     plan = _core.ActivityPlan(**tables)
     plan.tables, plan.on_device = tables, {}
     return plan
+
+
+copyreg.pickle(_core.ActivityPlan, lambda plan: (_activity_plan, (plan.tables,)))
 
 
 def activity_tables(

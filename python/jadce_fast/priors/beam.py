@@ -45,6 +45,10 @@ class BeamPrior:
         """Posterior mean and error variance by the network; see `Prior.denoise`."""
         return run_network(self.compiled, *check_denoise(z, noise_var, len(self.eigenvalues)))
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is compiled, which does not travel."""
+        return {name: value for name, value in self.__dict__.items() if name != "compiled"}
+
     @functools.cached_property
     def compiled(self) -> Any:
         """The network as frozen TorchScript, made on first use: receivers have a native kernel for these networks."""

@@ -42,6 +42,10 @@ class CellNetworkPrior:
         self.compiled = compile_network(self.network)  # now: a detection shall not wait for it
         self._devices: dict[Any, Any] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let pickle and copy compile anew: TorchScript does not travel."""
+        return type(self), (self.network, self.cell, self.metadata)
+
     @property
     def unit(self) -> float:
         """Root mean square of the entries of X, inactive ones included."""
@@ -71,7 +75,8 @@ class CellNetworkPrior:
         _, variance, probability = self.cell.posterior(x, v)
         if isinstance(x, torch.Tensor):
             return self._mean(x, v), variance, probability
-        return self._mean(torch.tensor(x), torch.tensor(v)).numpy(), variance, probability
+        mean = self._mean(*(torch.from_numpy(np.ascontiguousarray(a)) for a in (x, v)))
+        return mean.numpy(), variance, probability
 
     def _mean(self, columns: torch.Tensor, noise_var: torch.Tensor) -> torch.Tensor:
         """The network's posterior means of columns (..., K, M) or (M)."""
@@ -82,7 +87,7 @@ class CellNetworkPrior:
         parts = torch.stack([matrices.real, matrices.imag], 1).float()
         level = (noise_var / self.unit**2).clamp(_LEAST, _MOST).float().reshape(-1, devices)
         exact = single_precision() if columns.is_cuda else contextlib.nullcontext()
-        with torch.inference_mode(), exact:
+        with torch.inference_mode(), torch.autocast(columns.device.type, enabled=False), exact:
             mean = self._on(columns.device)(parts, level).double()
         return self.unit * torch.complex(mean[:, 0], mean[:, 1]).transpose(1, 2).reshape(columns.shape)
 

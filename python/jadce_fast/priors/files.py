@@ -22,6 +22,7 @@ from .cell_network_prior import CellNetworkPrior
 from .gaussian import GaussianPrior
 from .ncsn import NcsnPrior
 from .ncsn_network import NcsnNetwork
+from .plain_torch import plain_torch
 
 _FORMAT, _VERSION = "jadce-prior", 1
 _KINDS = {"beam": BeamPrior, "ncsn": NcsnPrior, "cell": CellNetworkPrior}  # names are those in files
@@ -161,7 +162,7 @@ def _is_weights(name: str) -> bool:
 def _read(path: Path, shipped: str) -> AnyPrior:
     wanted = f"prior: expected a {_FORMAT} file (shipped: {shipped}), found"
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
+        with plain_torch(), safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (safetensors.SafetensorError, OSError) as error:
@@ -175,7 +176,8 @@ def _read(path: Path, shipped: str) -> AnyPrior:
         expected = " or ".join(map(repr, _KINDS))
         raise ValueError(f"{wanted} {str(path)!r} with network {header['network']!r}; expected {expected}")
     try:
-        return _assemble(header, tensors)
+        with plain_torch():
+            return _assemble(header, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{wanted} inconsistent file {str(path)!r}: {error}") from None
 

@@ -38,6 +38,10 @@ class NcsnPrior:
         self.network = network.eval().requires_grad_(False)
         self.compiled: Any = compile_network(self.network)  # now: a detection shall not wait for it
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let pickle and copy compile anew: TorchScript does not travel."""
+        return type(self), (self.network, self.metadata)
+
     def denoise(
         self, z: npt.ArrayLike, noise_var: npt.ArrayLike, devices: npt.ArrayLike | None = None
     ) -> tuple[Complex, Real]:

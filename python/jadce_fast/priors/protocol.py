@@ -123,7 +123,8 @@ def check_prior(prior: Any, subcarriers: int) -> Any:
         If it is one of other subcarriers, or its arrays do not fit each other or are not positive.
     """
     if isinstance(prior, type) or not hasattr(prior, "denoise"):
-        raise TypeError(f"prior: expected a name, a file or a prior object, found {type(prior).__name__}")
+        other = ", a cell's prior, which LangevinReceiver takes" if hasattr(prior, "posterior") else ""
+        raise TypeError(f"prior: expected a name, a file or a prior object, found {type(prior).__name__}{other}")
     for name in ("beamspace", "closed_form"):
         flag = getattr(prior, name, None)
         if not isinstance(flag, bool):

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from .plain_torch import plain_torch
+
 
 @contextlib.contextmanager
 def _torchscript() -> Iterator[None]:
@@ -43,7 +45,7 @@ def single_precision() -> Iterator[None]:
 
 def compile_network(network: torch.nn.Module) -> Any:
     """Frozen TorchScript of a network in evaluation mode; takes about a second."""
-    with _torchscript():
+    with plain_torch(), _torchscript():
         return torch.jit.freeze(torch.jit.script(network))
 
 
@@ -58,7 +60,7 @@ def run_network(
     compiled: Any, z: npt.NDArray[np.complex64], noise_var: npt.NDArray[np.float32]
 ) -> tuple[npt.NDArray[np.complex64], npt.NDArray[np.float32]]:
     """Run ``forward(z (A, 2 P, M), v (A, M)) -> (mean, var)`` on complex z (A, P, M)."""
-    with torch.inference_mode():
+    with torch.inference_mode(), torch.autocast("cpu", enabled=False):
         mean, var = compiled(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(noise_var))
     real, imag = np.split(mean.numpy(), 2, axis=1)
     return (real + 1j * imag).astype(np.complex64), var.numpy()
