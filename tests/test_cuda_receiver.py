@@ -388,7 +388,7 @@ class Nothing:
     """A native module whose kernels do nothing."""
 
     def __init__(self, real):
-        self.control_dtype, self.no_loop = real.control_dtype, real.no_loop
+        self.control_dtype, self.no_loop, self.fields = real.control_dtype, real.no_loop, real.fields
         self.fft_tables, self.fft_split = real.fft_tables, real.fft_split
 
     def Graph(self, *, overlapping):

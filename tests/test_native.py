@@ -11,6 +11,8 @@ import jadce_fast
 from jadce_fast import _core
 from jadce_fast.cuda.native import Native
 
+HEADERS = sorted(Path(__file__).parents[1].glob("csrc/kernels/**/*.hpp"))
+
 
 def documented(function):
     """Parameters of a pybind11 function by its signature, and which may be left out."""
@@ -47,6 +49,13 @@ def test_stub_of_the_cpu_module():
     check(stub, lambda owner, name: getattr(getattr(_core, owner) if owner else _core, name))
 
 
+def members(struct, text):
+    """Names of a struct's members in a header."""
+    body = re.search(rf"struct {struct} (?:: \w+ )?{{\n(.*?)\n}};", text, re.DOTALL).group(1)
+    statements = re.sub(r"//[^\n]*", "", body).split(";")
+    return {name for x in statements for name in re.findall(r"(\w+)(?: = [^,]+)?(?=,|$)", x.strip())}
+
+
 @pytest.mark.parametrize("module", ["_emulated", "_cuda"])
 def test_protocol_of_the_cuda_modules(module):
     native = pytest.importorskip(f"jadce_fast.{module}", exc_type=ImportError)
@@ -57,4 +66,22 @@ def test_protocol_of_the_cuda_modules(module):
     emulators = ("check_", "set_reversed", "graph_of")
     public = {name for name in dir(native) if not name.startswith(("_", *emulators))}
     methods = {name for name in dir(Native) if not name.startswith(("_", "check_"))}
-    assert public == methods | set(Native.__annotations__)
+    structs = {name for name in public if isinstance(getattr(native, name), type)}
+    launchers = {name for name in native.fields if not name.startswith("check_")}
+    assert public == methods | set(Native.__annotations__) | structs | launchers
+
+
+@pytest.mark.skipif(not HEADERS, reason="needs the sources")
+@pytest.mark.parametrize("module", ["_emulated", "_cuda"])
+def test_launchers_take_every_field_of_their_structs(module):
+    """A field that the bindings forgot would be zero, and no caller would know."""
+    native = pytest.importorskip(f"jadce_fast.{module}", exc_type=ImportError)
+    text = "\n".join(header.read_text() for header in HEADERS)
+    launchers = dict(re.findall(r"void (\w+)\(const (\w+)&, void\* stream\);", text))
+    assert {name for name in native.fields if not name.startswith("check_")} == set(launchers)
+    for name, struct in launchers.items():
+        assert set(native.fields[name]) == members(struct, text), name
+        assert set(documented(getattr(native, name))) == {*native.fields[name], "stream"}, name
+    structs = {name for name in dir(native) if isinstance(getattr(native, name), type)} - {"Graph", "Rules"}
+    for name in structs - {"ActivityView"}:  # has functions
+        assert set(documented(getattr(native, name).__init__)) == members(name, text), name

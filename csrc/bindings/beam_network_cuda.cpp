@@ -13,22 +13,16 @@ namespace jadce::cuda {
 
 void register_beam_network_kernels(pybind11::module_& m) {
   using bindings::def_launcher, bindings::def_struct;
-  def_struct(m, "NetworkShape", "The architecture of a beam network", JADCE_FIELD(NetworkShape, width),
-             JADCE_FIELD(NetworkShape, hidden), JADCE_FIELD(NetworkShape, blocks), JADCE_FIELD(NetworkShape, taps));
-  def_launcher(m, "beam_network", &beam_network, JADCE_FIELD(BeamNetworkArgs, z), JADCE_FIELD(BeamNetworkArgs, noise),
-               JADCE_FIELD(BeamNetworkArgs, eigenvalue), JADCE_FIELD(BeamNetworkArgs, weights),
-               JADCE_FIELD(BeamNetworkArgs, dilation), JADCE_FIELD(BeamNetworkArgs, shape),
-               JADCE_NULLABLE(BeamNetworkArgs, count), JADCE_NULLABLE(BeamNetworkArgs, enabled),
-               JADCE_FIELD(BeamNetworkArgs, step), JADCE_FIELD(BeamNetworkArgs, capacity),
-               JADCE_FIELD(BeamNetworkArgs, sizes), JADCE_FIELD(BeamNetworkArgs, mean),
-               JADCE_FIELD(BeamNetworkArgs, var));
-  def_launcher(m, "beam_network_tensor", &beam_network_tensor, JADCE_FIELD(BeamNetworkArgs, z),
-               JADCE_FIELD(BeamNetworkArgs, noise), JADCE_FIELD(BeamNetworkArgs, eigenvalue),
-               JADCE_FIELD(BeamNetworkArgs, weights), JADCE_FIELD(BeamNetworkArgs, dilation),
-               JADCE_FIELD(BeamNetworkArgs, shape), JADCE_NULLABLE(BeamNetworkArgs, count),
-               JADCE_NULLABLE(BeamNetworkArgs, enabled), JADCE_FIELD(BeamNetworkArgs, step),
-               JADCE_FIELD(BeamNetworkArgs, capacity), JADCE_FIELD(BeamNetworkArgs, sizes),
-               JADCE_FIELD(BeamNetworkArgs, mean), JADCE_FIELD(BeamNetworkArgs, var));
+  def_struct(m, "NetworkShape", "The architecture of a beam network",
+             JADCE_FIELDS(NetworkShape, width, hidden, blocks, taps));
+  def_launcher(
+      m, "beam_network", &beam_network,
+      JADCE_FIELDS(BeamNetworkArgs, z, noise, eigenvalue, weights, dilation, shape, step, capacity, sizes, mean, var),
+      JADCE_OPTIONAL(BeamNetworkArgs, count, enabled));
+  def_launcher(
+      m, "beam_network_tensor", &beam_network_tensor,
+      JADCE_FIELDS(BeamNetworkArgs, z, noise, eigenvalue, weights, dilation, shape, step, capacity, sizes, mean, var),
+      JADCE_OPTIONAL(BeamNetworkArgs, count, enabled));
   const auto fits = [&m](const char* name, bool (*function)(const NetworkShape&, int, int), const char* doc) {
     m.def(name, function, pybind11::kw_only(), pybind11::arg("shape"), pybind11::arg("coefficients"),
           pybind11::arg("antennas"), doc);

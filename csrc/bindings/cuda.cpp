@@ -17,17 +17,9 @@ namespace {
 
 void register_control(pybind11::module_& m) {
   m.attr("control_dtype") = bindings::record_dtype(
-      JADCE_FIELD(Control, noise), JADCE_FIELD(Control, received), JADCE_FIELD(Control, power),
-      JADCE_FIELD(Control, scale), JADCE_FIELD(Control, error), JADCE_FIELD(Control, previous),
-      JADCE_FIELD(Control, best), JADCE_FIELD(Control, gamma), JADCE_FIELD(Control, run), JADCE_FIELD(Control, test),
-      JADCE_FIELD(Control, keep), JADCE_FIELD(Control, last), JADCE_FIELD(Control, going),
-      JADCE_FIELD(Control, iteration), JADCE_FIELD(Control, converged), JADCE_FIELD(Control, settled),
-      JADCE_FIELD(Control, candidates), JADCE_FIELD(Control, left_out), JADCE_FIELD(Control, idle),
-      JADCE_FIELD(Control, slots), JADCE_FIELD(Control, unplaced), JADCE_FIELD(Control, kept),
-      JADCE_FIELD(Control, kept_left_out), JADCE_FIELD(Control, decided), JADCE_FIELD(Control, found),
-      JADCE_FIELD(Control, residual), JADCE_FIELD(Control, stopped), JADCE_FIELD(Control, expected),
-      JADCE_FIELD(Control, deviation), JADCE_FIELD(Control, fitted), JADCE_FIELD(Control, least),
-      JADCE_FIELD(Control, most), JADCE_FIELD(Control, trusted));
+      JADCE_FIELDS(Control, noise, received, power, scale, error, previous, best, gamma, run, test, keep, last, going,
+                   iteration, converged, settled, candidates, left_out, idle, slots, unplaced, kept, kept_left_out,
+                   decided, found, residual, stopped, expected, deviation, fitted, least, most, trusted));
 }
 
 void register_graph(pybind11::module_& m) {

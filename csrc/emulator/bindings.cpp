@@ -20,17 +20,11 @@ PYBIND11_MODULE(_emulated, m) {
       },
       pybind11::arg("call"), "A graph that calls a Python function");
   using bindings::def_launcher;
-  def_launcher(m, "check_tree_sum", &cuda::check_tree_sum, JADCE_FIELD(cuda::TreeSumArgs, x),
-               JADCE_FIELD(cuda::TreeSumArgs, count), JADCE_FIELD(cuda::TreeSumArgs, threads),
-               JADCE_FIELD(cuda::TreeSumArgs, out));
-  def_launcher(m, "check_warp_operations", &cuda::check_warp_operations, JADCE_FIELD(cuda::WarpOperationsArgs, threads),
-               JADCE_FIELD(cuda::WarpOperationsArgs, out));
-  def_launcher(m, "check_count_values", &cuda::check_count_values, JADCE_FIELD(cuda::CountValuesArgs, x),
-               JADCE_FIELD(cuda::CountValuesArgs, count), JADCE_FIELD(cuda::CountValuesArgs, bins));
-  def_launcher(m, "check_matrix_product", &cuda::check_matrix_product, JADCE_FIELD(cuda::MatrixProductArgs, x),
-               JADCE_FIELD(cuda::MatrixProductArgs, w), JADCE_FIELD(cuda::MatrixProductArgs, wait),
-               JADCE_FIELD(cuda::MatrixProductArgs, out));
-  def_launcher(m, "check_misuse", &cuda::check_misuse, JADCE_FIELD(cuda::MisuseArgs, kind),
-               JADCE_FIELD(cuda::MisuseArgs, threads), JADCE_FIELD(cuda::MisuseArgs, shared),
-               JADCE_FIELD(cuda::MisuseArgs, out));
+  def_launcher(m, "check_tree_sum", &cuda::check_tree_sum, JADCE_FIELDS(cuda::TreeSumArgs, x, count, threads, out));
+  def_launcher(m, "check_warp_operations", &cuda::check_warp_operations,
+               JADCE_FIELDS(cuda::WarpOperationsArgs, threads, out));
+  def_launcher(m, "check_count_values", &cuda::check_count_values, JADCE_FIELDS(cuda::CountValuesArgs, x, count, bins));
+  def_launcher(m, "check_matrix_product", &cuda::check_matrix_product,
+               JADCE_FIELDS(cuda::MatrixProductArgs, x, w, wait, out));
+  def_launcher(m, "check_misuse", &cuda::check_misuse, JADCE_FIELDS(cuda::MisuseArgs, kind, threads, shared, out));
 }

@@ -59,32 +59,18 @@ class Beams:
         }
         packed = [pack[kind](x.weight.detach().numpy(), x.bias.detach().numpy()) for x, kind in layers]
         self.name = "beam_network_tensor" if tensor else "beam_network"
-        self._kernel = native.beam_network_tensor if tensor else native.beam_network
-        self._weights = torch.from_numpy(np.concatenate(packed)).to(device.device)
         dilation = np.array([block.depthwise.dilation for block in blocks], np.int32)
-        self._dilation = torch.from_numpy(dilation).to(device.device)
-        self._eigenvalue = network.eigenvalues.detach().float().to(device.device)
-        self._shape = _network_shape(device, network)
+        self._fields = {
+            "weights": torch.from_numpy(np.concatenate(packed)).to(device.device),
+            "dilation": torch.from_numpy(dilation).to(device.device),
+            "eigenvalue": network.eigenvalues.detach().float().to(device.device),
+            "shape": _network_shape(device, network),
+        }
 
     def enqueue(self, detector: Detector, stream: int) -> None:
         """See `Denoiser`."""
-        at = detector.address
-        self._kernel(
-            z=at("z"),
-            noise=at("noise"),
-            eigenvalue=self._eigenvalue.data_ptr(),
-            weights=self._weights.data_ptr(),
-            dilation=self._dilation.data_ptr(),
-            shape=self._shape,
-            count=detector.word_address("candidates"),
-            enabled=detector.word_address("run"),
-            step=detector.control_words,
-            capacity=detector.capacity,
-            sizes=detector.sizes,
-            mean=at("mean"),
-            var=at("var"),
-            stream=stream,
-        )
+        word = detector.word_address
+        detector.launch(self.name, stream, count=word("candidates"), enabled=word("run"), **self._fields)
 
 
 class Script:
@@ -162,7 +148,7 @@ def _network_shape(device: Device, network: Any) -> Any:
     """The architecture of a beam network as kernels take it."""
     width, taps = network.body[0].depthwise.weight.shape
     hidden = network.body[0].expand.weight.shape[0]
-    return device.native.NetworkShape(width=width, hidden=hidden, blocks=len(network.body), taps=taps)
+    return device.struct("NetworkShape", width=width, hidden=hidden, blocks=len(network.body), taps=taps)
 
 
 def _fits(device: Device, network: Any, antennas: int, tensor: bool) -> bool:

@@ -27,6 +27,17 @@ class Device:
 
         return torch.cuda.device(self.device)
 
+    def struct(self, name: str, **fields: Any) -> Any:
+        """A struct of the native module, as launchers take it."""
+        return getattr(self.native, name)(**_values(fields))
+
+    def launch(self, kernel: str, stream: int | None = None, **fields: Any) -> None:
+        """Enqueue a kernel by the fields of its struct of arguments, on torch's current stream if none is given.
+
+        A field is a number, a struct, an address, or a tensor that outlives the launch; None is null.
+        """
+        getattr(self.native, kernel)(**_values(fields), stream=self.stream() if stream is None else stream)
+
     def stream(self) -> int:
         """Handle of torch's current stream."""
         import torch
@@ -78,6 +89,12 @@ class Device:
             enqueue()
         replay: Callable[[], None] = graph.replay
         return replay
+
+
+def _values(fields: dict[str, Any]) -> dict[str, Any]:
+    """Addresses of tensors, and other fields as they are."""
+    found = {name: x.data_ptr() if hasattr(x, "data_ptr") else x for name, x in fields.items()}
+    return {name: x for name, x in found.items() if x is not None}
 
 
 @contextlib.contextmanager

@@ -160,7 +160,5 @@ class CudaChains:
         self._gpu.synchronize()
 
     def _launch(self, name: str, **fields: Any) -> None:
-        """Launch a kernel on torch's current stream; fields that are None are null."""
-        values = {k: v.data_ptr() if isinstance(v, torch.Tensor) else v for k, v in fields.items() if v is not None}
         with self._gpu.here():
-            getattr(self._gpu.native, name)(**values, stream=self._gpu.stream())
+            self._gpu.launch(name, **fields)

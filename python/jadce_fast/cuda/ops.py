@@ -17,18 +17,10 @@ def beamspace(plan: Transform, y: Any) -> Any:
     """See `ops.beamspace`."""
     t, x = _planned(plan, "y", y)
     out, power = torch.empty_like(x), torch.empty(plan.pilots.subcarriers, dtype=torch.float64, device=x.device)
-    given = torch.zeros(2, dtype=torch.int64, device=x.device)
-    native, stream = t.device.native, t.device.stream()
+    note = torch.zeros(2, dtype=torch.int64, device=x.device)
     with t.device.here():
-        native.set_input(y=x.data_ptr(), noise_var=1.0, blocks=1, input=given.data_ptr(), stream=stream)
-        native.beamspace(
-            input=given.data_ptr(),
-            dft=t.address("dft"),
-            sizes=t.sizes(1),
-            y=out.data_ptr(),
-            power=power.data_ptr(),
-            stream=stream,
-        )
+        t.device.launch("set_input", y=x, noise_var=1.0, blocks=1, input=note)
+        t.device.launch("beamspace", input=note, dft=t.tables.get("dft"), sizes=t.sizes(1), y=out, power=power)
     return arrays.like(out, y)
 
 
@@ -36,7 +28,7 @@ def matched_filter(plan: Transform, r: Any) -> Any:
     """See `ops.matched_filter`."""
     t, x = _planned(plan, "r", r)
     z = torch.empty((plan.pilots.devices, plan.coefficients, plan.antennas), dtype=torch.complex64, device=x.device)
-    _statistics(t, x, t.device.native.StatisticsOutput(z=z.data_ptr(), merge=1))
+    _statistics(t, x, z=z, merge=1)
     return arrays.like(z, r)
 
 
@@ -44,7 +36,7 @@ def energies(plan: Transform, r: Any) -> Any:
     """See `ops.energies`; the result is a view of an array that has devices last."""
     t, x = _planned(plan, "r", r)
     out = torch.empty((plan.groups, plan.antennas, plan.pilots.devices), dtype=torch.float32, device=x.device)
-    _statistics(t, x, t.device.native.StatisticsOutput(energy=out.data_ptr(), merge=plan.merge))
+    _statistics(t, x, energy=out, merge=plan.merge)
     return arrays.like(out.permute(2, 0, 1), r)
 
 
@@ -53,18 +45,9 @@ def gather(plan: Transform, r: Any, devices: Any) -> Any:
     t, x = _planned(plan, "r", r)
     index = _index(plan, devices, x.device)
     z = torch.empty((len(index), plan.coefficients, plan.antennas), dtype=torch.complex64, device=x.device)
+    chosen = {"device": index, "known": False, "capacity": len(index), "z": z}
     with t.device.here():
-        t.device.native.gather(
-            r=x.data_ptr(),
-            pilots=t.pilots,
-            basis=t.address("basis"),
-            device=index.data_ptr(),
-            known=False,
-            capacity=len(index),
-            sizes=t.sizes(1),
-            z=z.data_ptr(),
-            stream=t.device.stream(),
-        )
+        t.device.launch("gather", r=x, pilots=t.pilots, basis=t.tables.get("basis"), sizes=t.sizes(1), **chosen)
     return arrays.like(z, r)
 
 
@@ -76,18 +59,9 @@ def project(plan: Transform, devices: Any, coefficients: Any) -> Any:
     n, m = plan.pilots.subcarriers, plan.antennas
     r = torch.empty((plan.pilots.symbols, n, m), dtype=torch.complex64, device=x.device)
     power = torch.empty((n, m), dtype=torch.float32, device=x.device)
+    fields = {"s": x, "device": index, "capacity": len(index), "r": r, "power": power}
     with t.device.here():
-        t.device.native.residual(
-            pilots=t.pilots,
-            basis=t.address("basis"),
-            s=x.data_ptr(),
-            device=index.data_ptr(),
-            capacity=len(index),
-            sizes=t.sizes(1),
-            r=r.data_ptr(),
-            power=power.data_ptr(),
-            stream=t.device.stream(),
-        )
+        t.device.launch("residual", pilots=t.pilots, basis=t.tables.get("basis"), sizes=t.sizes(1), **fields)
     return arrays.like(r.neg_(), coefficients)
 
 
@@ -109,36 +83,23 @@ def activity_llr(plan: _core.ActivityPlan, energy: Any, null: Any) -> Any:
     out = {name: torch.empty(shape, dtype=torch.float32, device=e.device) for name, shape in kinds.items()}
     posterior, idle = torch.empty_like(out["llr"]), torch.empty(k, dtype=torch.uint8, device=e.device)
     device = cuda_device.open_device(e.device)
-    native, stream = device.native, device.stream()
     shared = {
-        "energies": native.Energies(energy=e.data_ptr(), rows=groups, merge=1, devices=k, antennas=m, batch=1),
-        "mixture": mixture_tables(native, plan.on_device[e.device]),
-        "stream": stream,
+        "energies": device.struct("Energies", energy=e, rows=groups, merge=1, devices=k, antennas=m, batch=1),
+        "mixture": mixture_tables(device, plan.on_device[e.device]),
+        "slope": out["slope"],
+        "offset": out["offset"],
     }
     with device.here():
-        native.activity_table(
-            **shared,
-            sums=level.data_ptr(),
-            null=out["null"].data_ptr(),
-            slope=out["slope"].data_ptr(),
-            offset=out["offset"].data_ptr(),
-        )
-        native.activity(
-            **shared,
-            slope=out["slope"].data_ptr(),
-            offset=out["offset"].data_ptr(),
-            log_odds=0.0,
-            llr=out["llr"].data_ptr(),
-            posterior=posterior.data_ptr(),
-            idle=idle.data_ptr(),
-        )
+        device.launch("activity_table", **shared, sums=level, null=out["null"])
+        device.launch("activity", **shared, log_odds=0.0, llr=out["llr"], posterior=posterior, idle=idle)
     return arrays.like(out["llr"], energy)
 
 
-def _statistics(t: CudaTransform, r: torch.Tensor, out: Any) -> None:
+def _statistics(t: CudaTransform, r: torch.Tensor, **out: Any) -> None:
     """Statistics of all devices for one block."""
     with t.device.here():
-        t.statistics(t.work(1), r=r.data_ptr(), sizes=t.sizes(1), out=out, stream=t.device.stream())
+        to = t.device.struct("StatisticsOutput", **out)
+        t.device.launch(t.method, **t.statistics(1), r=r, sizes=t.sizes(1), out=to)
 
 
 def _planned(plan: Transform, name: str, array: Any) -> tuple[CudaTransform, torch.Tensor]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from ..pilots import Pilots
 from ..transform import Transform, gram
 from .device import Device
-from .native import Native
 
 
 class CudaTransform:
@@ -31,6 +29,8 @@ class CudaTransform:
         "gram", and those of "basis", "dft", "rotation", "array", "rows", "twiddle" that the plan needs.
     pilots : PilotTables
         Addresses of the pilots' tables, a native struct.
+    planned : dict
+        Fields of the kernel `method` that do not change from launch to launch, but for memory to work in.
     """
 
     most_points = 14520
@@ -48,92 +48,69 @@ class CudaTransform:
         else:
             tables["rows"], tables["twiddle"] = pilot_tables(pilots)
         self.tables = {name: self._put(table) for name, table in tables.items() if table is not None}
-        self.pilots = device.native.PilotTables(
-            rows=self.address("rows"), twiddle=self.address("twiddle"), array=self.address("array")
-        )
-        self.method: Literal["spectral", "spectral_large", "direct"] = "direct"
+        of_pilots = {name: self.tables.get(name) for name in ("rows", "twiddle", "array")}
+        self.pilots = device.struct("PilotTables", **of_pilots)
         self._held: list[torch.Tensor] = []  # keeps alive the tensors whose addresses structs hold
-        self._statistics = self._planned_statistics(pilots)
+        self.method: Literal["spectral", "spectral_large", "direct"] = "direct"
+        self.planned = {"pilots": self.pilots, "basis": self.tables.get("basis")}
+        if pilots.rows is not None:
+            self._plan_spectral(pilots)
 
     def sizes(self, batch: int) -> Any:
         """Sizes of `batch` blocks as kernels take them."""
         plan, pilots = self.plan, self.plan.pilots
-        return self.device.native.Sizes(
-            devices=pilots.devices,
-            subcarriers=pilots.subcarriers,
-            symbols=pilots.symbols,
-            antennas=plan.antennas,
-            coefficients=plan.coefficients,
-            batch=batch,
-        )
+        of_pilots = {name: getattr(pilots, name) for name in ("devices", "subcarriers", "symbols")}
+        of_plan = {name: getattr(plan, name) for name in ("antennas", "coefficients")}
+        return self.device.struct("Sizes", **of_pilots, **of_plan, batch=batch)
 
-    def address(self, name: str) -> int:
-        """Address of a table, zero where there is none."""
-        return int(self.tables[name].data_ptr()) if name in self.tables else 0
-
-    def work(self, batch: int) -> dict[str, torch.Tensor]:
-        """Memory that `statistics` needs, if any."""
+    def statistics(self, batch: int) -> dict[str, Any]:
+        """Fields of the kernel `method` that are planned, with memory for `batch` blocks if it needs some."""
         if self.method != "spectral_large":
-            return {}
+            return self.planned
         shape = (batch, self.plan.antennas, self.plan.pilots.devices)
-        return {"work": torch.empty(shape, dtype=torch.complex64, device=self.device.device)}
+        return self.planned | {"work": torch.empty(shape, dtype=torch.complex64, device=self.device.device)}
 
-    def statistics(self, work: dict[str, torch.Tensor], **arguments: Any) -> None:
-        """Enqueue the statistics of all devices.
-
-        Arguments are those of DirectArgs that are not planned (csrc/kernels/pilot_transform/pilot_transform_cuda.hpp),
-        and `stream`; for the method "spectral" also `idle` and `idle_energy`.
-        """
-        self._statistics(**{name: tensor.data_ptr() for name, tensor in work.items()}, **arguments)
-
-    def _planned_statistics(self, pilots: Pilots) -> Callable[..., None]:
-        """Choose the kernel and give it what does not change."""
-        native, k, basis = self.device.native, pilots.devices, self.address("basis")
-        direct = functools.partial(native.direct, pilots=self.pilots, basis=basis)
-        if pilots.rows is None:
-            return direct
+    def _plan_spectral(self, pilots: Pilots) -> None:
+        """Choose a kernel that transforms, if there is one."""
+        native, k = self.device.native, pilots.devices
         fft = native.fft_tables(k)
         chirp = len(fft[2]) > 0
         points = len(fft[3]) or k
         if points > self.most_points and chirp:
-            return direct
-        flat = pilots.rows.ravel()
+            return
+        flat = np.asarray(pilots.rows).ravel()
         starts = np.concatenate([[0], np.cumsum(np.bincount(flat, minlength=k))]).astype(np.int32)
-        rows = native.RowOrder(
-            start=self._keep(starts), measurements=self._keep(np.argsort(flat, kind="stable").astype(np.int32))
-        )
+        measurements = np.argsort(flat, kind="stable").astype(np.int32)
+        rows = self.device.struct("RowOrder", start=self._keep(starts), measurements=self._keep(measurements))
+        self.planned = {"rows": rows, "basis": self.tables.get("basis")}
         if points <= self.most_points:
             self.method = "spectral"
-            amplitude = math.sqrt(pilots.power)
-            return functools.partial(native.spectral, rows=rows, amplitude=amplitude, fft=self._fft(fft), basis=basis)
+            self.planned |= {"amplitude": math.sqrt(pilots.power), "fft": self._fft(fft)}
+            return
         self.method, first = "spectral_large", native.fft_split(k)
-        return functools.partial(
-            native.spectral_large,
-            rows=rows,
-            twiddle=self.address("twiddle"),
-            first=first,
-            first_fft=self._fft(native.fft_tables(first)),
-            second_fft=self._fft(native.fft_tables(k // first)),
-            basis=basis,
-        )
+        self.planned |= {
+            "twiddle": self.tables["twiddle"],
+            "first": first,
+            "first_fft": self._fft(native.fft_tables(first)),
+            "second_fft": self._fft(native.fft_tables(k // first)),
+        }
 
     def _put(self, table: npt.NDArray[Any]) -> torch.Tensor:
         return torch.from_numpy(np.array(table)).to(self.device.device)
 
-    def _keep(self, table: npt.NDArray[Any]) -> int:
+    def _keep(self, table: npt.NDArray[Any]) -> torch.Tensor:
         self._held.append(self._put(table))
-        return int(self._held[-1].data_ptr())
+        return self._held[-1]
 
     def _fft(self, tables: Sequence[npt.NDArray[Any]]) -> Any:
         names = ("twiddle", "root", "chirp", "chirp_dft")
-        return self.device.native.FftTables(
-            **{name: self._keep(table) for name, table in zip(names, tables, strict=True)}
-        )
+        fields = {name: self._keep(table) for name, table in zip(names, tables, strict=True)}
+        return self.device.struct("FftTables", **fields)
 
     @property
-    def memory(self) -> int:
-        """Bytes of device memory held."""
-        return sum(int(x.nbytes) for x in (*self.tables.values(), *self._held))
+    def held(self) -> list[torch.Tensor]:
+        """All that is in device memory."""
+        return [*self.tables.values(), *self._held]
 
 
 def pilot_tables(pilots: Pilots) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.complex64]]:
@@ -143,8 +120,7 @@ def pilot_tables(pilots: Pilots) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.
     return np.ascontiguousarray(pilots.rows.T, np.int32), (math.sqrt(pilots.power) * phase).astype(np.complex64)
 
 
-def mixture_tables(native: Native, tables: dict[str, torch.Tensor]) -> Any:
+def mixture_tables(device: Device, tables: dict[str, torch.Tensor]) -> Any:
     """The tables of `activity_tables` on a GPU as kernels take them."""
     powers, gains = tables["index"].shape
-    at = {name: tensor.data_ptr() for name, tensor in tables.items()}
-    return native.ActivityView(products=len(tables["product"]), powers=powers, gains=gains, **at)
+    return device.struct("ActivityView", products=len(tables["product"]), powers=powers, gains=gains, **tables)
