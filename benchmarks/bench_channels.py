@@ -14,7 +14,6 @@ import numpy as np
 
 from jadce_fast.channels import cdl
 
-SPEED_OF_LIGHT = 299_792_458.0
 CARRIER = 2.6e9
 
 

@@ -6,6 +6,7 @@ Torch gets the used candidates only, the kernels all places and the number of th
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from gpu_timing import graph_ms
 from timing import report
 
-from jadce_fast.cuda.device import devices, kernels
+from jadce_fast.cuda.denoisers import Beams
+from jadce_fast.cuda.device import devices, open_device
 from jadce_fast.priors.beam_network import BeamNetwork
 from jadce_fast.priors.files import load_prior
 
@@ -60,52 +62,21 @@ def one_pass(network: BeamNetwork) -> dict[str, float]:
 
 def launches(network: BeamNetwork, batch: int, used: int, places: int) -> dict[str, Callable[[int], Any]]:
     """Kernels and torch as functions of a stream."""
-    p, blocks = network.coefficients, list(network.body)
+    p, device = network.coefficients, open_device("cuda")
     rng = np.random.default_rng(0)
-    layers = [network.inp, *(x for b in blocks for x in (b.depthwise, b.expand, b.mix)), network.out]
     z = torch.from_numpy(rng.standard_normal((batch, places, p, M, 2)).astype(np.float32)).cuda()
     noise = torch.full((batch, places, M), 0.1, device="cuda")
     count = torch.full((batch,), used, dtype=torch.int32, device="cuda")
-    dilation = torch.tensor([b.depthwise.dilation for b in blocks], dtype=torch.int32, device="cuda")
-    eigenvalue = network.eigenvalues.cuda()
-    width, taps = blocks[0].depthwise.weight.shape
+    sizes = {"devices": places, "subcarriers": network.subcarriers, "symbols": 1, "antennas": M}
+    fields = {"z": z, "noise": noise, "count": count, "step": 1, "capacity": places}
+    fields["sizes"] = device.struct("Sizes", **sizes, coefficients=p, batch=batch)
     calls: dict[str, Callable[[int], Any]] = {}
     outputs = []
-    native = kernels()
-    assert native is not None
-    sizes = native.Sizes(
-        devices=places, subcarriers=network.subcarriers, symbols=1, antennas=M, coefficients=p, batch=batch
-    )
-    shape = native.NetworkShape(width=width, hidden=blocks[0].expand.weight.shape[0], blocks=len(blocks), taps=taps)
-    for suffix in ("", "_tensor"):
-        packed = [
-            getattr(native, f"pack_{'depthwise' if hasattr(x, 'dilation') else 'dense'}{suffix}")(
-                x.weight.detach().numpy(), x.bias.detach().numpy()
-            )
-            for x in layers
-        ]
-        weights = torch.from_numpy(np.concatenate(packed)).cuda()
-        mean, var = torch.zeros_like(z), torch.zeros_like(noise)
-
-        def kernel(stream: int, suffix: str = suffix, weights: Any = weights, mean: Any = mean, var: Any = var) -> None:
-            getattr(native, f"beam_network{suffix}")(
-                z=z.data_ptr(),
-                noise=noise.data_ptr(),
-                eigenvalue=eigenvalue.data_ptr(),
-                weights=weights.data_ptr(),
-                dilation=dilation.data_ptr(),
-                shape=shape,
-                count=count.data_ptr(),
-                step=1,
-                capacity=places,
-                sizes=sizes,
-                mean=mean.data_ptr(),
-                var=var.data_ptr(),
-                stream=stream,
-            )
-
-        calls[f"kernel{suffix}"] = kernel
-        outputs.append(mean)
+    for name, tensor in (("kernel", False), ("kernel_tensor", True)):
+        beams = Beams(device, network, tensor)
+        outputs.append(torch.zeros_like(z))
+        own = beams.fields | {"mean": outputs[-1], "var": torch.zeros_like(noise)}
+        calls[name] = partial(device.launch, beams.name, **fields, **own)
     plain = load_copy(network)
     split = torch.cat([z[..., 0], z[..., 1]], 2)[:, :used].reshape(-1, 2 * p, M).contiguous()
     level = noise[:, :used].reshape(-1, M).contiguous()

@@ -42,7 +42,10 @@ class Gaussian:
 
 
 class Beams:
-    """The native kernel of a beam network, on tensor cores (`tensor`) or in single precision."""
+    """The native kernel `name` of a beam network, on tensor cores (`tensor`) or in single precision.
+
+    `fields` are those of its struct that belong to the network.
+    """
 
     on_torch = False
     closed_form = False
@@ -60,7 +63,7 @@ class Beams:
         packed = [pack[kind](x.weight.detach().numpy(), x.bias.detach().numpy()) for x, kind in layers]
         self.name = "beam_network_tensor" if tensor else "beam_network"
         dilation = np.array([block.depthwise.dilation for block in blocks], np.int32)
-        self._fields = {
+        self.fields = {
             "weights": torch.from_numpy(np.concatenate(packed)).to(device.device),
             "dilation": torch.from_numpy(dilation).to(device.device),
             "eigenvalue": network.eigenvalues.detach().float().to(device.device),
@@ -70,7 +73,7 @@ class Beams:
     def enqueue(self, detector: Detector, stream: int) -> None:
         """See `Denoiser`."""
         word = detector.word_address
-        detector.launch(self.name, stream, count=word("candidates"), enabled=word("run"), **self._fields)
+        detector.launch(self.name, stream, count=word("candidates"), enabled=word("run"), **self.fields)
 
 
 class Script:

@@ -105,48 +105,39 @@ class Detector:
         pilots, m, p = self.plan.pilots, self.plan.antennas, self.plan.coefficients
         k, n, t, c, s = pilots.devices, pilots.subcarriers, pilots.symbols, self.capacity, self.slots
         groups, rows, padded = self.plan.groups, -(-p // self._merged), -(-products // 4) * 4
-        complex_, real, word, byte = torch.complex64, torch.float32, torch.int32, torch.uint8
+        complex_, real, word = torch.complex64, torch.float32, torch.int32
         return {
-            # Measurement space.
-            **{name: ((t, n, m), complex_) for name in ("y", "r_pri", "r", "r_b")},
-            **{name: ((m,), real) for name in ("v_a", "eta", "v_b")},
-            "power": ((n, m), real),
-            "y_power": ((n,), torch.float64),
-            # All devices.
-            "energy": ((rows, m, k), real),
-            "idle_energy": ((p, m), real),
-            "null": ((groups, m), real),
-            "slope": ((m, padded, groups), real),
-            "offset": ((m, padded), real),
-            "llr": ((k,), real),
-            "posterior": ((k,), real),
-            "idle": ((k,), byte),
-            "slot": ((k,), word),
-            # Candidates.
-            "device": ((c,), word),
-            "chosen": ((c,), real),
-            "device_power": ((c,), real),
-            "noise": ((c, m), real),
-            "z": ((c, p, m), complex_),
-            "mean": ((c, p, m), complex_),
-            "var": ((c, m), real),
-            # The part S of the state.
-            **{name: ((s,), word) for name in ("free", "support", "place")},
-            "s": ((s, p, m), complex_),
-            # The best output so far, and which of it is active.
-            "kept_device": ((c,), word),
-            "kept_posterior": ((c,), real),
-            "kept_var": ((c,), real),
-            "kept_mean": ((c, p, m), complex_),
-            "decided": ((c,), word),
-            "index": ((c,), word),
-            # Results and the loop.
-            "active": ((c,), torch.int64),
-            "channels": ((c, n, m), complex_),
-            "channel_var": ((c,), real),
-            "activity": ((k,), real),
-            "history": ((self.rules.max_iterations, 2), real),
-            "control": ((self.device.native.control_dtype.itemsize // 4,), word),
+            name: (shape, dtype)
+            for shape, dtype, names in (
+                # Measurement space.
+                ((t, n, m), complex_, ("y", "r_pri", "r", "r_b")),
+                ((m,), real, ("v_a", "eta", "v_b")),
+                ((n, m), real, ("power",)),
+                ((n,), torch.float64, ("y_power",)),
+                # All devices.
+                ((rows, m, k), real, ("energy",)),
+                ((p, m), real, ("idle_energy",)),
+                ((groups, m), real, ("null",)),
+                ((m, padded, groups), real, ("slope",)),
+                ((m, padded), real, ("offset",)),
+                ((k,), real, ("llr", "posterior", "activity")),
+                ((k,), torch.uint8, ("idle",)),
+                ((k,), word, ("slot",)),
+                # Candidates, the best output so far, and which of it is active.
+                ((c,), word, ("device", "kept_device", "decided", "index")),
+                ((c,), real, ("chosen", "device_power", "kept_posterior", "kept_var", "channel_var")),
+                ((c, m), real, ("noise", "var")),
+                ((c, p, m), complex_, ("z", "mean", "kept_mean")),
+                # The part S of the state.
+                ((s,), word, ("free", "support", "place")),
+                ((s, p, m), complex_, ("s",)),
+                # Results and the loop.
+                ((c,), torch.int64, ("active",)),
+                ((c, n, m), complex_, ("channels",)),
+                ((self.rules.max_iterations, 2), real, ("history",)),
+                ((self.device.native.control_dtype.itemsize // 4,), word, ("control",)),
+            )
+            for name in names
         }
 
     def _planned(self, gain: np.ndarray[Any, Any], **numbers: float) -> dict[str, Any]:
