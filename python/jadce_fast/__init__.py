@@ -6,41 +6,27 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import channels, ops, reference
-    from .capture import Capture, load_capture, save_capture, save_result
-    from .detection import Detection
-    from .langevin import LangevinReceiver
-    from .pilots import Pilots, dft_pilots
-    from .priors.beam import BeamPrior
-    from .priors.cell import CellPrior
-    from .priors.files import load_cell_prior, load_prior
-    from .priors.protocol import ColumnPrior, Prior
-    from .receiver import Receiver
-    from .rules import Rules
+    from . import channels as channels
+    from . import ops as ops
+    from . import reference as reference
+    from .capture import Capture as Capture
+    from .capture import load_capture as load_capture
+    from .capture import save_capture as save_capture
+    from .capture import save_result as save_result
+    from .detection import Detection as Detection
+    from .langevin import LangevinReceiver as LangevinReceiver
+    from .pilots import Pilots as Pilots
+    from .pilots import dft_pilots as dft_pilots
+    from .priors.beam import BeamPrior as BeamPrior
+    from .priors.cell import CellPrior as CellPrior
+    from .priors.files import load_cell_prior as load_cell_prior
+    from .priors.files import load_prior as load_prior
+    from .priors.protocol import ColumnPrior as ColumnPrior
+    from .priors.protocol import Prior as Prior
+    from .receiver import Receiver as Receiver
+    from .rules import Rules as Rules
 
 __version__ = "0.1.0"
-__all__ = [
-    "BeamPrior",
-    "Capture",
-    "CellPrior",
-    "ColumnPrior",
-    "Detection",
-    "LangevinReceiver",
-    "Pilots",
-    "Prior",
-    "Receiver",
-    "Rules",
-    "channels",
-    "dft_pilots",
-    "load_capture",
-    "load_cell_prior",
-    "load_prior",
-    "ops",
-    "reference",
-    "save_capture",
-    "save_result",
-]
-
 _HOME = {
     "BeamPrior": "priors.beam",
     "Capture": "capture",
@@ -59,13 +45,15 @@ _HOME = {
     "save_capture": "capture",
     "save_result": "capture",
 }
+_ROOMS = ("channels", "ops", "reference")
+__all__ = [*_HOME, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: torch takes seconds to import, and pilots or captures do not need it.
     if name in _HOME:
         return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    if name in ("channels", "ops", "reference"):
+    if name in _ROOMS:
         return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -5,22 +5,12 @@ Denoisers, the baselines of Cai, Fig. 4, estimate H from Y = H + W; channels are
 from Y = X P + Z: ``estimate(y, noise_var)``.
 """
 
-from .denoisers.bernoulli_gaussian import bernoulli_gaussian
-from .denoisers.omp import omp
-from .denoisers.valse import LineSpectra, valse, valse_lines
-from .receivers.algorithm_1 import Algorithm1
-from .receivers.estimate import Estimate
-from .receivers.lmmse import Lmmse
-from .receivers.message_passing import MessagePassing
-
-__all__ = [
-    "Algorithm1",
-    "Estimate",
-    "LineSpectra",
-    "Lmmse",
-    "MessagePassing",
-    "bernoulli_gaussian",
-    "omp",
-    "valse",
-    "valse_lines",
-]
+from .denoisers.bernoulli_gaussian import bernoulli_gaussian as bernoulli_gaussian
+from .denoisers.omp import omp as omp
+from .denoisers.valse import LineSpectra as LineSpectra
+from .denoisers.valse import valse as valse
+from .denoisers.valse import valse_lines as valse_lines
+from .receivers.algorithm_1 import Algorithm1 as Algorithm1
+from .receivers.estimate import Estimate as Estimate
+from .receivers.lmmse import Lmmse as Lmmse
+from .receivers.message_passing import MessagePassing as MessagePassing

@@ -1,25 +1,17 @@
 """Drops of simulated OFDM systems and cells, the genie, and campaigns of many trials at operating points."""
 
-from .cell_campaign import CellOutcome, CellRecord, simulate_cell, summarize_cell
-from .cell_drop import CellDrop, CellScenario, draw_cell
-from .genie import GeniePrior
-from .ofdm_campaign import Outcome, Record, simulate, summarize
-from .ofdm_drop import Drop, Scenario, draw_drop
-
-__all__ = [
-    "CellDrop",
-    "CellOutcome",
-    "CellRecord",
-    "CellScenario",
-    "Drop",
-    "GeniePrior",
-    "Outcome",
-    "Record",
-    "Scenario",
-    "draw_cell",
-    "draw_drop",
-    "simulate",
-    "simulate_cell",
-    "summarize",
-    "summarize_cell",
-]
+from .cell_campaign import CellOutcome as CellOutcome
+from .cell_campaign import CellRecord as CellRecord
+from .cell_campaign import simulate_cell as simulate_cell
+from .cell_campaign import summarize_cell as summarize_cell
+from .cell_drop import CellDrop as CellDrop
+from .cell_drop import CellScenario as CellScenario
+from .cell_drop import draw_cell as draw_cell
+from .genie import GeniePrior as GeniePrior
+from .ofdm_campaign import Outcome as Outcome
+from .ofdm_campaign import Record as Record
+from .ofdm_campaign import simulate as simulate
+from .ofdm_campaign import summarize as summarize
+from .ofdm_drop import Drop as Drop
+from .ofdm_drop import Scenario as Scenario
+from .ofdm_drop import draw_drop as draw_drop

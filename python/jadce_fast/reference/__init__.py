@@ -8,99 +8,52 @@ symbols, equations and errata.
 Dense states are (K, N, M): devices, subcarriers, antennas (or beams). Received blocks are (T, N, M).
 """
 
-from .activity import activity_llr, decide, log_odds, sigmoid, structured_llr
-from .beamspace import (
-    BeamspaceIteration,
-    BeamspacePrior,
-    alpha,
-    beamspace,
-    beamspace_stmp,
-    best,
-    candidates,
-    device_power,
-    klt_statistics,
-    least_power,
-    noise_reference,
-    project,
-)
-from .cell import cell_lmmse, cell_posterior, cell_score, cell_tmp, log_density
-from .langevin import algorithm1_step, langevin_noise, philox, preconditioned_step
-from .linear import (
-    adjoint,
-    correction,
-    damp,
-    extrinsic,
-    extrinsic_ratio,
-    extrinsic_variance,
-    gram_eigen,
-    linear_mmse,
-    measure,
-    module_a,
-    pilot_array,
-    pilot_power,
-    residual,
-    residual_variance,
-)
-from .stmp import (
-    Iteration,
-    combine,
-    gaussian_denoiser,
-    normalise,
-    posterior_variance,
-    rescale,
-    score_denoiser,
-    stmp,
-    tmp,
-)
-
-__all__ = [
-    "BeamspaceIteration",
-    "BeamspacePrior",
-    "Iteration",
-    "activity_llr",
-    "adjoint",
-    "algorithm1_step",
-    "alpha",
-    "beamspace",
-    "beamspace_stmp",
-    "best",
-    "candidates",
-    "cell_lmmse",
-    "cell_posterior",
-    "cell_score",
-    "cell_tmp",
-    "combine",
-    "correction",
-    "damp",
-    "decide",
-    "device_power",
-    "extrinsic",
-    "extrinsic_ratio",
-    "extrinsic_variance",
-    "gaussian_denoiser",
-    "gram_eigen",
-    "klt_statistics",
-    "langevin_noise",
-    "least_power",
-    "linear_mmse",
-    "log_density",
-    "log_odds",
-    "measure",
-    "module_a",
-    "noise_reference",
-    "normalise",
-    "philox",
-    "pilot_array",
-    "pilot_power",
-    "posterior_variance",
-    "preconditioned_step",
-    "project",
-    "rescale",
-    "residual",
-    "residual_variance",
-    "score_denoiser",
-    "sigmoid",
-    "stmp",
-    "structured_llr",
-    "tmp",
-]
+from .activity import activity_llr as activity_llr
+from .activity import decide as decide
+from .activity import log_odds as log_odds
+from .activity import sigmoid as sigmoid
+from .activity import structured_llr as structured_llr
+from .beamspace import BeamspaceIteration as BeamspaceIteration
+from .beamspace import BeamspacePrior as BeamspacePrior
+from .beamspace import alpha as alpha
+from .beamspace import beamspace as beamspace
+from .beamspace import beamspace_stmp as beamspace_stmp
+from .beamspace import best as best
+from .beamspace import candidates as candidates
+from .beamspace import device_power as device_power
+from .beamspace import klt_statistics as klt_statistics
+from .beamspace import least_power as least_power
+from .beamspace import noise_reference as noise_reference
+from .beamspace import project as project
+from .cell import cell_lmmse as cell_lmmse
+from .cell import cell_posterior as cell_posterior
+from .cell import cell_score as cell_score
+from .cell import cell_tmp as cell_tmp
+from .cell import log_density as log_density
+from .langevin import algorithm1_step as algorithm1_step
+from .langevin import langevin_noise as langevin_noise
+from .langevin import philox as philox
+from .langevin import preconditioned_step as preconditioned_step
+from .linear import adjoint as adjoint
+from .linear import correction as correction
+from .linear import damp as damp
+from .linear import extrinsic as extrinsic
+from .linear import extrinsic_ratio as extrinsic_ratio
+from .linear import extrinsic_variance as extrinsic_variance
+from .linear import gram_eigen as gram_eigen
+from .linear import linear_mmse as linear_mmse
+from .linear import measure as measure
+from .linear import module_a as module_a
+from .linear import pilot_array as pilot_array
+from .linear import pilot_power as pilot_power
+from .linear import residual as residual
+from .linear import residual_variance as residual_variance
+from .stmp import Iteration as Iteration
+from .stmp import combine as combine
+from .stmp import gaussian_denoiser as gaussian_denoiser
+from .stmp import normalise as normalise
+from .stmp import posterior_variance as posterior_variance
+from .stmp import rescale as rescale
+from .stmp import score_denoiser as score_denoiser
+from .stmp import stmp as stmp
+from .stmp import tmp as tmp
