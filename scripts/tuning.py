@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import jadce_fast.receiver as receiver
-from jadce_fast.campaigns.ofdm_campaign import simulate, summarize
-from jadce_fast.campaigns.ofdm_drop import Scenario
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+import jadce_fast as jf
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
+from jadce_fast.metrics import Score, score
 
 POINTS = {
     "T=20": (Scenario(), 8),
@@ -17,26 +22,36 @@ LOOPS = [(0.7, 2, 0.7), (1.0, 2, 0.7), (1.3, 2, 0.7), (1.7, 2, 0.7), (1.0, 2, 0.
 SPREAD = {"T=20": Scenario(power_spread_db=20.0), "T=5": Scenario(symbols=5, power_spread_db=20.0)}
 
 
+def measured(scenario: Scenario, trials: int, power: Any, **constants: Any) -> tuple[Score, float]:
+    """Sum of the scores of some drops, and mean iterations, with other constants than the library's."""
+    total, iterations = Score(), []
+    for trial in range(trials):
+        drop, rules = draw_drop(scenario, trial=trial), jf.Rules(**constants)
+        rx = jf.Receiver(drop.pilots, scenario.antennas, "cdl-tiny", scenario.activity_rate, power, rules=rules)
+        found = rx.detect(drop.y, drop.noise_var)
+        total += score(found, drop.active, drop.channels)
+        iterations.append(found.iterations)
+    return total, float(np.mean(iterations))
+
+
+def line(label: str, cells: Iterable[str]) -> None:
+    print(f"| {label} | " + " | ".join(cell.replace("-", "−") for cell in cells) + " |", flush=True)
+
+
 def main() -> None:
-    usual = receiver._CAUTION, receiver._DAMP_FROM, receiver._DAMPING, receiver._THRESHOLD
-    print("| α, γ | " + " | ".join(POINTS) + " |\n|" + "---|" * (len(POINTS) + 1))
+    line("α, γ", POINTS)
+    print("|---" * (len(POINTS) + 1) + "|")
     for caution, start, damping in LOOPS:
-        receiver._CAUTION, receiver._DAMP_FROM, receiver._DAMPING = caution, start, damping
-        cells = []
-        for scenario, trials in POINTS.values():
-            o = summarize(simulate(scenario, ("cdl-tiny",), trials, power="known"), "cdl-tiny")
-            cells.append(f"{o.nmse_db:.1f} ({o.iterations:.1f})".replace("-", "−"))
+        constants = {"caution": caution, "damp_from": start, "damping": damping}
+        found = (measured(scenario, trials, 1.0, **constants) for scenario, trials in POINTS.values())
         damped = f"{damping:g}" if start < 99 else "no damping"
-        print(f"| {caution:g} var/v, {damped} | " + " | ".join(cells) + " |", flush=True)
-    receiver._CAUTION, receiver._DAMP_FROM, receiver._DAMPING, _ = usual
-    print("\n| threshold | " + " | ".join(SPREAD) + " |\n|" + "---|" * (len(SPREAD) + 1))
+        line(f"{caution:g} var/v, {damped}", (f"{s.nmse_db:.1f} ({iterations:.1f})" for s, iterations in found))
+    print()
+    line("threshold", SPREAD)
+    print("|---" * (len(SPREAD) + 1) + "|")
     for threshold in (0.001, 0.01, 0.02, 0.05):
-        receiver._THRESHOLD = threshold
-        cells = []
-        for scenario in SPREAD.values():
-            o = summarize(simulate(scenario, ("cdl-tiny",), 20), "cdl-tiny")
-            cells.append(f"{o.nmse_db:.2f}, {o.missed + o.false_alarms} wrong".replace("-", "−"))
-        print(f"| {threshold:g} | " + " | ".join(cells) + " |", flush=True)
+        found = (measured(scenario, 20, "unknown", threshold=threshold) for scenario in SPREAD.values())
+        line(f"{threshold:g}", (f"{s.nmse_db:.2f}, {s.missed + s.false_alarms} wrong" for s, _ in found))
 
 
 if __name__ == "__main__":

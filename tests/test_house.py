@@ -76,8 +76,11 @@ def test_imports_go_down(module):
     assert [room for room in others if rooms[room] > rooms[own]] == []
 
 
+OF_NAMED_TUPLES = ("_asdict", "_fields", "_replace")  # public, by Python's documentation
+
+
 def private(name):
-    return name.startswith("_") and not name.startswith("__") and name.strip("_") != ""
+    return name.startswith("_") and not name.startswith("__") and name.strip("_") and name not in OF_NAMED_TUPLES
 
 
 def owned(path):
@@ -92,11 +95,21 @@ def owned(path):
 OWNED = {path: {name for name in owned(path) if private(name)} for path in MODULES.values()}
 
 
-def taken(path, foreign):
-    """Uses of private names of other modules."""
+def guests_of(path):
+    """Names that a file gives to what it imports from the package."""
     for node in ast.walk(tree(path)):
-        if isinstance(node, ast.Attribute) and node.attr in foreign:
-            if not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")):
+        if isinstance(node, ast.Import) or (isinstance(node, ast.ImportFrom) and node.module):
+            inside = isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "jadce_fast"
+            yield from (x.asname or x.name for x in node.names if inside or x.name.split(".")[0] == "jadce_fast")
+
+
+def taken(path, foreign):
+    """Uses of private names of other modules, even of those that are there no more."""
+    imports = set(guests_of(path))
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute) and private(node.attr):
+            owner = ast.unparse(node.value)
+            if owner in imports or (node.attr in foreign and owner not in ("self", "cls")):
                 yield node, ast.unparse(node)
         elif isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").startswith("jadce_fast")):
             yield from ((node, f"import {name.name}") for name in node.names if name.name in foreign)
