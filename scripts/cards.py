@@ -66,6 +66,12 @@ def measured(name: str) -> list[str]:
     return text
 
 
+def document(name: str, what: str, facts: list[tuple[str, str]], rest: list[str]) -> str:
+    """A card: what the prior is, a table of facts, and what was measured."""
+    table = ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts), ""]
+    return "\n".join([f"# {name}", "", what, "", *table, *rest]) + "\n"
+
+
 def card(name: str) -> str:
     prior = jf.load_prior(name)
     meta, network = prior.metadata, prior.network
@@ -116,9 +122,7 @@ def card(name: str) -> str:
     elif "settings" not in meta:
         facts.append(("note", "the command is that of the release that made it"))
     facts.append(("licence", meta["license"]))
-    text = [f"# {name}", "", f'Score network for JADCE: {what}. Read it with `jadce_fast.load_prior("{name}")`.', ""]
-    text += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts), ""]
-    text += [
+    rest = [
         "Measured by `bash scripts/denoising.sh` on held-out channels of plain tables (no jitter, random azimuth,",
         "delay spread 100-363 ns), errors over all 48 subcarriers. The genie knows every channel's path delays, angles",
         "and powers, and the noise map.",
@@ -126,7 +130,8 @@ def card(name: str) -> str:
         "",
         f"Limits: {LIMITS[kind]}",
     ]
-    return "\n".join(text) + "\n"
+    what = f'Score network for JADCE: {what}. Read it with `jadce_fast.load_prior("{name}")`.'
+    return document(name, what, facts, rest)
 
 
 def cell_card(name: str) -> str:
@@ -161,14 +166,7 @@ def cell_card(name: str) -> str:
         ("hardware", meta["hardware"]),
         ("licence", meta["license"]),
     ]
-    text = [
-        f"# {name}",
-        "",
-        "Score network of the channel matrix X of a cell, for `jadce_fast.LangevinReceiver`: posterior",
-    ]
-    text += [f'mean of noisy columns. Read it with `jadce_fast.load_cell_prior("{name}")`.', ""]
-    text += ["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in facts), ""]
-    text += [
+    rest = [
         "Measured at the end of the training on 40 000 columns (of 16 antennas; of others in proportion) that it never",
         "saw: error in dB, and what it adds to the error of the exact posterior mean. SNR is that of entries of mean",
         "power one.",
@@ -177,21 +175,21 @@ def cell_card(name: str) -> str:
         "|---" * (len(levels) + 1) + "|",
     ]
     for case, rows in meta["curve"].items():
-        text.append(f"| {case}, error | " + " | ".join(f"{x:.2f}" for x in rows["nmse"]) + " |")
-        text.append("| above the exact mean | " + " | ".join(f"{x:.3f}" for x in rows["above_exact"]) + " |")
-    text += [
+        rest.append(f"| {case}, error | " + " | ".join(f"{x:.2f}" for x in rows["nmse"]) + " |")
+        rest.append("| above the exact mean | " + " | ".join(f"{x:.3f}" for x in rows["above_exact"]) + " |")
+    rest += [
         "",
         "Limits: for this ring, path loss and activity rate; another cell needs a network of its own (`jadce train",
         "--network cell`, from Python with `channels=CellPrior(...)`). Its mean alone is learned: variances and",
         "probabilities of activity are closed forms of the cell.",
     ]
-    return "\n".join(text) + "\n"
+    what = "Score network of the channel matrix X of a cell, for `jadce_fast.LangevinReceiver`: posterior\n"
+    what += f'mean of noisy columns. Read it with `jadce_fast.load_cell_prior("{name}")`.'
+    return document(name, what, facts, rest)
 
 
 if __name__ == "__main__":
-    for name in shipped_priors():
-        (WEIGHTS / f"{name}.md").write_text(card(name))
-        print(name)
-    for name in shipped_cell_priors():
-        (WEIGHTS / f"{name}.md").write_text(cell_card(name))
-        print(name)
+    for write, names in ((card, shipped_priors()), (cell_card, shipped_cell_priors())):
+        for name in names:
+            (WEIGHTS / f"{name}.md").write_text(write(name))
+            print(name)
