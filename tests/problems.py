@@ -49,11 +49,7 @@ class WienerPrior:
     beamspace, closed_form = True, False
 
     def __init__(
-        self,
-        subcarriers: int,
-        kept: int | None = None,
-        delay_spread: float = 0.15,
-        dtype: type = np.complex64,
+        self, subcarriers: int, kept: int | None = None, delay_spread: float = 0.15, dtype: type = np.complex64
     ) -> None:
         self.subcarriers = subcarriers
         f = np.arange(subcarriers)

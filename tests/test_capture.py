@@ -228,77 +228,35 @@ BAD = {
     "y of other pilots": ({"y": complex_normal(N, T, M)}, "y: expected shape (4, 3, M), found (3, 4, 2)"),
     "y with a batch": ({"y": complex_normal(1, T, N, M)}, "y: expected shape (4, 3, M), found (1, 4, 3, 2)"),
     "NaN": ({"y": NAN}, "y: expected finite numbers, found 12 NaN or infinite of 24"),
-    "infinite": (
-        {"y": np.full((T, N, M), np.inf)},
-        "y: expected finite numbers, found 24 NaN or infinite of 24",
-    ),
-    "too large": (
-        {"y": np.full((T, N, M), 1e200)},
-        "y: expected numbers that fit complex64, found larger ones",
-    ),
+    "infinite": ({"y": np.full((T, N, M), np.inf)}, "y: expected finite numbers, found 24 NaN or infinite of 24"),
+    "too large": ({"y": np.full((T, N, M), 1e200)}, "y: expected numbers that fit complex64, found larger ones"),
     "no noise": ({"noise_var": np.array(0.0)}, "noise_var: expected a finite number in (0, inf), found 0"),
-    "negative noise": (
-        {"noise_var": np.array(-1.0)},
-        "noise_var: expected a finite number in (0, inf), found -1",
-    ),
-    "NaN noise": (
-        {"noise_var": np.array(np.nan)},
-        "noise_var: expected a finite number in (0, inf), found nan",
-    ),
-    "two noises": (
-        {"noise_var": np.ones((1, 2))},
-        "noise_var: expected one number, found an array of shape (1, 2)",
-    ),
-    "complex noise": (
-        {"noise_var": np.array(1j)},
-        "noise_var: expected a real number, found dtype complex128",
-    ),
-    "rate 0": (
-        {"activity_rate": np.array(0.0)},
-        "activity_rate: expected a finite number in (0, 1), found 0",
-    ),
-    "rate 1": (
-        {"activity_rate": np.array(1.0)},
-        "activity_rate: expected a finite number in (0, 1), found 1",
-    ),
+    "negative noise": ({"noise_var": np.array(-1.0)}, "noise_var: expected a finite number in (0, inf), found -1"),
+    "NaN noise": ({"noise_var": np.array(np.nan)}, "noise_var: expected a finite number in (0, inf), found nan"),
+    "two noises": ({"noise_var": np.ones((1, 2))}, "noise_var: expected one number, found an array of shape (1, 2)"),
+    "complex noise": ({"noise_var": np.array(1j)}, "noise_var: expected a real number, found dtype complex128"),
+    "rate 0": ({"activity_rate": np.array(0.0)}, "activity_rate: expected a finite number in (0, 1), found 0"),
+    "rate 1": ({"activity_rate": np.array(1.0)}, "activity_rate: expected a finite number in (0, 1), found 1"),
     "few devices": ({"devices": np.array(3)}, "pilots: expected at most as many symbols as devices (T <= K)"),
     "no devices": ({"devices": np.array(0)}, "devices: expected 1 to 16777216, found 0"),
     "half a device": ({"devices": np.array(9.5)}, "devices: expected an integer, found float 9.5"),
     "row K": ({"pilot_rows": np.arange(T)[:, None] + [5, 6, 1]}, "pilot_rows: expected 0 to 8, found 1 to 9"),
-    "row -1": (
-        {"pilot_rows": np.arange(T)[:, None] - [1, 0, 0]},
-        "pilot_rows: expected 0 to 8, found -1 to 3",
-    ),
+    "row -1": ({"pilot_rows": np.arange(T)[:, None] - [1, 0, 0]}, "pilot_rows: expected 0 to 8, found -1 to 3"),
     "row twice": (
         {"pilot_rows": np.array([[0, 1, 2], [3, 4, 5], [6, 7, 2], [1, 2, 3]])},
         "pilot_rows: expected distinct rows on every subcarrier, found a repeated row on subcarrier 2",
     ),
-    "row of half": (
-        {"pilot_rows": np.full((T, N), 0.5)},
-        "pilot_rows: expected integers, found dtype float64",
-    ),
+    "row of half": ({"pilot_rows": np.full((T, N), 0.5)}, "pilot_rows: expected integers, found dtype float64"),
     "rows of another rank": (
         {"pilot_rows": np.zeros((T, N, 2), int)},
         "pilot_rows: expected shape (T, N), found (4, 3, 2)",
     ),
-    "both pilots": (
-        {"pilots": complex_normal(T, N, K)},
-        "pilots: expected either pilots or pilot_rows, found both",
-    ),
-    "no power": (
-        {"pilot_power": np.array(0.0)},
-        "pilot_power: expected a finite number in (0, inf), found 0",
-    ),
+    "both pilots": ({"pilots": complex_normal(T, N, K)}, "pilots: expected either pilots or pilot_rows, found both"),
+    "no power": ({"pilot_power": np.array(0.0)}, "pilot_power: expected a finite number in (0, inf), found 0"),
     "device K": ({"true_active": np.array([2, K])}, "true_active: expected 0 to 8, found 2 to 9"),
     "device -1": ({"true_active": np.array([-1, 2])}, "true_active: expected 0 to 8, found -1 to 2"),
-    "device twice": (
-        {"true_active": np.array([2, 2])},
-        "true_active: expected distinct devices, found 2 repeated",
-    ),
-    "device 1.5": (
-        {"true_active": np.array([1.5, 2])},
-        "true_active: expected integers, found dtype float64",
-    ),
+    "device twice": ({"true_active": np.array([2, 2])}, "true_active: expected distinct devices, found 2 repeated"),
+    "device 1.5": ({"true_active": np.array([1.5, 2])}, "true_active: expected integers, found dtype float64"),
     "one channel more": (
         {"true_channels": complex_normal(3, N, M)},
         "true_channels: expected shape (2, 3, 2), found (3, 3, 2)",
@@ -316,10 +274,7 @@ def test_bad_values(write, case):
 @pytest.mark.parametrize(
     ("key", "message"),
     [
-        (
-            "y",
-            "y: expected this key, found only activity_rate, devices, noise_var, pilot_rows",
-        ),
+        ("y", "y: expected this key, found only activity_rate, devices, noise_var, pilot_rows"),
         ("noise_var", "noise_var: expected this key, found only"),
         ("devices", "pilots: expected the key pilots, or pilot_rows and devices, found only"),
         ("pilot_rows", "pilots: expected the key pilots, or pilot_rows and devices, found only"),

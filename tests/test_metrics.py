@@ -30,13 +30,7 @@ def test_hit_miss_and_false_alarm():
     # Device 7 is estimated with error 0.5 an entry, device 3 missed, device 5 a false alarm.
     found = detection([5, 7], np.stack([np.full((2, 3), 3), np.full((2, 3), 1.5)]))
     result = score(found, [7, 3], truth)
-    assert (result.devices, result.active, result.missed, result.false_alarms, result.trials) == (
-        10,
-        2,
-        1,
-        1,
-        1,
-    )
+    assert (result.devices, result.active, result.missed, result.false_alarms, result.trials) == (10, 2, 1, 1, 1)
     assert result.error_energy == pytest.approx(6 * (0.25 + 4))
     assert result.channel_energy == pytest.approx(6 * (1 + 4))
     assert result.false_alarm_energy == pytest.approx(6 * 9)

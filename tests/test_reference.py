@@ -177,8 +177,7 @@ def test_scores_of_a_gaussian_give_its_denoiser():
     h, tau = complex_normal(rng, 3, 4, 2), rng.uniform(0.1, 2, (3, 2))
     g = 1.3
     by_scores = ref.score_denoiser(
-        lambda h, tau: -h / (g + tau)[:, None],
-        lambda h, tau: np.broadcast_to(-1 / (g + tau)[:, None], h.shape),
+        lambda h, tau: -h / (g + tau)[:, None], lambda h, tau: np.broadcast_to(-1 / (g + tau)[:, None], h.shape)
     )
     for found, expected in zip(
         by_scores(h, tau, np.arange(3)), ref.gaussian_denoiser(g)(h, tau, np.arange(3)), strict=True
@@ -217,14 +216,7 @@ def test_infinite_noise_returns_the_prior():
     noise, rate, g = 1e9, 0.07, 1.7
     for variance in ("residual", "paper"):
         out = ref.tmp(
-            p.y,
-            p.pilots,
-            ref.gaussian_denoiser(g),
-            noise,
-            rate,
-            iterations=2,
-            variance=variance,
-            v_pri=[rate] * 8,
+            p.y, p.pilots, ref.gaussian_denoiser(g), noise, rate, iterations=2, variance=variance, v_pri=[rate] * 8
         )[-1]
         # SNR of a device after the matched filter is T / 1e9; log-likelihood ratios are N M times that.
         assert_close(out.probability, np.full(64, rate), 1e-5)
@@ -238,14 +230,7 @@ def test_everybody_active_with_gaussian_channels_is_plain_lmmse():
     v_pri = np.full(4, g)
     for i in (1, 4):  # the first iteration is exact, and a fixed point under the paper's rule
         out = ref.tmp(
-            p.y,
-            q,
-            ref.gaussian_denoiser(g),
-            p.noise_var,
-            1 - 1e-15,
-            iterations=i,
-            variance="paper",
-            v_pri=v_pri,
+            p.y, q, ref.gaussian_denoiser(g), p.noise_var, 1 - 1e-15, iterations=i, variance="paper", v_pri=v_pri
         )[-1]
         expected, var = ref.linear_mmse(p.y.astype(complex), q, np.zeros_like(p.x), v_pri, p.noise_var)
         assert_close(out.x_post_b, expected, 1e-8)
@@ -327,8 +312,7 @@ def test_residual_rule_measures_the_input_of_module_a():
     for it in ref.stmp(p.y, q, ref.gaussian_denoiser(), p.noise_var, p.activity_rate, iterations=4):
         r = p.y - ref.measure(q, it.x_pri_a)
         assert_close(
-            it.v_pri_a,
-            np.maximum((np.mean(np.abs(r) ** 2, (0, 1)) - p.noise_var) / 105, 1e-3 * p.noise_var / 105),
+            it.v_pri_a, np.maximum((np.mean(np.abs(r) ** 2, (0, 1)) - p.noise_var) / 105, 1e-3 * p.noise_var / 105)
         )
 
 

@@ -115,17 +115,7 @@ def test_receiver_is_finite_at_every_size(size, powers, kind):
             y, p.pilots, WienerPrior(p.y.shape[1]), p.noise_var, p.activity_rate, powers=powers
         )
         for it in history:
-            for values in (
-                it.x_pri,
-                it.v_a,
-                it.v,
-                it.null,
-                it.log_odds,
-                it.probability,
-                it.mean,
-                it.var,
-                it.alpha,
-            ):
+            for values in (it.x_pri, it.v_a, it.v, it.null, it.log_odds, it.probability, it.mean, it.var, it.alpha):
                 assert np.all(np.isfinite(values))
             assert np.all((it.alpha > 0) & (it.alpha < 1))
             assert np.all(it.v > 0)
@@ -135,14 +125,7 @@ def test_receiver_is_finite_at_every_size(size, powers, kind):
 @pytest.mark.parametrize("spread", [0.0, 20.0], ids=["equal powers", "20 dB spread"])
 def test_receiver_detects_and_estimates(spread, kind):
     p = problem(
-        devices=200,
-        symbols=24,
-        subcarriers=16,
-        antennas=16,
-        active=10,
-        pilots=kind,
-        power_spread_db=spread,
-        seed=2,
+        devices=200, symbols=24, subcarriers=16, antennas=16, active=10, pilots=kind, power_spread_db=spread, seed=2
     )
     prior = WienerPrior(16)
     powers = (1.0,) if spread == 0 else np.logspace(-1.2, 1.2, 9)

@@ -139,15 +139,7 @@ template <class T>
 T atomicMax(T* at, T value) {
   return std::exchange(*at, *at > value ? *at : value);
 }
-template <class T>
-T atomicMin(T* at, T value) {
-  return std::exchange(*at, *at < value ? *at : value);
-}
 
-template <class T>
-T __ldg(const T* at) {
-  return *at;
-}
 inline int min(int a, int b) { return a < b ? a : b; }
 inline int max(int a, int b) { return a > b ? a : b; }
 inline std::uint64_t __umul64hi(std::uint64_t a, std::uint64_t b) {
@@ -156,10 +148,7 @@ inline std::uint64_t __umul64hi(std::uint64_t a, std::uint64_t b) {
 }
 inline unsigned __umulhi(unsigned a, unsigned b) { return static_cast<unsigned>(std::uint64_t{a} * b >> 32); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
-inline int __clz(int x) { return x ? __builtin_clz(static_cast<unsigned>(x)) : 32; }
-inline int __ffs(int x) { return __builtin_ffs(x); }
 using std::isfinite;
-inline float rsqrtf(float x) { return 1.0f / std::sqrt(x); }
 inline float __expf(float x) { return std::exp(x); }
 inline float __fdividef(float x, float y) { return x / y; }
 inline unsigned __float_as_uint(float x) { return static_cast<unsigned>(jadce::emulator::bits(x)); }

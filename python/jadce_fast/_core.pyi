@@ -62,14 +62,7 @@ class Transform:
 
 class Langevin:
     def __init__(
-        self,
-        *,
-        rotation: _Complex,
-        singular: _Float,
-        antennas: int,
-        chains: int,
-        threads: int,
-        isa: str | None = ...,
+        self, *, rotation: _Complex, singular: _Float, antennas: int, chains: int, threads: int, isa: str | None = ...
     ) -> None: ...
     @property
     def isa(self) -> str: ...

@@ -42,11 +42,7 @@ def _native() -> dict[str, Any]:
         "kernels": _core.isa(),
         "kernels_available": list(_core.variants()),
         "threads": ops.default_threads(),
-        "cuda": {
-            "built": device.kernels() is not None,
-            "devices": count,
-            "reason": reason or None,
-        },
+        "cuda": {"built": device.kernels() is not None, "devices": count, "reason": reason or None},
     }
 
 

@@ -153,11 +153,7 @@ def test_slices_and_emptiness():
         ({"count": -1}, ValueError, "count: expected at least 0, found -1"),
         ({"count": 2.0}, TypeError, "count: expected an integer, found float"),
         ({"count": 1, "model": "F"}, ValueError, "model: expected one of A, B, C, D, E, found 'F'"),
-        (
-            {"count": 1, "angles": "AoA"},
-            ValueError,
-            'angles: expected "departure" or "arrival", found \'AoA\'',
-        ),
+        ({"count": 1, "angles": "AoA"}, ValueError, 'angles: expected "departure" or "arrival", found \'AoA\''),
         ({"count": 1, "delay_spread": -1e-9}, ValueError, "delay_spread: expected"),
         ({"count": 1, "delay_spread": float("nan")}, ValueError, "delay_spread: expected"),
         ({"count": 1, "delay_spread": (2e-7, 1e-7)}, ValueError, "delay_spread: expected low <= high"),

@@ -102,9 +102,7 @@ def demonstrate(
         return Contender(name, found, scores[-1], 1e3 * float(np.median(seconds)), curve)
 
     return Demonstration(
-        scenario,
-        drop,
-        (run(prior, learned), run("gaussian", GaussianPrior(scenario.subcarriers)), run("genie", genie)),
+        scenario, drop, (run(prior, learned), run("gaussian", GaussianPrior(scenario.subcarriers)), run("genie", genie))
     )
 
 

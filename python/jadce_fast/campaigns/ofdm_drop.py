@@ -68,11 +68,7 @@ class Scenario:
         _check.real("activity_rate", self.activity_rate, 0, 1)
         _check.real("snr_db", self.snr_db, -100, 100, closed=True)
         _check.real("power_spread_db", self.power_spread_db, 0, 100, closed=True)
-        for name, allowed in (
-            ("model", MODELS),
-            ("angles", ("departure", "arrival")),
-            ("pilots", ("dft", "qpsk")),
-        ):
+        for name, allowed in (("model", MODELS), ("angles", ("departure", "arrival")), ("pilots", ("dft", "qpsk"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected {' or '.join(allowed)}, found {getattr(self, name)!r}")
         channels.draw_paths(0, delay_spread=self.delay_spread)  # this checks the range

@@ -53,9 +53,7 @@ class Group(TyperGroup):
 
 
 app = typer.Typer(
-    cls=Group,
-    help="Joint activity detection and channel estimation for massive random access.",
-    add_completion=False,
+    cls=Group, help="Joint activity detection and channel estimation for massive random access.", add_completion=False
 )
 
 Threads = Annotated[int | None, typer.Option(help="Native threads.", show_default="all processors")]

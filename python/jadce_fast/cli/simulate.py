@@ -39,8 +39,7 @@ def simulate(
     ] = 0.0,
     power: Annotated[str, typer.Option(help="Is the receiver told the mean power: unknown or known.")] = "unknown",
     prior: Annotated[
-        list[str] | None,
-        typer.Option(help="Shipped prior, gaussian, or file; repeat to compare.", show_default="cdl"),
+        list[str] | None, typer.Option(help="Shipped prior, gaussian, or file; repeat to compare.", show_default="cdl")
     ] = None,
     genie: Annotated[bool, typer.Option("--genie", help="Also the genie-denoiser loop (slow).")] = False,
     trials: Trials = 50,
@@ -186,11 +185,7 @@ def _outcome_table(outcomes: Sequence[Outcome]) -> Table:
     rows = []
     for o in outcomes:
         distance = _genie_distance(o, outcomes).get("genie_distance_db")
-        row = [
-            o.prior,
-            *(str(n) for n in (o.trials, o.active, o.missed, o.false_alarms)),
-            f"{o.error_rate:.1e}",
-        ]
+        row = [o.prior, *(str(n) for n in (o.trials, o.active, o.missed, o.false_alarms)), f"{o.error_rate:.1e}"]
         row += ["" if level is None else f"{level:.2f}" for level in (o.nmse_db, distance)]
         row += [f"{o.iterations:.1f}", f"{o.converged:.0%}"]
         rows.append([*row, f"{1e3 * o.seconds_p50:.1f}", f"{1e3 * o.seconds_p99:.1f}"])

@@ -43,13 +43,7 @@ class Curve:
 
 
 def curves_command(
-    name: str,
-    curves: Sequence[Curve],
-    *,
-    title: str,
-    text: str,
-    draws: int = 60,
-    baselines: Sequence[str] = (LMMSE,),
+    name: str, curves: Sequence[Curve], *, title: str, text: str, draws: int = 60, baselines: Sequence[str] = (LMMSE,)
 ) -> Callable[..., Result]:
     """Make the command of a figure: the curves of the priors that are asked for, and of baselines."""
 

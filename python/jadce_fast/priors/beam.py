@@ -27,12 +27,7 @@ class BeamPrior:
     closed_form = False
 
     def __init__(
-        self,
-        network: BeamNetwork,
-        basis: Complex,
-        beam_gain: Real,
-        beam_weight: Real,
-        metadata: dict[str, Any],
+        self, network: BeamNetwork, basis: Complex, beam_gain: Real, beam_weight: Real, metadata: dict[str, Any]
     ) -> None:
         self.subcarriers, self.basis = network.subcarriers, basis
         self.eigenvalues: Real = network.eigenvalues.numpy().copy()

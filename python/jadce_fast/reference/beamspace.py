@@ -117,12 +117,7 @@ def project(pilots: PilotsLike, devices: Array, s: Array, basis: Array) -> Compl
     return measure(pilot_array(pilots)[:, :, devices], x)
 
 
-def noise_reference(
-    energy: Array,
-    v: Array,
-    odds: Array | None,
-    rules: Rules = DEFAULT,
-) -> Real:
+def noise_reference(energy: Array, v: Array, odds: Array | None, rules: Rules = DEFAULT) -> Real:
     """Mean energy (P, M) of every coefficient and beam under "inactive".
 
     The devices that the previous iteration found inactive show it; in the first iteration, or if there are
@@ -185,13 +180,7 @@ def least_power(error: float, excess: float, deviation: float, expected: float, 
     )
 
 
-def alpha(
-    probability: Array,
-    var: Array,
-    v: Array,
-    devices: int,
-    rules: Rules = DEFAULT,
-) -> Real:
+def alpha(probability: Array, var: Array, v: Array, devices: int, rules: Rules = DEFAULT) -> Real:
     """Extrinsic ratio per beam: caution / K sum over candidates of probability var / v, within its bounds.
 
     The divergence of an MMSE denoiser is its error variance over the noise variance; devices that are not

@@ -37,14 +37,7 @@ class Trainer:
     """
 
     def __init__(
-        self,
-        objective: Objective,
-        *,
-        seed: int,
-        device: torch.device,
-        batch: int,
-        rank: int = 0,
-        processes: int = 1,
+        self, objective: Objective, *, seed: int, device: torch.device, batch: int, rank: int = 0, processes: int = 1
     ) -> None:
         self.objective = objective
         self.device, self.batch, self.processes = device, batch, processes
