@@ -48,32 +48,28 @@ def events(
     return summary(times)
 
 
-def graph_ms(calls: list[Callable[[int], Any]], before: Callable[[], Any] | None = None) -> dict[str, float]:
+def graph_ms(
+    calls: list[Callable[[int], Any]], before: Callable[[], Any] | None = None, *, seconds: float = 0.3
+) -> dict[str, float]:
     """Milliseconds of all calls, functions of a stream, one after another in a graph that holds them REPEATS times.
 
-    `before` is called before every replay.
+    `before` is called before every replay. Calls that would not be done often in `seconds` are held less often.
     """
     graph = torch.cuda.CUDAGraph()
-    for call in calls:
-        call(torch.cuda.current_stream().cuda_stream)
-    torch.cuda.synchronize()
+
+    def all_of_them() -> None:
+        for call in calls:
+            call(torch.cuda.current_stream().cuda_stream)
+
+    once = events(all_of_them, 3, before=before, least=3, seconds=seconds)["p50_ms"]
+    repeats = max(1, min(REPEATS, int(1e3 * seconds / 30 / once)))
     if before is not None:
         before()
     with torch.cuda.graph(graph):
-        for _ in range(REPEATS):
-            for call in calls:
-                call(torch.cuda.current_stream().cuda_stream)
-    times = []
-    for _ in range(210):
-        if before is not None:
-            before()
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        graph.replay()
-        end.record()
-        end.synchronize()
-        times.append(start.elapsed_time(end) / REPEATS)
-    return summary(times[10:])
+        for _ in range(repeats):
+            all_of_them()
+    time = events(graph.replay, 200, before=before, least=10, seconds=seconds)
+    return {name: value if name == "runs" else value / repeats for name, value in time.items()}
 
 
 def limits() -> dict[str, float]:

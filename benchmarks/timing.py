@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -26,9 +26,9 @@ def measure(call: Callable[[], object], *, seconds: float = 2.0, least: int = 10
 
 
 def summary(times: list[float]) -> dict[str, float]:
-    """Median, 99th percentile, maximum and number of runs."""
-    p50, p99 = np.percentile(times, [50, 99])
-    return {"p50_ms": float(p50), "p99_ms": float(p99), "max_ms": max(times), "runs": len(times)}
+    """Median, 99th and 99.9th percentile, maximum and number of runs."""
+    found = dict(zip(("p50_ms", "p99_ms", "p99.9_ms"), map(float, np.percentile(times, [50, 99, 99.9])), strict=True))
+    return found | {"max_ms": max(times), "runs": len(times)}
 
 
 def hardware() -> str:
@@ -59,14 +59,31 @@ def peak_gflop_s(threads: int = 1) -> float:
     return 2 * 2048**3 / measure(lambda: a @ a, seconds=1.0)["p50_ms"] / 1e6
 
 
-def report(name: str, rows: list[dict[str, object]]) -> None:
-    """Print rows as a table, and append them with hardware and date to the file named by JADCE_BENCH_JSON, if set."""
+def report(name: str, rows: Iterable[dict[str, object]]) -> None:
+    """Print rows as a table, and append them with hardware and date to the file named by JADCE_BENCH_JSON, if set.
+
+    Rows may still have to be measured: when that is interrupted or fails, those that are there are kept.
+    """
+    done: list[dict[str, object]] = []
+    try:
+        for row in rows:
+            done.append(row)
+    finally:
+        if done:
+            _print(name, done)
+            _store(name, done)
+
+
+def _print(name: str, rows: list[dict[str, object]]) -> None:
     print(f"\n{name} ({hardware()}, {time.strftime('%Y-%m-%d')})")
     columns = list(dict.fromkeys(key for row in rows for key in row))
     cells = [[_cell(row.get(c, "")) for c in columns] for row in rows]
     widths = [max(len(c), *(len(r[i]) for r in cells)) for i, c in enumerate(columns)]
     for line in [columns, *cells]:
         print("  ".join(text.ljust(w) for text, w in zip(line, widths, strict=True)))
+
+
+def _store(name: str, rows: list[dict[str, object]]) -> None:
     target = os.environ.get("JADCE_BENCH_JSON")
     if target:
         path = Path(target)
