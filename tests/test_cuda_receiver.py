@@ -131,6 +131,40 @@ def test_full_size(gpu_device, devices, symbols, prior, network, tolerance):
     assert error(found.channels, expected.channels) <= tolerance
 
 
+def test_a_lost_slot_leaves_nothing(gpu_device):
+    """Energies of all devices are those of the residual plus S, also of a device whose slot was taken away."""
+    drop = draw_drop(Scenario(devices=200, symbols=6, snr_db=0))
+    detector = jf.Receiver(drop.pilots, 32, "cdl-tiny", 0.05, device="cuda").gpu.detector
+    rows, basis = (
+        torch.from_numpy(drop.pilots.rows).long(),
+        detector.transform.tables["basis"].cpu().to(torch.complex128),
+    )
+    y = torch.from_numpy(drop.y)[None].to(gpu_device)
+    stream = detector.device.stream()
+    detector.set_input(y, drop.noise_var)
+    detector.begin(stream)
+    had = torch.zeros(200, dtype=torch.bool)
+    for _ in range(2):
+        now = {}
+        for name, launch in detector.iteration().items():
+            launch(stream)
+            if name in (detector.transform.method, "select_candidates"):
+                now[name] = {x: detector.buffers[x][0].cpu().clone() for x in ("energy", "r_b", "slot", "s")}
+        seen = now[detector.transform.method]
+        state = torch.zeros((200, 48, 32), dtype=torch.complex128)
+        state[rows, torch.arange(48)] = seen["r_b"].to(torch.complex128)
+        z = torch.einsum("np,knm->kpm", basis.conj(), torch.fft.ifft(state, dim=0, norm="forward"))
+        has = seen["slot"] >= 0
+        z[has] += seen["s"][seen["slot"][has].long()]
+        expected, lost = z.abs().square().permute(1, 2, 0), had & ~has
+        # A transform's error is that of its largest outputs: a few roundings a pass.
+        for of in (~has, has | ~has):
+            found, right = (x[..., of].numpy() for x in (seen["energy"], expected))
+            assert error(found, right) <= 20 * np.log2(200) * np.finfo(np.float32).eps
+        had = now["select_candidates"]["slot"] >= 0
+    assert lost.any()
+
+
 def blocks_of(count, **arguments):
     """Blocks that end after different numbers of iterations, one of them silent."""
     found = [problem(**(SIZES["odd"] | arguments), snr_db=2 + 6 * i, seed=i) for i in range(count - 1)]
