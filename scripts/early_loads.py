@@ -15,7 +15,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-EARLY = {"tensor_kernel", "spectral_kernel", "gather_kernel"}  # weights, twiddles and basis, before they wait
+EARLY = {"tensor_kernel", "spectral_kernel", "gather_kernel", "activity_kernel"}  # tables, before they wait
 LOAD = re.compile(r"\b(LDG|LDGSTS|LD)\.")
 
 

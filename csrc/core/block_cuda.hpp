@@ -20,6 +20,22 @@ __device__ T block_sum(T value, T* part) {
   return part[0];
 }
 
+inline constexpr int kInFlight = 4;  // loads of a thread that do not wait for one another
+
+// Copies `count` numbers to shared memory by all threads of the block, without a barrier.
+template <class T>
+__device__ void copy_together(const T* __restrict__ from, int count, T* to) {
+  const int step = static_cast<int>(blockDim.x);
+  for (int first = static_cast<int>(threadIdx.x); first < count; first += kInFlight * step) {
+    T held[kInFlight];
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j) held[j] = first + j * step < count ? from[first + j * step] : T{};
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j)
+      if (first + j * step < count) to[first + j * step] = held[j];
+  }
+}
+
 // Number of earlier threads of the block that have the flag, and `total` of all; whole warps. `part` holds 32 numbers.
 inline __device__ int count_before(bool flag, int* part, int& total) {
   const unsigned lane = threadIdx.x % 32, mask = __ballot_sync(~0u, flag);

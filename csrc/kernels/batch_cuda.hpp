@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "core/block_cuda.hpp"
 #include "core/launch.hpp"
 #include "loop/control.hpp"
 
@@ -30,7 +31,14 @@ template <class F>
 __device__ double beam_sum(int count, double* part, F f) {
   const int lane = static_cast<int>(threadIdx.x) % 32, warp = static_cast<int>(threadIdx.x) / 32;
   double total = 0;
-  for (int i = warp; i < count; i += kBeamWarps) total += static_cast<double>(f(i));
+  for (int first = warp; first < count; first += kInFlight * kBeamWarps) {
+    float value[kInFlight];
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j) value[j] = f(min(first + j * kBeamWarps, count - 1));
+#pragma unroll
+    for (int j = 0; j < kInFlight; ++j)
+      if (first + j * kBeamWarps < count) total += static_cast<double>(value[j]);
+  }
   __syncthreads();
   part[warp * 32 + lane] = total;
   __syncthreads();

@@ -19,16 +19,20 @@ constexpr int kSide = 8;                  // devices of a block: 32 bytes of ene
 constexpr int kSlots = kThreads / kSide;  // beams that it works on at a time
 constexpr int kSelectThreads = 512;  // so many words in shared memory: 32 + 256 + 3 in a selection, one each in a sum
 constexpr int kMostRows = 160;       // rows of kThreads numbers in shared memory
+constexpr int kGroups = 6;           // energies that a thread loads at a time
 constexpr float kNever = 3e38f;
 static_assert(ActivityView::kMostPowers <= kSlots &&
               ActivityView::kMostProducts + ActivityView::kMostPowers < kMostRows);
 
-// Mean energy of a device's group.
+__device__ float energy_at(const Energies& from, int row, int beam, int k) {
+  return from.energy[(static_cast<std::int64_t>(row) * from.antennas + beam) * from.devices + k];
+}
+
+// Energy of a device's group.
 __device__ float energy_of(const Energies& from, int group, int beam, int k) {
   const int first = group * from.merge, last = min(first + from.merge, from.rows);
   float total = 0.0f;
-  for (int p = first; p < last; ++p)
-    total += from.energy[(static_cast<std::int64_t>(p) * from.antennas + beam) * from.devices + k];
+  for (int p = first; p < last; ++p) total += energy_at(from, p, beam, k);
   return total;
 }
 
@@ -95,17 +99,22 @@ __global__ void __launch_bounds__(kThreads, 4)
 }
 
 // One block: kSide devices; threads take beams. Exponents of a beam stay in shared memory [U', kThreads], sums over
-// beams in [J, kThreads], energies of the first `held` groups in [held, kThreads].
+// beams in [J, kThreads], energies of the first `held` groups in [held, kThreads], then weights [G] and indices [J, G].
 __global__ void __launch_bounds__(kThreads, 4)
     activity_kernel(const __grid_constant__ ActivityArgs args, const float* __restrict__ weight,
                     const float* __restrict__ log_power_weight, const std::int32_t* __restrict__ index, int held) {
+  const int gains = static_cast<int>(args.mixture.gains), powers = static_cast<int>(args.mixture.powers);
+  const int quads = (static_cast<int>(args.mixture.products) + 3) / 4;
+  float* const weights = dynamic_shared<float>() + (4 * quads + powers + held) * kThreads;
+  std::int32_t* const indices = reinterpret_cast<std::int32_t*>(weights + gains);
+  copy_together(weight, gains, weights);
+  copy_together(index, powers * gains, indices);
   after_previous();
   if (!has_work(args.enabled)) return;
+  __syncthreads();
   const Energies from = of_batch(args.energies);
   const int devices = from.devices, antennas = from.antennas, groups = from.groups();
   const float least = args.control ? least_power(args.control[batch()], args.rules) : 0.0f;
-  const int quads = (static_cast<int>(args.mixture.products) + 3) / 4;
-  const int gains = static_cast<int>(args.mixture.gains), powers = static_cast<int>(args.mixture.powers);
   const float4* const slope = reinterpret_cast<const float4*>(args.slope) + batch() * antennas * quads * groups;
   const float4* const offset = reinterpret_cast<const float4*>(args.offset) + batch() * antennas * quads;
   const int thread = static_cast<int>(threadIdx.x), side = thread % kSide, slot = thread / kSide;
@@ -116,7 +125,18 @@ __global__ void __launch_bounds__(kThreads, 4)
   for (int j = 0; j < powers; ++j) sum[j * kThreads] = 0.0f;
   for (int beam = slot; beam < antennas && k < devices; beam += kSlots) {
     float top = -kNever;
-    for (int g = 0; g < held; ++g) own[g * kThreads] = energy_of(from, g, beam, k);
+    if (from.merge == 1) {  // loads that do not wait for one another
+      for (int first = 0; first < held; first += kGroups) {
+        float e[kGroups];
+#pragma unroll
+        for (int j = 0; j < kGroups; ++j) e[j] = first + j < held ? energy_at(from, first + j, beam, k) : 0.0f;
+#pragma unroll
+        for (int j = 0; j < kGroups; ++j)
+          if (first + j < held) own[(first + j) * kThreads] = e[j];
+      }
+    } else {
+      for (int g = 0; g < held; ++g) own[g * kThreads] = energy_of(from, g, beam, k);
+    }
     for (int u = 0; u < quads; ++u) {
       const float4 o = offset[beam * quads + u];
       float4 total = make_float4(-o.x, -o.y, -o.z, -o.w);
@@ -138,7 +158,7 @@ __global__ void __launch_bounds__(kThreads, 4)
     for (int u = 0; u < 4 * quads; ++u) f[u * kThreads] = expf(f[u * kThreads] - top);
     for (int j = 0; j < powers; ++j) {
       float mixed = 0.0f;
-      for (int i = 0; i < gains; ++i) mixed += weight[i] * f[index[j * gains + i] * kThreads];
+      for (int i = 0; i < gains; ++i) mixed += weights[i] * f[indices[j * gains + i] * kThreads];
       sum[j * kThreads] += top + logf(fmaxf(mixed, 1.17549435e-38f));
     }
   }
@@ -342,8 +362,9 @@ void activity(const ActivityArgs& args, void* stream) {
   const int quads = (products + 3) / 4, held = std::min(args.energies.groups(), kMostRows - 4 * quads - powers);
   launch("activity", activity_kernel,
          dim3(blocks(args.energies.devices, kSide), 1, static_cast<unsigned>(args.energies.batch)), kThreads,
-         sizeof(float) * kThreads * static_cast<std::size_t>(4 * quads + powers + held), stream, args,
-         args.mixture.weight, args.mixture.log_power_weight, args.mixture.index, held);
+         sizeof(float) * (static_cast<std::size_t>(kThreads) * static_cast<std::size_t>(4 * quads + powers + held) +
+                          static_cast<std::size_t>((1 + powers) * args.mixture.gains)),
+         stream, args, args.mixture.weight, args.mixture.log_power_weight, args.mixture.index, held);
 }
 
 void select_candidates(const SelectCandidatesArgs& args, void* stream) {

@@ -13,9 +13,9 @@ namespace jadce::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / 32;
-constexpr int kTile = 16;                // rows and columns of a matrix instruction
-constexpr int kRun = 8;                  // beams of a thread in a depthwise layer
-constexpr int kMostBlocks = 2;           // blocks of a multiprocessor, as many as the registers allow
+constexpr int kTile = 16;       // rows and columns of a matrix instruction
+constexpr int kRun = 4;         // beams of a thread in a depthwise layer: all warps have some where there are 32 beams
+constexpr int kMostBlocks = 2;  // blocks of a multiprocessor, as many as the registers allow
 constexpr std::size_t kReserved = 1024;  // bytes of shared memory that the system takes of each block
 
 JADCE_INLINE int up(int count) { return (count + kTile - 1) / kTile * kTile; }

@@ -21,6 +21,7 @@ constexpr int kThreads = 256;          // threads of a block of gather and of a 
 constexpr int kWarps = kThreads / 32;  // warps of a block of a transform
 constexpr int kSide = 16;              // beams of a row of threads in gather and residual
 constexpr int kGatherRows = kThreads / kSide;
+constexpr int kAtOnce = 3;         // subcarriers of a thread of gather at a time
 constexpr int kPilots = 2048;      // pilots that gather holds at a time, if not one subcarrier's are more
 constexpr int kSubcarriers = 128;  // most subcarriers whose pilots gather holds at a time
 constexpr int kRows = 32;          // rows of threads in residual, which take a symbol each
@@ -51,12 +52,14 @@ __global__ void __launch_bounds__(kThreads, 4)
   Complex* const correlation = reinterpret_cast<Complex*>(part + kThreads);
   Complex* const pilot = correlation + plan.together * kSide;
   Complex* const copy = pilot + plan.together * q.symbols;
-  for (int i = thread; i < plan.basis_copied; i += kThreads) copy[i] = basis[i];
+  copy_together(basis, plan.basis_copied, copy);
   if (plan.basis_copied) basis = copy;
-  after_previous();
-  if (!has_work(args.enabled) || a >= limited(args.count, args.capacity)) return;
   const std::int64_t place = batch() * args.capacity + a;
-  const int k = args.device[place], channel = coefficients * antennas;
+  after_previous();
+  // Loads of which none waits for another; k is nothing yet.
+  const int k = args.device[place], count = limited(args.count, args.capacity);
+  if (!has_work(args.enabled) || a >= count) return;
+  const int channel = coefficients * antennas;
   const int at = args.parts.slot ? args.parts.slot[batch() * q.devices + k] : -1;
   const Complex* const r = args.r + batch() * subcarriers * q.symbols * antennas;
   const Complex* const s = at >= 0 ? args.parts.s + (batch() * args.parts.slots + at) * channel : nullptr;
@@ -70,44 +73,64 @@ __global__ void __launch_bounds__(kThreads, 4)
     const int beam = first + lane;
     const bool inside = beam < antennas;
     const float scale = v_b && args.known && inside ? gain(beam, 1.0f) : 1.0f;
+    const auto part_of = [&](int p) { return at >= 0 ? s[p * antennas + beam] : Complex{0.0f, 0.0f}; };
     const auto finish = [&](int p, Complex total) {
-      if (at >= 0) total = total + s[p * antennas + beam];
       out[p * antennas + beam] = total * scale;
       energy += static_cast<double>(norm(total));
     };
     for (int from = 0; from < subcarriers; from += plan.together) {
       const int now = min(plan.together, subcarriers - from);
       __syncthreads();
-      for (int i = thread; i < now * q.symbols; i += kThreads) {
-        const int n = i / q.symbols;
-        pilot[i] = q.conjugate_of(from + n, i - n * q.symbols, static_cast<unsigned>(k));
+      const int skipped = from * q.symbols, pilots = now * q.symbols;
+      for (int first_pilot = thread; first_pilot < pilots; first_pilot += kInFlight * kThreads) {
+        std::int32_t rows[kInFlight];
+        Complex value[kInFlight];
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j) rows[j] = q.row(skipped + min(first_pilot + j * kThreads, pilots - 1));
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j)
+          value[j] =
+              q.conjugate_at(rows[j], skipped + min(first_pilot + j * kThreads, pilots - 1), static_cast<unsigned>(k));
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j)
+          if (first_pilot + j * kThreads < pilots) pilot[first_pilot + j * kThreads] = value[j];
       }
       __syncthreads();
-      for (int n = row; n < now; n += kGatherRows) {
-        const Complex* const x = r + static_cast<std::int64_t>(from + n) * antennas + beam;
-        const std::int64_t symbol = static_cast<std::int64_t>(subcarriers) * antennas;
-        Complex total{0.0f, 0.0f};
+      // A thread takes kAtOnce subcarriers at a time, whose loads do not wait for one another.
+      const int symbol = subcarriers * antennas;
+      for (int n0 = row; n0 < now; n0 += kAtOnce * kGatherRows) {
+        Complex total[kAtOnce] = {};
         if (inside) {
-#pragma unroll 8
-          for (int t = 0; t < q.symbols; ++t) total = total + pilot[n * q.symbols + t] * x[t * symbol];
+#pragma unroll 4
+          for (int t = 0; t < q.symbols; ++t) {
+#pragma unroll
+            for (int j = 0; j < kAtOnce; ++j) {
+              const int n = min(n0 + j * kGatherRows, now - 1);
+              total[j] = total[j] + pilot[n * q.symbols + t] * r[t * symbol + (from + n) * antennas + beam];
+            }
+          }
         }
-        correlation[n * kSide + lane] = total;
+#pragma unroll
+        for (int j = 0; j < kAtOnce; ++j)
+          if (n0 + j * kGatherRows < now) correlation[(n0 + j * kGatherRows) * kSide + lane] = total[j];
       }
       __syncthreads();
       if (!inside) continue;
       for (int p = row; p < coefficients; p += kGatherRows) {
         if (basis == nullptr) {
-          if (p >= from && p < from + now) finish(p, correlation[(p - from) * kSide + lane]);
+          if (p >= from && p < from + now) finish(p, correlation[(p - from) * kSide + lane] + part_of(p));
           continue;
         }
+        const bool last = from + now == subcarriers;
+        const Complex of_s = last ? part_of(p) : Complex{0.0f, 0.0f};
         Complex total = from > 0 ? out[p * antennas + beam] : Complex{0.0f, 0.0f};
 #pragma unroll 4
         for (int n = 0; n < now; ++n)
           total = total + conjugate(basis[(from + n) * coefficients + p]) * correlation[n * kSide + lane];
-        if (from + now < subcarriers)
-          out[p * antennas + beam] = total;
+        if (last)
+          finish(p, total + of_s);
         else
-          finish(p, total);
+          out[p * antennas + beam] = total;
       }
     }
   }
@@ -140,10 +163,17 @@ __device__ void accumulate(const SpectralInput& input, const std::int32_t* row_s
   for (int first = 0; first == 0 || first < input.measurements; first += room) {
     const int now = min(room, input.measurements - first);
     __syncthreads();
-    if (beam < input.antennas) {
-#pragma unroll 4
-      for (int i = start; i < now << shift; i += kThreads)
-        stage[i] = input.term(first + (i >> shift), p, beam) * amplitude;
+    for (int i = start; i < now << shift && beam < input.antennas; i += kInFlight * kThreads) {
+      std::int32_t measurement[kInFlight];
+      Complex value[kInFlight];
+#pragma unroll
+      for (int j = 0; j < kInFlight; ++j)
+        measurement[j] = input.rows.measurements[first + min((i + j * kThreads) >> shift, now - 1)];
+#pragma unroll
+      for (int j = 0; j < kInFlight; ++j) value[j] = input.share(measurement[j], p, beam) * amplitude;
+#pragma unroll
+      for (int j = 0; j < kInFlight; ++j)
+        if (i + j * kThreads < now << shift) stage[i + j * kThreads] = value[j];
     }
     __syncthreads();
     for (int i = start; i < points << shift; i += kThreads) {
@@ -158,9 +188,9 @@ __device__ void accumulate(const SpectralInput& input, const std::int32_t* row_s
 
 // One block: one group of coefficients, 1 << shift beams, a thread always the same one. With `copied`, twiddles and
 // starts of rows are held in shared memory.
-__global__ void __launch_bounds__(kThreads, 2)
-    spectral_kernel(const __grid_constant__ SpectralArgs args, const __grid_constant__ BlockFft plan, int shift,
-                    int copied) {
+__global__ void __launch_bounds__(kThreads, 3)
+    spectral_kernel(const __grid_constant__ SpectralArgs args, const __grid_constant__ SpectralInput all,
+                    const __grid_constant__ BlockFft plan, int shift, int copied) {
   const int start = static_cast<int>(threadIdx.x), points = plan.length, beams = 1 << shift;
   float* const part = dynamic_shared<float>();  // [kWarps, 4]
   Complex* const x = reinterpret_cast<Complex*>(part + 4 * kWarps);
@@ -170,14 +200,14 @@ __global__ void __launch_bounds__(kThreads, 2)
   const Complex* twiddle = plan.twiddle;
   const std::int32_t* row_start = args.rows.start;
   if (copied) {
-    for (int i = start; i < plan.padded - 1; i += kThreads) copy[i] = twiddle[i];
-    for (int i = start; i <= points; i += kThreads) row_copy[i] = row_start[i];
+    copy_together(twiddle, plan.padded - 1, copy);
+    copy_together(row_start, points + 1, row_copy);
     twiddle = copy;
     row_start = row_copy;
   }
   after_previous();
   if (!has_work(args.enabled)) return;
-  const SpectralInput input = spectral_input(args, args.rows).of_batch();
+  const SpectralInput input = all.of_batch();
   const SpectralOutput output = spectral_output(args).of_batch();
   const std::uint8_t* const idle = args.idle ? args.idle + batch() * points : nullptr;
   const int group = static_cast<int>(blockIdx.x), first_beam = static_cast<int>(blockIdx.y) << shift;
@@ -189,9 +219,25 @@ __global__ void __launch_bounds__(kThreads, 2)
     float sum = 0.0f;
     if (beam < antennas) {
       const SpectralOutput::Row row = output.row(p, beam);
-      for (int i = start; i < points << shift; i += kThreads) {
-        const Complex value = row.put(i >> shift, out[i]);
-        if (idle && idle[i >> shift]) sum += norm(value);
+      for (int i = start; i < points << shift; i += kInFlight * kThreads) {
+        int slot[kInFlight];
+        bool silent[kInFlight];
+        Complex of_s[kInFlight];
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j) {
+          const int k = min((i + j * kThreads) >> shift, points - 1);
+          slot[j] = row.slot_of(k);
+          silent[j] = idle && idle[k];
+        }
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j) of_s[j] = row.part(slot[j]);
+#pragma unroll
+        for (int j = 0; j < kInFlight; ++j) {
+          const int at = i + j * kThreads;
+          if (at >= points << shift) continue;
+          const Complex value = row.store(at >> shift, out[at] + of_s[j]);
+          if (silent[j]) sum += norm(value);
+        }
       }
     }
     if (idle) {
@@ -235,7 +281,7 @@ __global__ void __launch_bounds__(kSide* kRows, 2)
       const Complex* const c = s + static_cast<std::int64_t>(first + a) * coefficients * antennas + beam;
       if (inside && basis == nullptr) total = c[n * antennas];
       if (inside && basis) {
-#pragma unroll 4
+#pragma unroll 6
         for (int p = 0; p < coefficients; ++p) total = total + basis[n * coefficients + p] * c[p * antennas];
       }
       x[a * kSide + lane] = total;
@@ -243,14 +289,23 @@ __global__ void __launch_bounds__(kSide* kRows, 2)
     __syncthreads();
     for (int t = row; t < q.symbols; t += kRows) {
       const std::int64_t at = block + (static_cast<std::int64_t>(t) * subcarriers + n) * antennas + beam;
+      // Pilots of a device each come first, so that their loads do not wait for one another.
+      const int measurement = n * q.symbols + t;
+      const std::int32_t dft_row = q.row(measurement);
+      int k[kTogether / kSide];
+      Complex value[kTogether / kSide];
+#pragma unroll
+      for (int j = 0; j < kTogether / kSide; ++j) k[j] = lane + j * kSide < now ? device[first + lane + j * kSide] : -1;
       Complex total{0.0f, 0.0f};
       if (inside && first > 0) total = r[at];
       if (inside && first == 0 && args.y) total = args.y[at] * unit;
-      if (inside && first == 0 && args.r_pri) total = total - args.r_pri[at] * gram[n * q.symbols + t];
-      for (int a = lane; a < now; a += kSide) {
-        const int k = device[first + a];
-        symbol[a] = k < 0 ? Complex{0.0f, 0.0f} : conjugate(q.conjugate_of(n, t, static_cast<unsigned>(k)));
-      }
+      if (inside && first == 0 && args.r_pri) total = total - args.r_pri[at] * gram[measurement];
+#pragma unroll
+      for (int j = 0; j < kTogether / kSide; ++j)
+        value[j] = q.conjugate_at(dft_row, measurement, static_cast<unsigned>(max(k[j], 0)));
+#pragma unroll
+      for (int j = 0; j < kTogether / kSide; ++j)
+        if (lane + j * kSide < now) symbol[lane + j * kSide] = k[j] < 0 ? Complex{0.0f, 0.0f} : conjugate(value[j]);
       __syncwarp(half);
       for (int a = 0; a < now; ++a) total = total - symbol[a] * x[a * kSide + lane];
       if (inside) r[at] = total;
@@ -315,8 +370,8 @@ void spectral(const SpectralArgs& args, void* stream) {
                              sizeof(std::int32_t) * (static_cast<std::size_t>(s.devices) + 1);
   const bool copied = tables <= kFewBytes;
   launch("spectral", spectral_kernel, dim3(groups, blocks(s.antennas, 1 << shift), static_cast<unsigned>(s.batch)),
-         kThreads, sizeof(float) * 4 * kWarps + (each << shift) + (copied ? tables : 0), stream, args, plan, shift,
-         copied);
+         kThreads, sizeof(float) * 4 * kWarps + (each << shift) + (copied ? tables : 0), stream, args,
+         spectral_input(args, args.rows), plan, shift, copied);
 }
 
 void residual(const ResidualArgs& args, void* stream) {

@@ -14,6 +14,7 @@ struct SpectralInput {
   RowOrder rows;
   const Complex* basis;  // [N, P], null: identity
   int measurements, subcarriers, antennas, coefficients;
+  std::uint64_t inverse;  // 2^64 / N, rounded down
 
   __device__ SpectralInput of_batch() const {
     SpectralInput mine = *this;
@@ -21,10 +22,11 @@ struct SpectralInput {
     return mine;
   }
 
-  // Share of the j-th measurement, in the order of rows, in the spectrum of coefficient p.
-  __device__ Complex term(int j, int p, int beam) const {
-    const auto measurement = static_cast<unsigned>(rows.measurements[j]);
-    const int n = static_cast<int>(measurement % static_cast<unsigned>(subcarriers));
+  // Share of a measurement t N + n in the spectrum of coefficient p.
+  __device__ Complex share(std::int32_t measurement, int p, int beam) const {
+    const auto at = static_cast<std::uint64_t>(measurement);
+    auto n = static_cast<int>(at - __umul64hi(at, inverse) * static_cast<unsigned>(subcarriers));  // or N more
+    if (n >= subcarriers) n -= subcarriers;
     if (basis == nullptr && n != p) return {0.0f, 0.0f};
     const Complex value = r[static_cast<std::int64_t>(measurement) * antennas + beam];
     return basis ? conjugate(basis[n * coefficients + p]) * value : value;
@@ -33,16 +35,18 @@ struct SpectralInput {
   // Spectrum of coefficient p at DFT row f.
   __device__ Complex at(int f, int p, int beam) const {
     Complex total{0.0f, 0.0f};
-    for (int j = rows.start[f]; j < rows.start[f + 1]; ++j) total = total + term(j, p, beam);
+    for (int j = rows.start[f]; j < rows.start[f + 1]; ++j) total = total + share(rows.measurements[j], p, beam);
     return total;
   }
 };
 
-// Makes the input from the arguments of any launcher; `rows` is empty where measurements are not taken in that order.
+// The host makes the input from the arguments of any launcher; `rows` is empty where measurements are not taken in that
+// order.
 template <class Args>
-JADCE_INLINE SpectralInput spectral_input(const Args& args, const RowOrder& rows) {
+SpectralInput spectral_input(const Args& args, const RowOrder& rows) {
   const Sizes& s = args.sizes;
-  return {args.r, rows, args.basis, s.subcarriers * s.symbols, s.subcarriers, s.antennas, s.coefficients};
+  return {args.r,        rows,       args.basis,     s.subcarriers * s.symbols,
+          s.subcarriers, s.antennas, s.coefficients, ~std::uint64_t{0} / static_cast<unsigned>(s.subcarriers)};
 }
 
 struct SpectralOutput {
@@ -69,14 +73,19 @@ struct SpectralOutput {
     int stride;
     bool first;  // begins its group
 
-    // Takes that of device k and returns it with the device's part of S.
-    __device__ Complex put(int k, Complex value) const {
-      const int at = slot ? slot[k] : -1;
-      if (at >= 0) value = value + s[std::int64_t{1} * at * stride];
+    __device__ int slot_of(int k) const { return slot ? slot[k] : -1; }
+    // What a slot has of S; nothing where there is none.
+    __device__ Complex part(int at) const { return at >= 0 ? s[std::int64_t{1} * at * stride] : Complex{0.0f, 0.0f}; }
+
+    // Takes that of device k and returns it.
+    __device__ Complex store(int k, Complex value) const {
       if (z) z[std::int64_t{1} * k * stride] = value;
       if (energy) energy[k] = first ? norm(value) : energy[k] + norm(value);
       return value;
     }
+
+    // The same for a value without the device's part of S.
+    __device__ void put(int k, Complex value) const { store(k, value + part(slot_of(k))); }
   };
 
   // Coefficients of a group must come in rising order.

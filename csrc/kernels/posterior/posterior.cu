@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kThreads = 32 * kBeamWarps;
 constexpr int kElements = 4 * kThreads;  // numbers of a block that updates element by element
+constexpr int kPairs = 2;                // numbers of S that a thread loads at a time
 
 __device__ int thread() { return static_cast<int>(threadIdx.x); }
 __device__ int block() { return static_cast<int>(blockIdx.x); }
@@ -83,9 +84,11 @@ __global__ void __launch_bounds__(kThreads, 4)
     args.eta[batch() * m + b] = ratio[b];
     args.v_b[batch() * m + b] = message[b];
   }
-  if (thread() > 0) return;
+  if (thread() >= 32) return;
   double total = 0;
-  for (int b = 0; b < m; ++b) total += static_cast<double>(message[b]);
+  for (int b = lane; b < m; b += 32) total += static_cast<double>(message[b]);
+  for (int other = 16; other > 0; other /= 2) total += __shfl_xor_sync(~0u, total, other);
+  if (thread() > 0) return;
   plan(c, args.rules, static_cast<float>(total / m));
   args.history[(batch() * args.rules.max_iterations + c.iteration) * 2] = c.error;
 }
@@ -97,37 +100,52 @@ __device__ void extrinsic(const UpdateArgs& args, const Candidates& from, int co
   for (int first = 0; first < m; first += 32) {
     const int beam = first + lane;
     const bool inside = beam < m;
+    const float v = inside ? v_b[beam] : 1.0f;  // loaded before it is needed
     const double total = beam_sum(count, part, [&](int i) {
       return inside ? from.posterior[i] * from.power[i] * from.var[static_cast<std::int64_t>(i) * m + beam] : 0.0f;
     });
     if (!inside || thread() >= 32) continue;
     const float alpha =
         believed_alpha(args.rules, static_cast<double>(args.rules.caution) * total /
-                                       (static_cast<double>(v_b[beam]) * static_cast<double>(args.sizes.devices)));
+                                       (static_cast<double>(v) * static_cast<double>(args.sizes.devices)));
     a[beam] = 1.0f / (1.0f - alpha);
     b[beam] = alpha / (1.0f - alpha);
   }
   __syncthreads();
 }
 
-// S of one slot.
-__device__ void combine(const UpdateArgs& args, const Candidates& from, const Control& c, const float* a_of,
-                        const float* b_of, float* part) {
+// S of one slot. What does not depend on the extrinsic weights is loaded before they are worked out.
+__device__ void combine(const UpdateArgs& args, const Candidates& from, const Control& c, double* part, float* a_of,
+                        float* b_of) {
   const int m = args.sizes.antennas, all = args.sizes.coefficients * m;
   const std::int64_t at = batch() * args.slots + block();
   const int a = args.place[at], k = args.support[at];
+  if (k < 0) return;
   Complex* const s = args.s + at * all;
   const float weight = a < 0 ? 0.0f : from.posterior[a] * sqrtf(from.power[a]);
   const Complex* const h = from.mean + static_cast<std::int64_t>(a < 0 ? 0 : a) * all;
+  extrinsic(args, from, c.candidates, part, a_of, b_of);
   float energy = 0.0f;
-  for (int i = thread(); i < all; i += kThreads) {
-    Complex value = s[i] * kept(c.gamma, b_of[i % m]);
-    if (a >= 0) value = value + h[i] * taken(c.gamma, weight, a_of[i % m]);
-    s[i] = value;
-    energy += norm(value);
+  for (int first = thread(); first < all; first += kPairs * kThreads) {
+    Complex old[kPairs], taken_in[kPairs];
+#pragma unroll
+    for (int j = 0; j < kPairs; ++j) {
+      const int i = min(first + j * kThreads, all - 1);
+      old[j] = s[i];
+      taken_in[j] = h[i];
+    }
+#pragma unroll
+    for (int j = 0; j < kPairs; ++j) {
+      const int i = first + j * kThreads;
+      if (i >= all) continue;
+      Complex value = old[j] * kept(c.gamma, b_of[i % m]);
+      if (a >= 0) value = value + taken_in[j] * taken(c.gamma, weight, a_of[i % m]);
+      s[i] = value;
+      energy += norm(value);
+    }
   }
   if (!args.rules.screening) return;
-  energy = block_sum(energy, part);
+  energy = block_sum(energy, reinterpret_cast<float*>(part));
   if (energy > args.rules.negligible * c.error * static_cast<float>(all)) return;
   for (int i = thread(); i < all; i += kThreads) s[i] = {0.0f, 0.0f};
   if (thread() > 0) return;
@@ -165,9 +183,7 @@ __global__ void __launch_bounds__(kThreads, 4) update_kernel(const __grid_consta
                         all.device + first};
   int task = block();
   if (task < args.slots) {
-    if (args.support[batch() * args.slots + task] < 0) return;
-    extrinsic(args, from, count, part, a_of, b_of);
-    combine(args, from, c, a_of, b_of, reinterpret_cast<float*>(part));
+    combine(args, from, c, part, a_of, b_of);
     return;
   }
   task -= args.slots;
