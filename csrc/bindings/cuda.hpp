@@ -6,14 +6,7 @@
 
 namespace jadce::cuda {
 
-// All that follows, devices, graphs and the Control.
+// Adds devices, graphs, the Control, and every kernel with the structs that it takes.
 void bind_kernels(pybind11::module_& m);
-
-void register_pilot_transform_kernels(pybind11::module_& m);
-void register_activity_kernels(pybind11::module_& m);
-void register_posterior_kernels(pybind11::module_& m);
-void register_beam_network_kernels(pybind11::module_& m);
-void register_detection_kernels(pybind11::module_& m);
-void register_langevin_kernels(pybind11::module_& m);
 
 }  // namespace jadce::cuda

@@ -21,10 +21,9 @@ using Chains = Langevin::Chains;
 using Released = py::call_guard<py::gil_scoped_release>;
 
 std::unique_ptr<Langevin> make_langevin(const Array<cfloat>& rotation, const Array<float>& singular, index_t antennas,
-                                        index_t chains, int threads, const py::object& isa) {
-  const std::string name = isa.is_none() ? "" : isa.cast<std::string>();
-  return std::make_unique<Langevin>(LangevinPlan{rotation.data(), singular.data(), rotation.shape(0), antennas, chains,
-                                                 threads, isa.is_none() ? nullptr : name.c_str()});
+                                        index_t chains, int threads, const char* isa) {
+  return std::make_unique<Langevin>(
+      LangevinPlan{rotation.data(), singular.data(), rotation.shape(0), antennas, chains, threads, isa});
 }
 
 // levels: objects with the attributes of jadce_fast.anneal.Level.

@@ -22,19 +22,17 @@ namespace {
 
 std::unique_ptr<Transform> make_transform(const py::object& rows, const py::object& array, float amplitude,
                                           const Array<cfloat>& basis, index_t devices, index_t antennas, index_t merge,
-                                          bool beamspace, int threads, const py::object& isa) {
-  const std::string name = isa.is_none() ? "" : isa.cast<std::string>();
-  const char* variant = isa.is_none() ? nullptr : name.c_str();
+                                          bool beamspace, int threads, const char* isa) {
   Shape s{devices, basis.shape(0), 0, antennas, basis.shape(1), padded(antennas)};
   if (!rows.is_none()) {
     const auto values = rows.cast<Array<std::int32_t>>();  // [N, T]
     s.symbols = values.shape(1);
     return std::make_unique<Transform>(s, values.data(), amplitude, nullptr, basis.data(), merge, beamspace, threads,
-                                       variant);
+                                       isa);
   }
   const auto values = array.cast<Array<cfloat>>();  // [N, K, T]
   s.symbols = values.shape(2);
-  return std::make_unique<Transform>(s, nullptr, 1.0f, values.data(), basis.data(), merge, beamspace, threads, variant);
+  return std::make_unique<Transform>(s, nullptr, 1.0f, values.data(), basis.data(), merge, beamspace, threads, isa);
 }
 
 Array<cfloat> beamspace(Transform& t, const Array<cfloat>& y) {
@@ -126,9 +124,8 @@ ActivityPlan make_activity(const Array<float>& product, const Array<float>& weig
 
 // Log-likelihood ratios [K] from energies [K, groups, M] and null [groups, M].
 void activity_llr(const ActivityPlan& plan, const Array<float>& energy, const Array<float>& null, Array<float>& out,
-                  int threads, const py::object& isa) {
-  const std::string name = isa.is_none() ? "" : isa.cast<std::string>();
-  const KernelTable& kernels = table(isa.is_none() ? nullptr : name.c_str());
+                  int threads, const char* isa) {
+  const KernelTable& kernels = table(isa);
   const index_t k = energy.shape(0), groups = energy.shape(1), m = energy.shape(2), lanes = padded(m),
                 w = kernels.width;
   const Shape s{k, 0, 0, m, groups, lanes};
