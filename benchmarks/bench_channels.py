@@ -7,10 +7,9 @@ timed with a fixed one, in batches, which favours it.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 
-import numpy as np
+from timing import measure, report
 
 from jadce_fast.channels import cdl
 
@@ -30,27 +29,13 @@ def sionna_generator(batch: int) -> Callable[[], object]:
     return lambda: cir_to_ofdm_channel(frequencies, *model(batch, 1, 1.0), normalize=True)
 
 
-def rate(run: Callable[[], object], count: int, repeats: int) -> tuple[float, float, float]:
-    """Median, tenth and ninetieth percentile of channels per second, after one run to warm up."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - start)
-    slow, median, fast = count / np.percentile(seconds, [90, 50, 10])
-    return median, slow, fast
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--batch", type=int, default=64, help="channels of one call of Sionna")
     parser.add_argument("--count", type=int, default=1024, help="channels of one call of ours")
-    parser.add_argument("--repeats", type=int, default=20)
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     args = parser.parse_args()
-    print(f"{'generator':24s} {'channels/s':>10s} {'p10':>10s} {'p90':>10s}")
-    rows = {
+    generators = {
         "jadce_fast": (lambda: cdl(args.count), args.count),
         "jadce_fast, arrival": (lambda: cdl(args.count, angles="arrival"), args.count),
         "jadce_fast, randomised": (lambda: cdl(args.count, randomize=True), args.count),
@@ -59,12 +44,15 @@ def main() -> None:
         import torch
 
         torch.set_num_threads(args.threads)
-        rows["Sionna"] = (sionna_generator(args.batch), args.batch)
+        generators["Sionna"] = (sionna_generator(args.batch), args.batch)
     except ImportError as error:
         print(f"Sionna left out: {error}")
-    for name, (run, count) in rows.items():
-        median, slow, fast = rate(run, count, args.repeats)
-        print(f"{name:24s} {median:10.0f} {slow:10.0f} {fast:10.0f}")
+    rows = []
+    for name, (run, count) in generators.items():
+        time = measure(run)
+        rates = {"channels/s": 1e3 * count / time["p50_ms"], "at p99": 1e3 * count / time["p99_ms"]}
+        rows.append({"generator": name} | rates)
+    report("Channels per second", rows)
 
 
 if __name__ == "__main__":

@@ -77,12 +77,8 @@ def main() -> None:
     lines = []
     for name in arguments.only or SECTIONS:
         title, points, priors = SECTIONS[name]
-        lines += [
-            f"### {title}",
-            "",
-            "| | prior | NMSE, dB | misses + false alarms | errors per K | iterations, mean (max) |",
-        ]
-        lines.append("|---|---|---|---|---|---|")
+        head = "| | prior | NMSE, dB | misses + false alarms | errors per K | iterations, mean (max) |"
+        lines += [f"### {title}", "", head, "|---" * 6 + "|"]
         for point, change in points.items():
             scenario = Scenario(**change)
             key = f"{name}-{point}".translate(str.maketrans({c: "_" for c in " ,="}))

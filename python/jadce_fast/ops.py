@@ -18,20 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _check, _core
-from .transform import Complex, Float, Transform, activity_plan, activity_tables, default_threads
-
-__all__ = [
-    "Transform",
-    "activity_llr",
-    "activity_plan",
-    "activity_tables",
-    "beamspace",
-    "default_threads",
-    "energies",
-    "gather",
-    "matched_filter",
-    "project",
-]
+from .transform import Complex, Float
+from .transform import Transform as Transform
+from .transform import activity_plan as activity_plan
+from .transform import activity_tables as activity_tables
+from .transform import default_threads as default_threads
 
 
 def _out(out: Any, shape: tuple[int, ...], dtype: npt.DTypeLike) -> Any:

@@ -147,7 +147,8 @@ def demo(
         f"{snr:g} dB · CDL-C"
     )
     columns = ["prior", "active", "detected", "missed", "false alarms", "NMSE dB", "iterations", "ms"]
-    console.show(console.table(title, columns, [list(_cells(row)) for row in rows]))
+    cells = [[console.plain(value) for value in row.values()][: len(columns)] for row in rows]
+    console.show(console.table(title, columns, cells))
     console.show(f"picture: {picture}")
 
 
@@ -172,11 +173,6 @@ def _genie_distance(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, 
     if genie is None or outcome.nmse_db is None:
         return {}
     return {"genie_distance_db": outcome.nmse_db - genie}
-
-
-def _cells(row: dict[str, Any]) -> list[str]:
-    names = ("prior", "active", "detected", "missed", "false_alarms", "nmse_db", "iterations", "milliseconds")
-    return [console.plain(row[name]) for name in names]
 
 
 def _outcome_table(outcomes: Sequence[Outcome]) -> Table:

@@ -208,7 +208,9 @@ class Detector:
         iterations : int
             Iterations in a pass of the graph's loop; those after a detection's end do nothing.
         """
-        parts = self._recorded_parts() if self._denoiser.on_torch else []
+        parts: list[tuple[Any, int]] = []  # the network's graphs, which run one after another
+        for part in self._denoiser.parts(self) if self._denoiser.on_torch else ():
+            parts.append(self.device.child(part, parts[0][0].pool() if parts else None))
         conditions = torch.empty(iterations * len(parts), dtype=torch.int64, device=self.device.device)
         handles: list[int] = []
         graph = self.device.native.Graph(overlapping=overlapping)
@@ -231,13 +233,6 @@ class Detector:
         conditions.copy_(torch.from_numpy(np.array(handles, np.uint64).view(np.int64)))
         self._recorded.append((parts, conditions))
         return graph
-
-    def _recorded_parts(self) -> list[tuple[Any, int]]:
-        """The network's graphs, which run one after another."""
-        parts: list[tuple[Any, int]] = []
-        for part in self._denoiser.parts(self):
-            parts.append(self.device.child(part, parts[0][0].pool() if parts else None))
-        return parts
 
     # Kernels in order
 

@@ -104,8 +104,7 @@ class CudaTransform:
 
     def _fft(self, tables: Sequence[npt.NDArray[Any]]) -> Any:
         names = ("twiddle", "root", "chirp", "chirp_dft")
-        fields = {name: self._keep(table) for name, table in zip(names, tables, strict=True)}
-        return self.device.struct("FftTables", **fields)
+        return self.device.struct("FftTables", **dict(zip(names, map(self._keep, tables), strict=True)))
 
     @property
     def held(self) -> list[torch.Tensor]:
