@@ -22,10 +22,8 @@ def main() -> None:
             rx.detect(drop.y, drop.noise_var)
             runs.append(rx.seconds())
         for part in runs[0]:
-            times = [1e3 * run[part] for run in runs]
-            rows.append(
-                {"prior": prior, "iterations": found.iterations, "part": part, "p50 ms": float(np.median(times))}
-            )
+            p50 = float(np.median([1e3 * run[part] for run in runs]))
+            rows.append({"prior": prior, "iterations": found.iterations, "part": part, "p50 ms": p50})
     report(f"Parts of a detection, K=800, T=20, {len(drop.active)} active, power known", rows)
 
 

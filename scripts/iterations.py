@@ -9,6 +9,7 @@ import numpy as np
 
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
+from jadce_fast.metrics import score
 
 LIMITS, DROPS = (3, 4, 5, 6, 24), 20
 CASES = [(prior, symbols) for prior in ("cdl", "cdl-tiny", "gaussian") for symbols in (20, 10)]
@@ -24,11 +25,9 @@ def main() -> None:
             for drop in drops:
                 rx = jf.Receiver(drop.pilots, drop.y.shape[2], prior, 0.05, 1.0, rules=jf.Rules(max_iterations=limit))
                 out = rx.detect(drop.y, drop.noise_var)
-                found = dict(zip(out.active.tolist(), out.channels, strict=True))
-                pairs = zip(drop.active.tolist(), drop.channels, strict=True)
-                errors.append(sum(np.linalg.norm(h - found.get(k, 0)) ** 2 for k, h in pairs))
-                errors[-1] /= np.linalg.norm(drop.channels) ** 2
-                mistakes += len(set(found) ^ set(drop.active.tolist()))
+                found = score(out, drop.active, drop.channels)
+                errors.append(found.nmse)
+                mistakes += found.missed + found.false_alarms
                 rounds += out.iterations / DROPS if limit == LIMITS[-1] else 0
             cells.append(f"{10 * np.log10(np.mean(errors)):.2f}".replace("-", "−"))
             wrong.append(str(mistakes))

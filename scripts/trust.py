@@ -8,6 +8,7 @@ import numpy as np
 
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
+from jadce_fast.metrics import Score, score
 
 POINTS = [(20, -15), (20, -12), (20, -10), (20, -8), (5, -10), (3, -10), (2, 0), (2, 10)]
 SLOTS, BLOCKS = 400, 20
@@ -26,15 +27,13 @@ def idle(prior: str, symbols: int) -> int:
 
 def errors(scenario: Scenario, power: float | str) -> str:
     """Missed and wrongly found devices of BLOCKS blocks, and blocks that are not trusted."""
-    missed = wrong = active = doubts = 0
+    total, doubts = Score(), 0
     for seed in range(BLOCKS):
         drop = draw_drop(scenario, seed=seed)
         out = jf.Receiver(drop.pilots, 32, "cdl", power=power).detect(drop.y, drop.noise_var)
-        missed += len(set(drop.active) - set(out.active))
-        wrong += len(set(out.active) - set(drop.active))
-        active += len(drop.active)
+        total += score(out, drop.active, drop.channels)
         doubts += not out.trusted
-    return f"{missed}, {wrong} of {active} | {doubts}"
+    return f"{total.missed}, {total.false_alarms} of {total.active} | {doubts}"
 
 
 def rotated(y: np.ndarray) -> np.ndarray:
@@ -75,10 +74,10 @@ def main() -> None:
     drop = draw_drop(Scenario(devices=400), seed=1)
     for name, (change, told) in MISMATCHES.items():
         out = jf.Receiver(drop.pilots, 32, "cdl").detect(change(drop.y), told * drop.noise_var)
-        missed, wrong = len(set(drop.active) - set(out.active)), len(set(out.active) - set(drop.active))
-        e = out.explained
+        found, e = score(out, drop.active, drop.channels), out.explained
         print(
-            f"| {name} | {missed}, {wrong} | {e.ratio:.2f} ({e.least:.2f} … {e.most:.2f}) | {out.trusted} |", flush=True
+            f"| {name} | {found.missed}, {found.false_alarms} | {e.ratio:.2f} ({e.least:.2f} … {e.most:.2f}) | {out.trusted} |",
+            flush=True,
         )
 
 

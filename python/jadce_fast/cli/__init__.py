@@ -6,6 +6,4 @@ NumPy, torch and matplotlib are imported where they are used: ``jadce --help`` n
 """
 
 from . import cell, detect, figures, info, simulate, train  # noqa: F401  (each adds its commands)
-from .app import main
-
-__all__ = ["main"]
+from .app import main as main
