@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import baselines as baselines
     from . import channels as channels
     from . import ops as ops
     from . import reference as reference
@@ -45,7 +46,7 @@ _HOME = {
     "save_capture": "capture",
     "save_result": "capture",
 }
-_ROOMS = ("channels", "ops", "reference")
+_ROOMS = ("baselines", "channels", "ops", "reference")
 __all__ = [*_HOME, *_ROOMS]
 
 
