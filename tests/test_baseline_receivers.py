@@ -1,6 +1,8 @@
 """Baseline receivers of OFDM blocks, each against a formula of its own paper."""
 
 import itertools
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +12,10 @@ from scipy import stats
 import jadce_fast as jf
 from jadce_fast import baselines, reference
 from jadce_fast.baselines.receivers import covariance as ml
+from jadce_fast.baselines.receivers.by_name import NAMES, plan_baseline
 from jadce_fast.baselines.receivers.mmv_amp import denoiser, error_probabilities, state_evolution
+from jadce_fast.campaigns.ofdm_campaign import simulate, summarize
+from jadce_fast.campaigns.ofdm_drop import Scenario
 from jadce_fast.detection import Detection
 from jadce_fast.metrics import score
 
@@ -93,7 +98,7 @@ def test_noise_alone_and_bad_input(name):
         (lambda q: baselines.mmv_amp(q, 0), ValueError, "antennas: expected"),
         (lambda q: baselines.covariance(q, 4, 1.5), ValueError, "activity_rate: expected"),
         (lambda q: baselines.linear(q, 4, power="loud"), TypeError, "power: expected 'unknown'"),
-        (lambda q: baselines.oracle(q, 4, [60]), ValueError, "active: expected 0 to 59"),
+        (lambda q: baselines.oracle(q, 4, [60]), ValueError, "active: expected distinct devices of 0 to 59"),
         (lambda q: baselines.printed_stmp(q, 4, "gaussian", variance="best"), ValueError, "variance: expected"),
     ],
 )
@@ -359,3 +364,53 @@ def test_printed_stmp_obeys_its_threshold():
         for t in (0.01, 0.5, 0.99)
     ]
     assert set(found[0]) > set(found[1]) >= set(found[2]) >= set(p.active)
+
+
+# --- by name --------------------------------------------------------------------------------------------------
+
+
+def test_campaigns_compare_baselines_on_the_same_drops_as_priors(tmp_path):
+    scenario = Scenario(devices=60, symbols=12, antennas=4, activity_rate=0.08, snr_db=15.0)
+    names = ("gaussian", "bg", "tmp-em:6", "somp:cdl-tiny", "oracle:cdl-tiny", "lmmse")
+    path = tmp_path / "campaign.json"
+    records = simulate(scenario, names, trials=2, seed=3, threads=1, resume=path)
+    found = {name: summarize(records, name) for name in names}
+    assert found["bg"].nmse_db == pytest.approx(found["gaussian"].nmse_db, abs=1e-6)
+    assert len({outcome.active for outcome in found.values()}) == 1
+    assert found["oracle:cdl-tiny"].missed == found["oracle:cdl-tiny"].false_alarms == 0
+    assert found["oracle:cdl-tiny"].nmse_db < found["tmp-em:6"].nmse_db < found["lmmse"].nmse_db
+    again = simulate(scenario, names, trials=2, seed=3, threads=1, resume=path)
+    assert [r.score for r in again] == [r.score for r in records]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_name_plans_its_receiver(name):
+    p = problem(**EASY)
+    prior = "gaussian" if name == "printed-stmp" else None
+    receiver = plan_baseline(name, p.pilots, 8, p.activity_rate, 1.0, prior=prior, active=p.active)
+    assert set(p.active) <= set(receiver.detect(p.y, p.noise_var).active)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("amp", "receiver: expected bg, tmp-em"),
+        ("bg:cdl", "receiver: expected bg without"),
+        ("tmp-em:many", "receiver: expected a number of blocks after tmp-em:, found 'many'"),
+        ("oracle", "receiver: expected a block with the truth"),
+        ("somp:nosuch", "prior: expected one of"),
+    ],
+)
+def test_bad_names(name, message):
+    with pytest.raises(ValueError, match=message):
+        plan_baseline(name, jf.dft_pilots(60, 12, 48), 4, 0.1, "unknown")
+
+
+@pytest.mark.parametrize("arguments", [["oracle"], ["somp", "--prior", "cdl-tiny"], ["lmmse"]], ids=" ".join)
+def test_detect_takes_baselines(arguments, jadce):
+    capture = Path(__file__).parent / "data/sionna_cdl_c_dft.npz"
+    status, out, _ = jadce("detect", capture, "--json", "--receiver", *arguments)
+    assert status == 0
+    found = json.loads(out)
+    assert found["receiver"] == arguments[0]
+    assert found["missed"] == found["false_alarms"] == 0

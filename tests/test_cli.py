@@ -208,7 +208,7 @@ BAD = {
     "no capture": (["detect"], "Missing argument 'CAPTURE'"),
     "missing file": (["detect", "nosuch.npz"], "nosuch.npz: expected a capture, found no such file"),
     "extension": (["detect", "a.csv"], "a.csv: expected the extension .npz, .h5, .hdf5, .mat"),
-    "receiver": (["detect", DFT, "--receiver", "ls"], "--receiver: expected stmp, bg or langevin, found 'ls'"),
+    "receiver": (["detect", DFT, "--receiver", "ls"], "--receiver: expected stmp, langevin, bg, tmp-em, gmmv-amp,"),
     "bg with a prior": (["detect", DFT, "--receiver", "bg", "--prior", "cdl"], "--prior: expected none"),
     "langevin with a prior": (
         ["detect", DFT, "--receiver", "langevin", "--prior", "cdl"],

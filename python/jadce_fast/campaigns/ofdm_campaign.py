@@ -1,4 +1,4 @@
-"""Campaigns in an OFDM system: many trials at one operating point, several priors on the same drops."""
+"""Campaigns in an OFDM system: many trials at one operating point, several receivers on the same drops."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import _check
+from ..baselines.receivers.by_name import ORACLE, is_baseline, plan_baseline, prior_of
 from ..metrics import Score, score
 from ..pilots import Pilots
 from ..receiver import Receiver
@@ -48,7 +49,7 @@ class Outcome:
     Attributes
     ----------
     prior : str
-        Name or file of the prior, or "genie".
+        Name or file of the prior, "genie", or the name of a baseline.
     trials, active, missed, false_alarms : int
         Totals.
     error_rate : float
@@ -94,7 +95,8 @@ def simulate(
     ----------
     scenario : Scenario
     priors : sequence of str
-        Names or files of priors; "genie" is the genie-denoiser loop on top of the first one.
+        Names or files of priors; "genie" is the genie-denoiser loop on top of the first one. Baselines are named like
+        `baselines.receivers.by_name.plan_baseline` says: "tmp-em:12", "somp:cdl".
     trials : int
         Trial i is the same whatever the number of trials and the priors.
     seed : int
@@ -175,16 +177,18 @@ class _Bench:
         from ..priors.files import resolve_prior
 
         def load(name: str) -> Any:
-            return resolve_prior(name, scenario.subcarriers)
+            own = prior_of(name) if is_baseline(name) else name
+            return None if own is None else resolve_prior(own, scenario.subcarriers)
 
         self._scenario, self._power, self._threads = scenario, power, threads
         self._priors: dict[str, Any] = {name: load(name) for name in names if name != GENIE}
         self.genie: GeniePrior | None = None
-        self._base = next(iter(self._priors), "cdl")  # the genie only denoises better than this one
+        # The genie only denoises better than this one.
+        self._base = next((name for name in self._priors if not is_baseline(name)), "cdl")
         if GENIE in names:
             self.genie = self._priors[GENIE] = GeniePrior(self._priors.get(self._base) or load(self._base))
         self._pilots: Pilots | None = None
-        self._receivers: dict[str, Receiver] = {}
+        self._receivers: dict[str, Any] = {}
 
     def pilots(self, seed: int, trial: int) -> Pilots:
         """Pilots of a trial."""
@@ -202,8 +206,8 @@ class _Bench:
         """Detect and score one drop."""
         if name == GENIE and self.genie is not None:
             self.genie.reveal(drop.active, drop.paths, self._scenario.antennas)
-        if name not in self._receivers:
-            self._receivers[name] = self._plan(name, drop.pilots)
+        if name not in self._receivers or name.partition(":")[0] == ORACLE:
+            self._receivers[name] = self._plan(name, drop)
             if name != GENIE:
                 self._receivers[name].detect(drop.y, drop.noise_var)  # the first call is not timed
         receiver = self._receivers[name]
@@ -214,10 +218,12 @@ class _Bench:
         del errors["trials"]
         return errors | {"iterations": found.iterations, "converged": found.converged, "seconds": seconds}
 
-    def _plan(self, name: str, pilots: Pilots) -> Receiver:
-        s = self._scenario
-        prior = self._priors[name]
-        return Receiver(pilots, s.antennas, prior, s.activity_rate, self._power, threads=self._threads)
+    def _plan(self, name: str, drop: Drop) -> Any:
+        s, prior = self._scenario, self._priors[name]
+        if is_baseline(name):
+            own = {"prior": prior, "active": drop.active}
+            return plan_baseline(name, drop.pilots, s.antennas, s.activity_rate, self._power, **own)
+        return Receiver(drop.pilots, s.antennas, prior, s.activity_rate, self._power, threads=self._threads)
 
 
 _SCORE = [f.name for f in fields(Score) if f.name != "trials"]

@@ -26,12 +26,16 @@ def detect(
         Path | None, typer.Option("--output", "-o", help="Write the result to this .npz, .h5 or .mat.")
     ] = None,
     receiver: Annotated[
-        str, typer.Option(help="stmp (score prior), bg (Gaussian prior) or langevin (one subcarrier, cell prior).")
+        str,
+        typer.Option(
+            help="stmp (score prior), langevin (one subcarrier, cell prior), or a baseline: bg (Gaussian prior), "
+            "tmp-em, gmmv-amp, mmv-amp, lmmse, covariance, somp, printed-stmp, oracle (with the truth in the capture)."
+        ),
     ] = "stmp",
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Shipped name or .safetensors file: cdl ... of stmp, cell-network of langevin.",
+            help="Shipped name or .safetensors file: cdl ... of stmp and some baselines, cell-network of langevin.",
             show_default="cdl; of langevin cell, the exact score",
         ),
     ] = None,
@@ -46,6 +50,7 @@ def detect(
     """Detect the active devices of a capture and estimate their channels."""
     import time
 
+    from ..baselines.receivers.by_name import plan_baseline
     from ..capture import READERS, load_capture, save_result
 
     name = _prior_of(receiver, prior)
@@ -59,12 +64,21 @@ def detect(
         console.note(f"activity_rate: not in the capture and no --rate given, assuming {rate}")
 
     if receiver == "langevin":
-        found, seconds = _langevin(block, name, rate, level, device, threads)
+        found, seconds = _langevin(block, str(name), rate, level, device, threads)
+    elif receiver != "stmp":
+        if device != "cpu":
+            raise ValueError(f"--device: expected cpu for --receiver {receiver}, found {device!r}")
+        own = None if name is None or receiver == "bg" else _fitting(name, block)
+        truth = block.true_active
+        rx = plan_baseline(receiver, block.pilots, block.y.shape[2], rate, level, prior=own, active=truth)
+        start = time.perf_counter()
+        found = rx.detect(block.y, block.noise_var)
+        seconds = time.perf_counter() - start
     else:
         from ..receiver import Receiver
 
         antennas = block.y.shape[2]
-        rx = Receiver(block.pilots, antennas, _fitting(name, block), rate, level, device=device, threads=threads)
+        rx = Receiver(block.pilots, antennas, _fitting(str(name), block), rate, level, device=device, threads=threads)
         start = time.perf_counter()
         found = rx.detect(block.y, block.noise_var)
         seconds = time.perf_counter() - start
@@ -72,7 +86,8 @@ def detect(
         save_result(output, found)
     if not found.trusted:
         console.note(f"warning: not to be trusted: {found.reason}")
-    setup = {"capture": str(capture), "prior": name, "devices": block.pilots.devices}
+    setup: dict[str, Any] = {"capture": str(capture), "receiver": receiver, "prior": name}
+    setup |= {"devices": block.pilots.devices}
     setup |= {"activity_rate": rate, "activity_rate_assumed": assumed}
     result = setup | _result(found, seconds) | _truth(found, block)
     if as_json:
@@ -81,13 +96,17 @@ def detect(
         _print_detection(result)
 
 
-def _prior_of(receiver: str, prior: str | None) -> str:
-    if receiver not in ("stmp", "bg", "langevin"):
-        raise ValueError(f"--receiver: expected stmp, bg or langevin, found {receiver!r}")
+def _prior_of(receiver: str, prior: str | None) -> str | None:
+    from ..baselines.receivers.by_name import NAMES, is_baseline, prior_of
+
+    if receiver not in ("stmp", "langevin") and not is_baseline(receiver):
+        raise ValueError(f"--receiver: expected stmp, langevin, {', '.join(NAMES)}, found {receiver!r}")
     if receiver == "stmp":
         return "cdl" if prior is None else prior
     if receiver == "langevin":
         return "cell" if prior is None else prior
+    if receiver != "bg":
+        return prior_of(receiver) if prior is None else prior
     if prior not in (None, "gaussian"):
         raise ValueError(f"--prior: expected none or gaussian with --receiver bg, found {prior!r}")
     return "gaussian"

@@ -41,6 +41,10 @@ def simulate(
     prior: Annotated[
         list[str] | None, typer.Option(help="Shipped prior, gaussian, or file; repeat to compare.", show_default="cdl")
     ] = None,
+    receiver: Annotated[
+        list[str] | None,
+        typer.Option(help="Baseline, with an option after a colon: tmp-em:12, somp:cdl; repeat.", show_default=False),
+    ] = None,
     genie: Annotated[bool, typer.Option("--genie", help="Also the genie-denoiser loop (slow).")] = False,
     trials: Trials = 50,
     seed: Seed = 0,
@@ -72,7 +76,8 @@ def simulate(
         fresh_pilots=fresh_pilots,
     )
     check_campaign(csv, plot, resume)
-    names = [*(prior or ["cdl"]), *([GENIE] if genie else [])]
+    own = prior or ([] if receiver else ["cdl"])
+    names = [*own, *_baselines(receiver or []), *([GENIE] if genie else [])]
     with console.Progress("simulating", trials) as bar:
 
         def report(done: int, records: list[Record]) -> None:
@@ -102,6 +107,15 @@ def simulate(
         console.show_json(setup | {"results": [asdict(o) | _genie_distance(o, outcomes) for o in outcomes]})
     else:
         console.show(_outcome_table(outcomes))
+
+
+def _baselines(names: list[str]) -> list[str]:
+    from ..baselines.receivers.by_name import NAMES, is_baseline
+
+    for name in names:
+        if not is_baseline(name):
+            raise ValueError(f"--receiver: expected {', '.join(NAMES)}, found {name!r}")
+    return names
 
 
 @app.command()

@@ -33,8 +33,8 @@ def covariance(
 ) -> BlockReceiver:
     """Plan maximum likelihood of the devices' received powers from the sample covariance over antennas.
 
-    Antennas are independent samples of CN(0, Q_n diag(g) Q_n^H + noise) on every subcarrier n, and subcarriers are
-    taken for independent. With the powers g found, a device is declared active by the likelihood ratio of the mean power
+    Antennas are independent samples of CN(0, Q_n diag(g) Q_n^H + noise) on every subcarrier n; subcarriers are taken as
+    independent. With the powers g found, a device is declared active by the likelihood ratio of the mean power
     against silence, the others' powers being what they are.
 
     Parameters
@@ -78,7 +78,7 @@ def covariance(
         active = np.flatnonzero(probability >= 0.5)
         powers = np.maximum(gamma[active], 0.1 * g)
         channels, variance = lmmse_on_support(planned, y, active, noise, powers, statistics)
-        return Found(probability, channels, variance, sweeps, stopped, statistics[0].shape[1])
+        return Found(probability, channels, variance, sweeps, stopped, freedom=statistics[0].shape[1])
 
     return BlockReceiver(planned, m, search)
 

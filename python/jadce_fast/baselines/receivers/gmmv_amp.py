@@ -85,7 +85,7 @@ def gmmv_amp(
         active = np.flatnonzero(activity >= 0.5)
         variance = np.mean([state.v[active] for state in states], axis=(0, 2))
         channels = np.stack([state.h[0, active] + 1j * state.h[1, active] for state in states], axis=1)
-        return Found(activity, channels, variance, len(history), stopped, planned.subcarriers, history)
+        return Found(activity, channels, variance, len(history), stopped, freedom=planned.subcarriers, history=history)
 
     return BlockReceiver(planned, m, search)
 

@@ -66,6 +66,6 @@ def linear(
         # Of an active device, whose power is more than the mean of all: bias and noise of the estimate.
         error = float(np.mean((1 - gain) ** 2 * g + gain**2 * noise_seen))
         variance = np.full(len(active), error)
-        return Found(probability, channels, variance, 1, "fixed point", planned.subcarriers)
+        return Found(probability, channels, variance, 1, "fixed point", freedom=planned.subcarriers)
 
     return BlockReceiver(planned, m, search)

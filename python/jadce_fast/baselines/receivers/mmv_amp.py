@@ -95,7 +95,9 @@ def mmv_amp(
         channels = x[:, active].transpose(1, 0, 2)
         p = probability[active]
         variance = p * gain * last + (1 - p) * p * gain**2 * energy[active] / entries
-        return Found(probability, channels, variance, len(history), stopped, planned.subcarriers, history)
+        return Found(
+            probability, channels, variance, len(history), stopped, freedom=planned.subcarriers, history=history
+        )
 
     return BlockReceiver(planned, m, search)
 

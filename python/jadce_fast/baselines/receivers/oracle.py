@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...metrics import active_indices
+from ... import _check
 from ...pilots import Pilots
 from .block_receiver import BlockReceiver, Complex, Found, Power, check_plan, check_power, mean_power
 from .support import frequency_statistics, lmmse_on_support
@@ -47,7 +47,9 @@ def oracle(
     """
     planned, m, _ = check_plan(pilots, antennas)
     level, statistics = check_power(power), frequency_statistics(prior, planned.subcarriers)
-    devices = np.sort(active_indices("active", active, planned.devices))
+    devices = np.sort(_check.array("active", np.asarray(active, np.int64), ("A",), np.int64))
+    if devices.size and (devices[0] < 0 or devices[-1] >= planned.devices or not np.diff(devices).all()):
+        raise ValueError(f"active: expected distinct devices of 0 to {planned.devices - 1}, found {devices}")
 
     def search(y: Complex, noise: float) -> Found:
         g = mean_power(y, noise, planned, max(len(devices), 1) / planned.devices, level)
@@ -55,6 +57,6 @@ def oracle(
         channels, variance = lmmse_on_support(planned, y, devices, noise, powers, statistics)
         activity = np.zeros(planned.devices)
         activity[devices] = 1
-        return Found(activity, channels, variance, 1, "fixed point", statistics[0].shape[1])
+        return Found(activity, channels, variance, 1, "fixed point", freedom=statistics[0].shape[1])
 
     return BlockReceiver(planned, m, search)

@@ -138,7 +138,9 @@ def printed_stmp(
         if stopped == "iterations" and len(errors) > 1 and abs(errors[-1] - errors[-2]) < 1e-3 * errors[-1]:
             stopped = "fixed point"
         freedom = float(known.basis.shape[1])
-        return Found(decided, channels, post_var[active].mean(1), len(history), stopped, freedom, history)
+        return Found(
+            decided, channels, post_var[active].mean(1), len(history), stopped, freedom=freedom, history=history
+        )
 
     return BlockReceiver(planned, m, search)
 

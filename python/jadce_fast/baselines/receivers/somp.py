@@ -88,7 +88,7 @@ def somp(
         channels, variance = lmmse_on_support(planned, y, active, noise, g, statistics)
         activity = np.zeros(planned.devices)
         activity[active] = 1
-        return Found(activity, channels, variance, len(chosen), stopped, width)
+        return Found(activity, channels, variance, len(chosen), stopped, freedom=width)
 
     return BlockReceiver(planned, m, search)
 

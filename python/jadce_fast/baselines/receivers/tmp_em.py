@@ -135,7 +135,15 @@ def tmp_em(
         # Beside the error of means and slopes: what lines leave out of the channels, which was learned as noise.
         left_out = max(noise_em - noise, 0.0) / (planned.power * max(len(active), 1))
         error = float(np.sum(np.mean(line**2, axis=1) * np.mean(post_var, axis=1))) + left_out
-        return Found(probability, channels, np.full(len(active), error), len(history), stopped, 2.0 * count, history)
+        return Found(
+            probability,
+            channels,
+            np.full(len(active), error),
+            len(history),
+            stopped,
+            freedom=2.0 * count,
+            history=history,
+        )
 
     return BlockReceiver(planned, m, search)
 
