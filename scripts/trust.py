@@ -75,10 +75,8 @@ def main() -> None:
     for name, (change, told) in MISMATCHES.items():
         out = jf.Receiver(drop.pilots, 32, "cdl").detect(change(drop.y), told * drop.noise_var)
         found, e = score(out, drop.active, drop.channels), out.explained
-        print(
-            f"| {name} | {found.missed}, {found.false_alarms} | {e.ratio:.2f} ({e.least:.2f} … {e.most:.2f}) | {out.trusted} |",
-            flush=True,
-        )
+        cells = f"{found.missed}, {found.false_alarms} | {e.ratio:.2f} ({e.least:.2f} … {e.most:.2f}) | {out.trusted}"
+        print(f"| {name} | {cells} |", flush=True)
 
 
 if __name__ == "__main__":
