@@ -1,6 +1,7 @@
 """Fixtures of several files."""
 
 import pytest
+from captures import WRITERS
 from kernels import Emulated, Gpu, emulator, gpu, open_device
 
 from jadce_fast.cuda import device as cuda_device
@@ -49,3 +50,10 @@ def jadce(capsys):
         return (end.value.code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(params=WRITERS)
+def write(request, tmp_path):
+    """Write arrays as a capture of some format, return its path."""
+    writer, suffix = WRITERS[request.param]
+    return lambda values: writer(tmp_path / f"capture{suffix}", values)

@@ -1,103 +1,16 @@
-import io
-import pickle
-import zipfile
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import scipy.io
+from captures import K, M, N, T, complex_normal, good, message_of, write_mat5, write_mat73, write_npz
 
 from jadce_fast.capture import Capture, load_capture, save_capture, save_result
 from jadce_fast.detection import Detection, Explained
 from jadce_fast.pilots import Pilots, dft_pilots
 
 DATA = Path(__file__).parent / "data"
-T, N, M, K = 4, 3, 2, 9
-
-
-def complex_normal(*shape):
-    rng = np.random.default_rng(sum(shape))
-    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)).astype(np.complex64)
-
-
-def good():
-    """Arrays of a valid capture with partial-DFT pilots."""
-    return {
-        "y": complex_normal(T, N, M),
-        "pilot_rows": dft_pilots(K, T, N).rows,
-        "devices": np.array(K),
-        "noise_var": np.array(0.1),
-        "activity_rate": np.array(0.05),
-        "true_active": np.array([7, 2]),
-        "true_channels": complex_normal(2, N, M),
-    }
-
-
-def write_npz(path, values):
-    np.savez(path, **values)
-    return path
-
-
-def write_mat5(path, values):
-    """As MATLAB would: whole numbers are doubles too, vectors and scalars are matrices."""
-    as_double = {k: v if np.iscomplexobj(v) or v.dtype.kind in "OU" else v.astype(float) for k, v in values.items()}
-    scipy.io.savemat(path, as_double, oned_as="column")
-    return path
-
-
-def write_mat73(path, values):
-    """As MATLAB would: a user block, reversed axes, complex numbers as {real, imag}."""
-    with h5py.File(path, "w", userblock_size=512) as file:
-        for name, value in values.items():
-            value = np.atleast_2d(value)
-            if np.iscomplexobj(value):
-                part = value.real.dtype
-                pairs = np.zeros(value.shape, [("real", part), ("imag", part)])
-                pairs["real"], pairs["imag"] = value.real, value.imag
-                value = pairs
-            elif value.dtype.kind != "S":
-                value = value.astype(float)
-            if value.size == 0:
-                dataset = file.create_dataset(name, data=np.array(value.shape, np.uint64))
-                dataset.attrs["MATLAB_empty"] = np.uint8(1)
-            else:
-                file.create_dataset(name, data=value.T)
-    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
-    with open(path, "r+b") as file:
-        file.write(header)
-    return path
-
-
-def write_hdf5(path, values):
-    """As h5py users would: axes as they are, complex numbers as h5py stores them."""
-    with h5py.File(path, "w") as file:
-        for name, value in values.items():
-            file[name] = value
-    return path
-
-
-WRITERS = {
-    "npz": (write_npz, ".npz"),
-    "mat5": (write_mat5, ".mat"),
-    "mat73": (write_mat73, ".mat"),
-    "hdf5": (write_hdf5, ".h5"),
-}
-
-
-@pytest.fixture(params=WRITERS)
-def write(request, tmp_path):
-    writer, suffix = WRITERS[request.param]
-    return lambda values: writer(tmp_path / f"capture{suffix}", values)
-
-
-def message_of(path):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  (every caller checks the message)
-        load_capture(path)
-    text = str(caught.value)
-    assert text.startswith(f"{path}: ")
-    assert "\n" not in text
-    return text[len(f"{path}: ") :]
 
 
 # --- what is accepted ---
@@ -294,124 +207,6 @@ def test_no_key_at_all(write):
 def test_more_symbols_than_devices(write):
     values = {"y": complex_normal(T, N, M), "pilots": complex_normal(T, N, 3), "noise_var": np.array(0.1)}
     assert "(T <= K), found T=4, K=3" in message_of(write(values))
-
-
-# --- what is refused: files ---
-
-
-def test_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nothing[.]npz: expected a capture, found no such file"):
-        load_capture(tmp_path / "nothing.npz")
-
-
-def test_directory(tmp_path):
-    (tmp_path / "folder.npz").mkdir()
-    assert message_of(tmp_path / "folder.npz") == "expected a file, found a directory or device"
-
-
-@pytest.mark.parametrize("name", ["capture.txt", "capture"])
-def test_unknown_extension(tmp_path, name):
-    (tmp_path / name).write_bytes(b"x")
-    wanted = f"expected the extension .npz, .h5, .hdf5, .mat, found {Path(name).suffix or 'none'}"
-    assert message_of(tmp_path / name) == wanted
-    with pytest.raises(ValueError, match=r"expected the extension [.]npz, .h5"):
-        save_capture(tmp_path / name, Capture(complex_normal(T, N, M), dft_pilots(K, T, N), 0.1))
-    assert (tmp_path / name).read_bytes() == b"x"
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".mat"])
-def test_empty_file(tmp_path, suffix):
-    path = tmp_path / f"capture{suffix}"
-    path.touch()
-    assert message_of(path) == f"expected a {suffix} capture, found an empty file"
-
-
-@pytest.mark.parametrize("suffix", [".npz", ".mat"])
-@pytest.mark.parametrize(
-    "content", [b"PK", b"not a capture at all " * 40, b"\x00" * 700, b"\x89HDF\r\n\x1a\n" + bytes(99)]
-)
-def test_foreign_file(tmp_path, suffix, content):
-    path = tmp_path / f"capture{suffix}"
-    path.write_bytes(content)
-    assert "expected" in message_of(path)
-
-
-def test_single_npy_array(tmp_path):
-    path = tmp_path / "capture.npz"
-    with path.open("wb") as file:
-        np.save(file, np.ones(3))
-    assert message_of(path) == "expected an .npz archive, found a single array"
-
-
-@pytest.mark.parametrize("fraction", [0.02, 0.3, 0.6, 0.9, 0.99])
-def test_truncated_file(write, fraction):
-    path = write(good())
-    content = path.read_bytes()
-    path.write_bytes(content[: int(fraction * len(content))])
-    # Version 5 has no index: whole variables may be missing, which is a missing key.
-    assert "expected" in message_of(path)
-
-
-# Not version 7.3: the HDF5 library itself is not safe against changed bytes.
-@pytest.mark.parametrize("write", ["npz", "mat5"], indirect=True)
-@pytest.mark.parametrize("seed", range(8))
-def test_damaged_bytes_never_escape_as_another_error(write, seed):
-    path = write(good())
-    content = path.read_bytes()
-    rng = np.random.default_rng(seed)
-    for _ in range(40):
-        damaged = bytearray(content)
-        for place in rng.integers(0, len(content), 8):
-            damaged[place] = rng.integers(256)
-        path.write_bytes(damaged)
-        try:
-            capture = load_capture(path)
-        except ValueError as error:
-            assert "expected" in str(error)  # noqa: PT017  (a change may also do no harm)
-        else:
-            assert np.isfinite(capture.y).all()
-
-
-class Evil:
-    def __reduce__(self):
-        return (pytest.fail, ("the pickle was loaded",))
-
-
-def test_pickled_objects_are_refused(tmp_path):
-    path = tmp_path / "capture.npz"
-    objects = np.array([Evil()], dtype=object)
-    np.savez(path, **{**good(), "y": objects})
-    assert message_of(path) == "y: expected numbers, found pickled Python objects (refused)"
-    path.write_bytes(pickle.dumps(Evil()))
-    assert message_of(path) == "expected an .npz archive, found another kind of file or pickled objects (refused)"
-
-
-def test_text_and_structures_are_refused(tmp_path):
-    message = message_of(write_npz(tmp_path / "capture.npz", {**good(), "y": np.full((T, N, M), "1")}))
-    assert message == "y: expected complex64, found dtype <U1"
-    message = message_of(write_mat5(tmp_path / "capture.mat", {**good(), "y": np.full((T, N, M), "1")}))
-    assert message.startswith("y: expected a numeric array, found ")
-    scipy.io.savemat(tmp_path / "capture.mat", {**good(), "y": {"real": 1, "imag": 2}})
-    assert message_of(tmp_path / "capture.mat").startswith("y: expected a numeric array, found ")
-    scipy.io.savemat(tmp_path / "capture.mat", {**good(), "y": scipy.sparse.eye(3)})
-    assert message_of(tmp_path / "capture.mat").startswith("y: expected a numeric array, found ")
-    path = write_mat73(tmp_path / "capture.mat", good())
-    with h5py.File(path, "r+") as file:
-        del file["y"]
-        file.create_group("y")
-    assert message_of(path) == "y: expected a numeric array, found a struct or a sparse matrix"
-
-
-def test_array_that_claims_to_be_huge(tmp_path):
-    path = write_npz(tmp_path / "capture.npz", good())
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<c8", "fortran_order": False, "shape": (10**15, N, M)})
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in {**members, "y.npy": header.getvalue()}.items():
-            archive.writestr(name, content)
-    assert message_of(path).startswith("y: expected an array")
 
 
 # --- in memory, and writing ---
