@@ -136,7 +136,7 @@ class OnColumns(Torch):
         super().__init__(p)
         n = p.devices
         tables = [p.native.matrices(i)[:, :n, :, :n].copy() for i in range(len(p.levels))]
-        self.tables = [torch.complex(*(torch.from_numpy(t[:, :, k].copy()) for k in (0, 1))) for t in tables]
+        self.tables = [torch.from_numpy((t[:, :, 0] + 1j * t[:, :, 1]).astype(np.complex64)) for t in tables]
         back, rotated = p.problem.rotation.conj().T, p.block[0] @ p.problem.right
         rank = rotated.shape[1]
         force = [(rotated * level.force[:rank]) @ back[:rank] for level in p.levels]

@@ -68,8 +68,9 @@ def main() -> None:
         for label, kind in KINDS.items():
             prior, wrong, cells = TorchPrior(load_prior(name), kind), 0, []
             for some in drops.values():
-                errors, mistakes = zip(*[lost(drop, prior) for drop in some], strict=True)
-                wrong += sum(mistakes)
+                found = [lost(drop, prior) for drop in some]
+                errors = [error for error, _ in found]
+                wrong += sum(mistakes for _, mistakes in found)
                 cells.append(f"{10 * np.log10(np.mean(errors)):.2f}".replace("-", "−"))
             print(f"| `{name}`, {label} | {' | '.join(cells)} | {wrong} |", flush=True)
 

@@ -76,7 +76,7 @@ def test_imports_go_down(module):
     assert [room for room in others if rooms[room] > rooms[own]] == []
 
 
-OF_NAMED_TUPLES = ("_asdict", "_fields", "_replace")  # public, by Python's documentation
+OF_NAMED_TUPLES = ("_asdict", "_fields", "_make", "_replace")  # public, by Python's documentation
 
 
 def private(name):

@@ -44,7 +44,7 @@ class Score:
     trials: int = 0
 
     def __add__(self, other: Score) -> Score:
-        return Score(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(Score)))
+        return Score(**{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(Score)})
 
     def __radd__(self, other: int) -> Score:
         # sum(scores) starts from the integer 0.

@@ -95,9 +95,7 @@ class Chunk:
 
     def part(self, start: int, stop: int) -> Chunk:
         """Return some of the channels."""
-        paths = Paths(*(getattr(self.paths, f.name)[start:stop] for f in fields(Paths)))
-        arrays = (getattr(self, name)[start:stop] for name in ("h", "noise", "profile", "probe"))
-        return Chunk(paths, *arrays)
+        return Chunk(**{f.name: getattr(self, f.name)[start:stop] for f in fields(self)})
 
     def observe(self, noise: str, snr_db: float) -> tuple[_Complex, _Real]:
         """Noisy channels (B, N, M), antenna domain, and the noise variance of every beam (B, M)."""

@@ -57,7 +57,7 @@ class Paths:
 
     def __getitem__(self, index: slice | npt.ArrayLike) -> Paths:
         """Paths of some of the channels; `index` is a slice, a mask or an array of indices."""
-        return Paths(*(getattr(self, f.name)[index] for f in fields(self)))
+        return Paths(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
 
 def draw_paths(

@@ -85,7 +85,7 @@ def genie(cases: list[HeldOut]) -> dict[str, Rows]:
         for snr, y in zip(SNR_DB, _received(h), strict=True):
             lost = 0.0
             for part in torch.arange(len(h), device=h.device).split(_CHUNK // 2):
-                paths = family.Paths(*(x[part] for x in case.paths))
+                paths = family.Paths._make(x[part] for x in case.paths)
                 lost += _energy(family.genie(paths, y[part], 10 ** (-snr / 10)) - h[part])
             row.append(round(10 * math.log10(lost / _energy(h)), 3))
         result[case.name] = {"genie": row}

@@ -42,7 +42,7 @@ def load_tables(device: torch.device) -> Clusters:
                 values[side, i, : len(column)] = column
         return torch.from_numpy(values).float().to(device)
 
-    return Clusters(*map(stack, Clusters._fields))
+    return Clusters._make(map(stack, Clusters._fields))
 
 
 def draw_paths(
@@ -83,7 +83,7 @@ def draw_paths(
     side = (uniform(count) < 0.5).long() if convention is None else torch.full_like(index, convention)
     low, high = DELAY_SPREAD
     spread = low + (high - low) * uniform(count, 1)
-    c = Clusters(*(x[side, index] for x in tables))
+    c = Clusters._make(x[side, index] for x in tables)
     if mixed:
         tail = uniform(count, 1) < 0.15
         spread = torch.where(tail, 30e-9 * 20 ** uniform(count, 1), spread)
@@ -136,7 +136,7 @@ def channels(paths: Paths, generator: torch.Generator) -> Tensor:
     phase = 2 * torch.pi * torch.rand(paths.power.shape, generator=generator, device=device)
     # A CPU takes few channels at a time, so that their rays stay in the cache; with rays first, sums add whole arrays.
     parts = torch.arange(len(phase), device=device).split(64 if device.type == "cpu" else max(len(phase), 1))
-    return torch.cat([_synthesize(Paths(*(x[i] for x in paths)), phase[i]) for i in parts])
+    return torch.cat([_synthesize(Paths._make(x[i] for x in paths), phase[i]) for i in parts])
 
 
 def _synthesize(paths: Paths, phase: Tensor) -> Tensor:
