@@ -89,7 +89,8 @@ class Detector:
 
     def set_input(self, y: torch.Tensor, noise_var: float) -> None:
         """Enqueue a note of the blocks y (at most batch, T, N, M) to be detected."""
-        self.launch("set_input", self.device.stream(), y=y, noise_var=noise_var, blocks=len(y))
+        note = {"y": y, "noise_var": noise_var, "blocks": len(y), "input": self.buffers["input"]}
+        self.device.launch("set_input", **note)
 
     def run(self, y: torch.Tensor, noise_var: float) -> None:
         """Enqueue the detection of y (at most batch, T, N, M) on torch's current stream and return."""

@@ -93,8 +93,7 @@ class Device:
 
 def _values(fields: dict[str, Any]) -> dict[str, Any]:
     """Addresses of tensors, and other fields as they are."""
-    found = {name: x.data_ptr() if hasattr(x, "data_ptr") else x for name, x in fields.items()}
-    return {name: x for name, x in found.items() if x is not None}
+    return {name: x.data_ptr() if hasattr(x, "data_ptr") else x for name, x in fields.items() if x is not None}
 
 
 @contextlib.contextmanager
