@@ -6,7 +6,7 @@
 #include "core/launch.hpp"
 
 #if defined(CUDART_VERSION) && CUDART_VERSION < 13000  // CUDA 12.4 to 12.9 have them under these names
-#undef cudaStreamGetCaptureInfo  // has a name already, of an older form
+#undef cudaStreamGetCaptureInfo                        // has a name already, of an older form
 #define cudaGraphAddNode cudaGraphAddNode_v2
 #define cudaStreamGetCaptureInfo cudaStreamGetCaptureInfo_v3
 #define cudaStreamUpdateCaptureDependencies cudaStreamUpdateCaptureDependencies_v2

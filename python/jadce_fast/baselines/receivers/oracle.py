@@ -14,12 +14,7 @@ from .support import frequency_statistics, lmmse_on_support
 
 
 def oracle(
-    pilots: Pilots | npt.ArrayLike,
-    antennas: int,
-    active: npt.ArrayLike,
-    *,
-    prior: Any = None,
-    power: Power = "unknown",
+    pilots: Pilots | npt.ArrayLike, antennas: int, active: npt.ArrayLike, *, prior: Any = None, power: Power = "unknown"
 ) -> BlockReceiver:
     """Plan the LMMSE receiver that is told which devices are active: a bound of what knows no more of channels.
 
