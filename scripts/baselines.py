@@ -16,7 +16,7 @@ RECEIVERS = [
     *("lmmse", "mmv-amp", "gmmv-amp", "bg", "covariance", "somp", "oracle"),
     *("tmp-em:4", "tmp-em:6", "tmp-em:12"),
     *("covariance:cdl", "somp:cdl", "oracle:cdl"),
-    *("printed-stmp:cdl-tiny", "cdl-tiny", "cdl", GENIE),
+    *("printed-stmp:cdl-tiny", "dps:cdl-tiny", "dps-1000:cdl-tiny", "cdl-tiny", "cdl", GENIE),
 ]
 
 

@@ -15,6 +15,7 @@ from .denoisers.valse import valse_lines as valse_lines
 from .receivers.algorithm_1 import Algorithm1 as Algorithm1
 from .receivers.block_receiver import BlockReceiver as BlockReceiver
 from .receivers.covariance import covariance as covariance
+from .receivers.dps import dps as dps
 from .receivers.estimate import Estimate as Estimate
 from .receivers.gmmv_amp import gmmv_amp as gmmv_amp
 from .receivers.linear import linear as linear

@@ -29,7 +29,7 @@ def detect(
         str,
         typer.Option(
             help="stmp (score prior), langevin (one subcarrier, cell prior), or a baseline: bg (Gaussian prior), "
-            "tmp-em, gmmv-amp, mmv-amp, lmmse, covariance, somp, printed-stmp, oracle (with the truth in the capture)."
+            "tmp-em, gmmv-amp, mmv-amp, lmmse, covariance, somp, printed-stmp, dps, oracle (told the truth)."
         ),
     ] = "stmp",
     prior: Annotated[

@@ -11,6 +11,7 @@ from ...pilots import Pilots
 from ...receiver import Receiver
 from .block_receiver import BlockReceiver, Power
 from .covariance import covariance
+from .dps import dps
 from .gmmv_amp import gmmv_amp
 from .linear import linear
 from .mmv_amp import mmv_amp
@@ -28,8 +29,17 @@ _PLANS: dict[str, Callable[..., BlockReceiver | Receiver]] = {
     "covariance": lambda p, m, rate, power, prior: covariance(p, m, rate, power, prior=prior),
     "somp": lambda p, m, rate, power, prior: somp(p, m, rate, power, prior=prior),
     "printed-stmp": lambda p, m, rate, power, prior: printed_stmp(p, m, prior, rate),
+    "dps": lambda p, m, rate, power, prior: dps(p, m, prior, rate, power),
+    "dps-1000": lambda p, m, rate, power, prior: dps(p, m, prior, rate, power, steps=1000),
 }
-_PRIOR = {"covariance": None, "somp": None, "oracle": None, "printed-stmp": "cdl"}  # by default
+_PRIOR = {
+    "covariance": None,
+    "somp": None,
+    "oracle": None,
+    "printed-stmp": "cdl",
+    "dps": "cdl-tiny",
+    "dps-1000": "cdl-tiny",
+}  # by default
 ORACLE = "oracle"
 NAMES = (*_PLANS, ORACLE)
 
@@ -61,7 +71,8 @@ def plan_baseline(
     ----------
     name : str
         "bg" (BG-TMP, :class:`jadce_fast.Receiver` with the Gaussian prior), "tmp-em:BLOCKS", "gmmv-amp", "mmv-amp",
-        "lmmse", and with a prior for option "covariance", "somp", "oracle" and "printed-stmp".
+        "lmmse", and with a prior for option "covariance", "somp", "oracle",
+        "printed-stmp", "dps" and "dps-1000" (with 1000 steps).
     pilots : Pilots
     antennas : int
     activity_rate : float
