@@ -1,6 +1,6 @@
 """Prints the tables of docs/baselines.md: receivers beside this library's, on the same drops, with their seconds.
 
-``OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python scripts/baselines.py``, an hour; goes on from --resume.
+``python scripts/baselines.py``, an hour; goes on from --resume.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from scipy import stats
 
 import jadce_fast as jf
 from jadce_fast import baselines, reference
+from jadce_fast.baselines.receivers import blas
 from jadce_fast.baselines.receivers import covariance as ml
 from jadce_fast.baselines.receivers.by_name import NAMES, plan_baseline
 from jadce_fast.baselines.receivers.mmv_amp import denoiser, error_probabilities, state_evolution
@@ -91,6 +92,22 @@ def test_noise_alone_and_bad_input(name):
         receiver.detect(p.y, 0.0)
     first, second = receiver.detect_many([p.y, p.y], p.noise_var)
     assert np.array_equal(first.channels, second.channels)
+
+
+def test_number_of_blas_threads_is_given_back():
+    library = blas.openblas()
+    if library is None:
+        pytest.skip("NumPy without its own OpenBLAS")
+    before = library.scipy_openblas_get_num_threads64_()
+
+    def fail():
+        with blas.one_thread():
+            assert library.scipy_openblas_get_num_threads64_() == 1
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert library.scipy_openblas_get_num_threads64_() == before
 
 
 @pytest.mark.parametrize(
@@ -304,13 +321,14 @@ def test_covariance_estimates_reach_the_fisher_information_and_scale_with_antenn
     inverse = np.linalg.inv((q * powers) @ q.conj().T + noise * np.eye(t))
     information = abs(q.conj().T @ inverse @ q) ** 2
     expected = np.trace(np.linalg.inv(information))
-    rng, trials = np.random.default_rng(4), 60
+    rng, trials = np.random.default_rng(4), 40
     for m in (400, 1600):
         errors = []
         for _ in range(trials):
             x = np.sqrt(powers)[:, None] * complex_normal(rng, k, m)
             y = q @ x + np.sqrt(noise) * complex_normal(rng, t, m)
-            gamma, *_ = ml.descend(q.T[:, None], y[None], noise, iterations=200)
+            with blas.one_thread():
+                gamma, *_ = ml.descend(q.T[:, None], y[None], noise, iterations=200)
             errors.append(m * np.sum((gamma - powers) ** 2))
         close(np.mean(errors), expected, np.std(errors) / np.sqrt(trials) + 0.02 * expected)
 

@@ -14,6 +14,7 @@ from ... import _check, _core
 from ...detection import Detection, Explained, Reason, reason
 from ...pilots import Pilots
 from ...rules import Rules
+from .blas import one_thread
 
 Complex = npt.NDArray[np.complex64]
 Real = npt.NDArray[np.float32]
@@ -56,6 +57,10 @@ class BlockReceiver:
     ----------
     pilots : Pilots
     antennas : int
+
+    Notes
+    -----
+    A detection runs on one thread; calls on any receivers of this kind take turns.
     """
 
     def __init__(self, pilots: Pilots, antennas: int, search: Callable[[Complex, float], Found]) -> None:
@@ -77,7 +82,7 @@ class BlockReceiver:
         noise = _check.scale("noise_var", noise_var)
         shape = (self.pilots.symbols, self.pilots.subcarriers, self.antennas)
         block: Complex = _check.array("y", y, shape, np.complex64)
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+        with one_thread(), np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
             return self._conclude(block, noise, self._search(block, noise))
 
     def detect_many(self, ys: Iterable[npt.ArrayLike], noise_var: float) -> list[Detection]:
