@@ -131,11 +131,11 @@ void register_beam_network(pybind11::module_& m) {
   def_launcher(
       m, "beam_network", &beam_network,
       JADCE_FIELDS(BeamNetworkArgs, z, noise, eigenvalue, weights, dilation, shape, step, capacity, sizes, mean, var),
-      JADCE_OPTIONAL(BeamNetworkArgs, count, enabled));
+      JADCE_OPTIONAL(BeamNetworkArgs, count, enabled, turn, member));
   def_launcher(
       m, "beam_network_tensor", &beam_network_tensor,
       JADCE_FIELDS(BeamNetworkArgs, z, noise, eigenvalue, weights, dilation, shape, step, capacity, sizes, mean, var),
-      JADCE_OPTIONAL(BeamNetworkArgs, count, enabled));
+      JADCE_OPTIONAL(BeamNetworkArgs, count, enabled, turn, member));
   const auto fits = [&m](const char* name, bool (*function)(const NetworkShape&, int, int), const char* doc) {
     m.def(name, function, pybind11::kw_only(), pybind11::arg("shape"), pybind11::arg("coefficients"),
           pybind11::arg("antennas"), doc);
@@ -165,8 +165,8 @@ void register_detection(pybind11::module_& m) {
   def_launcher(m, "beamspace", &beamspace, JADCE_FIELDS(BeamspaceArgs, input, sizes, y, power),
                JADCE_OPTIONAL(BeamspaceArgs, dft, rotation, scratch));
   def_launcher(m, "begin", &begin,
-               JADCE_FIELDS(BeginArgs, input, power, rules, known, expected, sizes, slots, control, slot, support, s,
-                            r_pri, idle, activity, remaining));
+               JADCE_FIELDS(BeginArgs, input, power, rules, known, expected, sizes, slots, members, control, slot,
+                            support, s, r_pri, idle, activity, remaining));
   def_launcher(m, "choose", &choose, JADCE_FIELDS(ChooseArgs, control, conditions, count, chunk, capacity, batch));
   def_launcher(m, "decide", &decide, JADCE_FIELDS(DecideArgs, control, kept, rules, capacity, batch, device, index));
   def_launcher(m, "finish", &finish,

@@ -52,17 +52,24 @@ Denoiser python_denoiser(py::function denoise) {
   };
 }
 
-// A planned receiver with its denoiser.
+// Module B's denoiser as Python names it: None for the Gaussian one, a network, or a function.
+Denoiser make_denoiser(Transform& transform, const py::object& given) {
+  if (given.is_none()) return gaussian_denoiser(transform);
+  if (py::isinstance<BeamNetwork>(given)) return network_denoiser(transform, given.cast<const BeamNetwork&>());
+  return python_denoiser(given.cast<py::function>());
+}
+
+// A planned receiver with its denoisers.
 class Receiver {
  public:
-  Receiver(Transform& transform, StmpPlan plan, Denoiser denoise)
-      : transform_(transform), stmp_(transform, std::move(plan)), denoise_(std::move(denoise)) {}
+  Receiver(Transform& transform, StmpPlan plan, std::vector<Denoiser> denoisers)
+      : transform_(transform), stmp_(transform, std::move(plan)), denoisers_(std::move(denoisers)) {}
 
   // Results by name.
   py::dict detect(const Array<cfloat>& y, double noise_var) {
     const Shape& s = stmp_.shape();
     const Alone alone(transform_);
-    stmp_.detect(y.data(), noise_var, denoise_);
+    stmp_.detect(y.data(), noise_var, denoisers_);
     const py::gil_scoped_acquire lock;
     const index_t count = stmp_.found();
     Array<float> activity(s.devices), var(count);
@@ -96,21 +103,17 @@ class Receiver {
  private:
   Transform& transform_;
   Stmp stmp_;
-  Denoiser denoise_;
+  std::vector<Denoiser> denoisers_;
 };
 
 std::unique_ptr<Receiver> make_receiver(Transform& transform, const ActivityPlan& activity, const Array<float>& gram,
                                         const py::object& rotation, const Array<double>& amplitude, index_t capacity,
                                         const Rules& rules, double log_odds, double power, double expected,
-                                        const py::object& denoiser) {
-  Denoiser denoise;
-  if (denoiser.is_none()) {
-    denoise = gaussian_denoiser(transform);
-  } else if (py::isinstance<BeamNetwork>(denoiser)) {
-    denoise = network_denoiser(transform, denoiser.cast<const BeamNetwork&>());
-  } else {
-    denoise = python_denoiser(denoiser.cast<py::function>());
-  }
+                                        const py::tuple& denoisers) {
+  if (denoisers.empty()) throw py::value_error("denoisers: expected one at least");
+  std::vector<Denoiser> members;
+  for (const py::handle& given : denoisers)
+    members.push_back(make_denoiser(transform, py::reinterpret_borrow<py::object>(given)));
   return std::make_unique<Receiver>(transform,
                                     StmpPlan{.activity = activity,
                                              .gram = list(gram),
@@ -121,7 +124,7 @@ std::unique_ptr<Receiver> make_receiver(Transform& transform, const ActivityPlan
                                              .log_odds = static_cast<float>(log_odds),
                                              .power = power,
                                              .expected = expected},
-                                    std::move(denoise));
+                                    std::move(members));
 }
 
 }  // namespace
@@ -134,7 +137,7 @@ void register_receiver(py::module_& m) {
       .def(py::init(&make_receiver), py::keep_alive<1, 2>(), py::keep_alive<1, 12>(), py::kw_only(),
            py::arg("transform"), py::arg("activity"), py::arg("gram").noconvert(), py::arg("rotation"),
            py::arg("amplitude").noconvert(), py::arg("capacity"), py::arg("rules"), py::arg("log_odds"),
-           py::arg("power"), py::arg("expected"), py::arg("denoiser"))
+           py::arg("power"), py::arg("expected"), py::arg("denoisers"))
       .def("seconds", &Receiver::seconds)
       .def("detect", &Receiver::detect, py::arg("y").noconvert(), py::arg("noise_var"));
   m.def(

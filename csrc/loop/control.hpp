@@ -54,7 +54,11 @@ struct Control {
   float fitted;          // sum of the decided devices' variances
   float least, most;     // what remains of a block that the model explains, in units of the noise
   std::int32_t trusted;  // nothing speaks against the result
-  std::int32_t spare[7];
+
+  // Set by begin(), and by plan() of an iteration.
+  std::int32_t members;  // denoisers of the prior, one unless it is a cascade
+  std::int32_t member;   // the one whose turn it is
+  std::int32_t spare[5];
 };
 static_assert(sizeof(Control) == 4 * kControlWords);
 

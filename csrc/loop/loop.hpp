@@ -18,9 +18,10 @@ JADCE_INLINE double mean_power(const Rules& rules, double received, double noise
   return known > 0 ? known : fmax((received - noise) / expected, least);
 }
 
-// Begins the loop of a block with this mean square and noise variance per entry. From here on everything is in units of
-// `mean`, the mean power of an active device.
-JADCE_INLINE Control begin(double received, double noise, double mean, double expected, index_t entries) {
+// Begins the loop of a block with this mean square and noise variance per entry, and so many denoisers. From here on
+// everything is in units of `mean`, the mean power of an active device.
+JADCE_INLINE Control begin(double received, double noise, double mean, double expected, index_t entries,
+                           index_t members) {
   Control c{};
   c.noise = static_cast<float>(fmin(fmax(noise / mean, 1e-25), 1e25));  // its inverse is finite too
   c.received = static_cast<float>(received / mean);
@@ -31,7 +32,17 @@ JADCE_INLINE Control begin(double received, double noise, double mean, double ex
   c.deviation = static_cast<float>(noise / mean / sqrt(static_cast<double>(entries)));
   c.going = 1;
   c.candidates = -1;
+  c.members = static_cast<std::int32_t>(members);
   return c;
+}
+
+// Hands over to the next denoiser of a cascade when this one does little more, or no time is left for it. What the next
+// one makes of about the least error is better than what was kept.
+JADCE_INLINE void hand_over(Control& c, const Rules& rules, float error) {
+  const bool ends = c.iteration + 1 >= rules.max_iterations;
+  if (!ends && !(error > rules.handover * c.previous)) return;
+  c.member = ends ? c.members - 1 : c.member + 1;
+  if (error < rules.near_best * c.best) c.best = INFINITY;
 }
 
 // Decides what an iteration does whose message to module B has this mean error variance.
@@ -44,9 +55,11 @@ JADCE_INLINE void plan(Control& c, const Rules& rules, float error) {
   }
   c.test = !(rules.screening && c.settled && error > rules.settled * c.previous);
   c.gamma = c.iteration < rules.damp_from ? 1.0f : rules.damping;
+  const bool last_member = c.member + 1 >= c.members;
+  if (!last_member) hand_over(c, rules, error);
   c.keep = error < c.best;
   if (c.keep) c.best = error;
-  const bool stalled = error > rules.stalled * c.previous;
+  const bool stalled = last_member && error > rules.stalled * c.previous;
   c.last = stalled || c.iteration + 1 >= rules.max_iterations;
   c.converged = stalled && error < rules.near_best * c.best;
   c.stopped = !stalled ? kIterations : c.converged ? kFixedPoint : kDiverged;

@@ -88,7 +88,7 @@ Stmp::Output Stmp::make_output() const {
   return out;
 }
 
-void Stmp::detect(const cfloat* y, double noise_var, const Denoiser& denoise) {
+void Stmp::detect(const cfloat* y, double noise_var, const std::vector<Denoiser>& denoisers) {
   using Clock = std::chrono::steady_clock;
   Clock::time_point before = Clock::now();
   const auto spent = [&](Part part) {
@@ -97,7 +97,7 @@ void Stmp::detect(const cfloat* y, double noise_var, const Denoiser& denoise) {
     before = now;
   };
   seconds_.fill(0);
-  start(y, noise_var);
+  start(y, noise_var, static_cast<index_t>(denoisers.size()));
   spent(kStart);
   Control& c = control_;
   while (c.going) {
@@ -111,7 +111,7 @@ void Stmp::detect(const cfloat* y, double noise_var, const Denoiser& denoise) {
       spent(kActivity);
       gather();
       spent(kGather);
-      denoise({shape_, now_.count, now_.device.data(), z_.get(), noise_.get(), now_.mean.get(), now_.var.get()});
+      denoisers[at(c.member)]({shape_, now_.count, now_.device.data(), z_.get(), noise_.get(), now_.mean.get(), now_.var.get()});
       spent(kDenoise);
       history_.push_back({static_cast<double>(c.error) * power_, now_.count});
       update();
@@ -124,11 +124,11 @@ void Stmp::detect(const cfloat* y, double noise_var, const Denoiser& denoise) {
   spent(kDecide);
 }
 
-void Stmp::start(const cfloat* y, double noise_var) {
+void Stmp::start(const cfloat* y, double noise_var, index_t members) {
   const index_t points = shape_.measurements() * shape_.point();
   received_ = mean_square(y, shape_.measurements() * shape_.antennas);
   power_ = mean_power(rules_, received_, noise_var, plan_.power, plan_.expected, shape_.symbols);
-  control_ = begin(received_, noise_var, power_, plan_.expected, shape_.measurements() * shape_.antennas);
+  control_ = begin(received_, noise_var, power_, plan_.expected, shape_.measurements() * shape_.antennas, members);
   history_.clear();
   s_.clear();
   std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);

@@ -56,8 +56,9 @@ class Stmp {
  public:
   Stmp(Transform& transform, StmpPlan plan);
 
-  // Detects the active devices of y [T, N, M] and estimates their channels. Results are valid until the next call.
-  void detect(const cfloat* y, double noise_var, const Denoiser& denoise);
+  // Detects the active devices of y [T, N, M] and estimates their channels. Several denoisers are a cascade: each works
+  // until it does little more (loop/loop.hpp). Results are valid until the next call.
+  void detect(const cfloat* y, double noise_var, const std::vector<Denoiser>& denoisers);
 
   const Shape& shape() const { return transform_.shape(); }
   const Control& control() const { return control_; }
@@ -96,7 +97,7 @@ class Stmp {
   };
 
   Output make_output() const;
-  void start(const cfloat* y, double noise_var);
+  void start(const cfloat* y, double noise_var, index_t members);
   float module_a();
   void test_activity();
   void select();

@@ -145,7 +145,7 @@ class Receiver:
             gram=self._plan.gram.ravel(),
             rotation=self._plan.rotation,
             amplitude=gain,
-            denoiser=None if closed_form else _native_network(p) or functools.partial(_denoise, p),
+            denoisers=tuple(map(_native_denoiser, getattr(p, "members", (p,)))),
             **(loop | {"rules": loop["rules"].native()}),
         )
 
@@ -301,14 +301,17 @@ def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
     return Pilots(array / gain), gain
 
 
-def _native_network(prior: Any) -> Any:
-    """The prior's network for the native kernel, if it is a beam network; others run where the prior wants."""
-    if not hasattr(prior, "network"):
+def _native_denoiser(prior: Any) -> Any:
+    """What the native loop takes: None for the closed form, a beam network for its kernel, or the prior's function."""
+    if prior.closed_form:
         return None
+    python = functools.partial(_denoise, prior)
+    if not hasattr(prior, "network"):
+        return python
     from .priors.beam import BeamPrior  # loads no torch that is not loaded: the prior has a network
 
     if not isinstance(prior, BeamPrior):
-        return None
+        return python
     network, layers = prior.network, [layer for layer, _ in prior.network.layers()]
     return _core.BeamNetwork(
         subcarriers=network.subcarriers,

@@ -40,6 +40,8 @@ class Rules:
         Probability that every candidate needs for that.
     stalled : float
         Fall of the error variance above which the loop ends.
+    handover : float
+        Fall of the error variance above which the next network of a cascade takes over.
     near_best : float
         Error over the least one up to which a loop that stalls has reached a fixed point.
     caution : float
@@ -90,6 +92,7 @@ class Rules:
     settled: float = _default("settled")
     certain: float = _default("certain")
     stalled: float = _default("stalled")
+    handover: float = _default("handover")
     near_best: float = _default("near_best")
     caution: float = _default("caution")
     active: float = _default("active")
@@ -122,11 +125,11 @@ class Rules:
         for name in ("threshold", "damping", "certain", "active", "largest_alpha"):
             _check.real(name, getattr(self, name), 0.0, 1.0, closed=True)
         _check.real("idle", self.idle, -1e6, 1e6, closed=True)
-        for name in ("settled", "stalled", "near_best", "caution", "smallest_variance", "rounding", "smallest_power"):
+        for name in ("settled", "stalled", "handover", "near_best", "caution", "smallest_variance", "rounding"):
             _check.real(name, getattr(self, name), 0.0, 1e6)
         for name in ("decodable", "weakest", "evidence", "least_left", "most_left", "most_errors", "left_out"):
             _check.real(name, getattr(self, name), 0.0, 1e6, closed=True)
-        for name in ("smallest_mean_power", "smallest_null", "smallest_alpha", "negligible"):
+        for name in ("smallest_power", "smallest_mean_power", "smallest_null", "smallest_alpha", "negligible"):
             _check.real(name, getattr(self, name), 0.0, 1e6)
 
     def native(self, module: Any = _core) -> Any:

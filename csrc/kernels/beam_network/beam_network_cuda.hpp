@@ -25,6 +25,8 @@ struct BeamNetworkArgs {
   NetworkShape shape;
   const std::int32_t* count;    // count[b * step] candidates of block b; null: capacity
   const std::int32_t* enabled;  // not enabled[b * step]: block b is left alone; null: all have work to do
+  const std::int32_t* turn;     // turn[b * step] != member: block b is another network's; null: all are this one's
+  int member;
   int step;
   int capacity;
   Sizes sizes;

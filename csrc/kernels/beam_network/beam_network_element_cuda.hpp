@@ -10,6 +10,7 @@ namespace jadce::cuda {
 // Number of candidates of a received block.
 inline __device__ int candidates_of(const BeamNetworkArgs& args, int block) {
   if (args.enabled != nullptr && args.enabled[block * args.step] == 0) return 0;
+  if (args.turn != nullptr && args.turn[block * args.step] != args.member) return 0;
   return args.count == nullptr ? args.capacity : min(args.count[block * args.step], args.capacity);
 }
 

@@ -102,7 +102,7 @@ __global__ void __launch_bounds__(kThreads) begin_kernel(const __grid_constant__
   const double received = total / measurements, noise = static_cast<double>(args.input->noise_var);
   const double known = static_cast<double>(args.known), expected = static_cast<double>(args.expected);
   const double mean = mean_power(args.rules, received, noise, known, expected, size.symbols);
-  args.control[batch()] = jadce::begin(received, noise, mean, expected, measurements);
+  args.control[batch()] = jadce::begin(received, noise, mean, expected, measurements, args.members);
 }
 
 // One block: one received block.

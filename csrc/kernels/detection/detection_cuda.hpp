@@ -47,6 +47,7 @@ struct BeginArgs {
   float expected;  // number of active devices
   Sizes sizes;
   int slots;
+  int members;              // denoisers of the prior, one unless it is a cascade
   Control* control;         // [B]
   std::int32_t* slot;       // [B, K]
   std::int32_t* support;    // [B, slots]
