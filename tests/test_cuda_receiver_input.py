@@ -138,6 +138,7 @@ def test_memory_of_a_hundred_thousand_devices(backend, monkeypatch):
 class Silent:
     on_torch = False
     closed_form = False
+    members = 1
 
     def enqueue(self, detector, stream):
         pass

@@ -111,7 +111,8 @@ void Stmp::detect(const cfloat* y, double noise_var, const std::vector<Denoiser>
       spent(kActivity);
       gather();
       spent(kGather);
-      denoisers[at(c.member)]({shape_, now_.count, now_.device.data(), z_.get(), noise_.get(), now_.mean.get(), now_.var.get()});
+      denoisers[at(c.member)](
+          {shape_, now_.count, now_.device.data(), z_.get(), noise_.get(), now_.mean.get(), now_.var.get()});
       spent(kDenoise);
       history_.push_back({static_cast<double>(c.error) * power_, now_.count});
       update();

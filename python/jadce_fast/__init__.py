@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .pilots import Pilots as Pilots
     from .pilots import dft_pilots as dft_pilots
     from .priors.beam import BeamPrior as BeamPrior
+    from .priors.cascade import CascadePrior as CascadePrior
     from .priors.cell import CellPrior as CellPrior
     from .priors.files import load_cell_prior as load_cell_prior
     from .priors.files import load_prior as load_prior
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 _HOME = {
     "BeamPrior": "priors.beam",
     "Capture": "capture",
+    "CascadePrior": "priors.cascade",
     "CellPrior": "priors.cell",
     "ColumnPrior": "priors.protocol",
     "Detection": "detection",

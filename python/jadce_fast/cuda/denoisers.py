@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ..priors.beam import BeamPrior
+from ..priors.cascade import CascadePrior
 from ..priors.gaussian import GaussianPrior
 from ..priors.torchscript import compile_network, single_precision
 from .detector import Detector
@@ -26,6 +27,7 @@ class Denoiser(Protocol):
 
     on_torch: bool
     closed_form: bool
+    members: int  # of a cascade, one if it is none
 
     def enqueue(self, detector: Detector, stream: int) -> None:
         """Enqueue the denoising of the candidates of an iteration."""
@@ -36,6 +38,7 @@ class Gaussian:
 
     on_torch = False
     closed_form = True
+    members = 1
 
     def enqueue(self, detector: Detector, stream: int) -> None:
         """Nothing is left to do."""
@@ -49,6 +52,7 @@ class Beams:
 
     on_torch = False
     closed_form = False
+    members = 1
 
     def __init__(self, device: Device, network: Any, tensor: bool) -> None:
         native, blocks = device.native, list(network.body)
@@ -68,12 +72,31 @@ class Beams:
             "dilation": torch.from_numpy(dilation).to(device.device),
             "eigenvalue": network.eigenvalues.detach().float().to(device.device),
             "shape": _network_shape(device, network),
+            "member": 0,  # its place in a cascade
         }
 
     def enqueue(self, detector: Detector, stream: int) -> None:
         """See `Denoiser`."""
         word = detector.word_address
-        detector.launch(self.name, stream, count=word("candidates"), enabled=word("run"), **self.fields)
+        words = {"count": word("candidates"), "enabled": word("run"), "turn": word("member")}
+        detector.launch(self.name, stream, **words, **self.fields)
+
+
+class Cascade:
+    """Native networks one after another; those whose turn it is not end at once."""
+
+    on_torch = False
+    closed_form = False
+
+    def __init__(self, networks: list[Beams]) -> None:
+        self._networks, self.members = networks, len(networks)
+        for i, network in enumerate(networks):
+            network.fields["member"] = i
+
+    def enqueue(self, detector: Detector, stream: int) -> None:
+        """See `Denoiser`."""
+        for network in self._networks:
+            network.enqueue(detector, stream)
 
 
 class Script:
@@ -84,6 +107,7 @@ class Script:
 
     on_torch = True
     closed_form = False
+    members = 1
 
     chunk = 64  # devices at once, which bounds torch's memory
 
@@ -118,6 +142,8 @@ class Script:
 def denoiser(device: Device, prior: Any, antennas: int, network: Network) -> Denoiser:
     """The way in which a prior is evaluated on a GPU.
 
+    Members of a cascade take turns if all of them have native kernels; otherwise the last one works alone.
+
     Raises
     ------
     TypeError
@@ -125,6 +151,10 @@ def denoiser(device: Device, prior: Any, antennas: int, network: Network) -> Den
     ValueError
         If its network has no kernel of the kind that `network` wants.
     """
+    if isinstance(prior, CascadePrior):
+        members = [denoiser(device, member, antennas, network) for member in prior.members]
+        native = [member for member in members if isinstance(member, Beams)]
+        return Cascade(native) if len(native) == len(members) else members[-1]
     if isinstance(prior, GaussianPrior):
         return Gaussian()
     if not isinstance(getattr(prior, "network", None), torch.nn.Module):

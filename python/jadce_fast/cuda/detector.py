@@ -145,6 +145,7 @@ class Detector:
         """What launches take by the names of fields: buffers, tables, numbers, and structs of these."""
         device, plan, transform, b = self.device, self.plan, self.transform, self.buffers
         numbers |= {"devices": plan.pilots.devices, "batch": self.batch, "capacity": self.capacity, "slots": self.slots}
+        numbers |= {"members": self._denoiser.members}
         numbers |= {"mean_gram": float(plan.gram.mean(dtype=np.float64)), "uniform": bool(np.ptp(plan.gram) == 0)}
         energies = {"rows": b["energy"].shape[1], "merge": plan.merge // self._merged, "antennas": plan.antennas}
         energies |= {"energy": b["energy"], "devices": plan.pilots.devices, "batch": self.batch}

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..files import write_atomically
+from .cascade import CascadePrior
 from .cell_network_prior import CellNetworkPrior
 from .files import AnyPrior
 from .torchscript import save_compiled
@@ -36,12 +37,13 @@ def export_torchscript(prior: AnyPrior, path: str | os.PathLike[str]) -> float:
     Raises
     ------
     TypeError
-        If `prior` has no network.
+        If `prior` has no network, or several: the members of a cascade are exported one by one.
     RuntimeError
         If that difference is more than rounding; the file is not written then.
     """
-    if not isinstance(getattr(prior, "network", None), torch.nn.Module):
-        raise TypeError(f"prior: expected one with a network, found {type(prior).__name__}")
+    if isinstance(prior, CascadePrior) or not isinstance(getattr(prior, "network", None), torch.nn.Module):
+        hint = "; export its members" if isinstance(prior, CascadePrior) else ""
+        raise TypeError(f"prior: expected one with a network, found {type(prior).__name__}{hint}")
     with write_atomically(path) as part:
         loaded = save_compiled(prior.compiled, part)
         inside = (2, 7) if isinstance(prior, CellNetworkPrior) else (2 * len(prior.eigenvalues),)

@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
@@ -16,6 +17,7 @@ import torch
 from ..files import write_atomically
 from .beam import BeamPrior
 from .beam_network import BeamNetwork
+from .cascade import CascadePrior
 from .cell import CellPrior
 from .cell_network import CellNetwork
 from .cell_network_prior import CellNetworkPrior
@@ -26,21 +28,38 @@ from .plain_torch import plain_torch
 
 _FORMAT, _VERSION = "jadce-prior", 1
 _KINDS = {"beam": BeamPrior, "ncsn": NcsnPrior, "cell": CellNetworkPrior}  # names are those in files
+_CASCADE, _JOIN = "cascade", "+"  # the kind in a file; what names of members are joined by
 _CELL = "cell-"  # names of shipped networks of a cell begin so
-AnyPrior = BeamPrior | NcsnPrior | CellNetworkPrior
+T = TypeVar("T")
+AnyPrior = BeamPrior | NcsnPrior | CellNetworkPrior | CascadePrior
 
 
 def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
     """Write a prior to one safetensors file, atomically; the metadata may be anything that JSON can hold.
 
     Of a `BeamPrior` network, basis and beam powers are written, of an `NcsnPrior` the networks, of a cell's prior the
-    network and the cell without its power.
+    network and the cell without its power, of a `CascadePrior` its members.
 
     Raises
     ------
     TypeError
         If `prior` is none of these.
     """
+    if isinstance(prior, CascadePrior):
+        header = {"members": str(len(prior.members)), "network": _CASCADE}
+        tensors: dict[str, torch.Tensor] = {}
+        for i, member in enumerate(prior.members):
+            words, arrays = _parts(member)
+            header |= {f"{i}.{key}": value for key, value in words.items()}
+            tensors |= {f"{i}.{key}": value for key, value in arrays.items()}
+    else:
+        header, tensors = _parts(prior)
+    with write_atomically(path) as part:
+        part.write_bytes(safetensors.torch.save(tensors, {"format": _FORMAT, "version": str(_VERSION)} | header))
+
+
+def _parts(prior: Any) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+    """Header and tensors of one network's prior."""
     kind = next((name for name, kind in _KINDS.items() if isinstance(prior, kind)), None)
     if kind is None:
         wanted = "BeamPrior, NcsnPrior or a cell's network prior"
@@ -48,8 +67,6 @@ def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
     network = prior.network
     tensors = {f"network.{k}": value.detach().cpu().contiguous() for k, value in network.state_dict().items()}
     header = {
-        "format": _FORMAT,
-        "version": str(_VERSION),
         "network": kind,
         "subcarriers": str(network.subcarriers),
         "architecture": json.dumps(network.architecture),
@@ -61,8 +78,7 @@ def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
             tensors[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
     if isinstance(prior, CellNetworkPrior):
         header["cell"] = json.dumps({k: v for k, v in asdict(prior.cell).items() if k != "power"})
-    with write_atomically(path) as part:
-        part.write_bytes(safetensors.torch.save(tensors, header))
+    return header, tensors
 
 
 def shipped_priors() -> list[str]:
@@ -80,19 +96,19 @@ def _shipped() -> list[str]:
     return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if _is_weights(f.name))
 
 
-def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior:
-    """Load a shipped prior by name, or one from a file. No code from the file is executed.
+def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior | CascadePrior:
+    """Load a shipped prior by name, one from a file, or a cascade of several. No code from a file is executed.
 
     Parameters
     ----------
     name_or_path : str or path
         A name of `shipped_priors`, such as ``"cdl"``, or a path: anything that ends in ``.safetensors`` or
-        has a directory in it.
+        has a directory in it. Several joined by ``+``, such as ``"cdl-tiny+cdl-large"``, are a cascade.
 
     Returns
     -------
-    BeamPrior or NcsnPrior
-        By the network that the file holds.
+    BeamPrior, NcsnPrior or CascadePrior
+        By the networks that the file holds.
 
     Raises
     ------
@@ -102,7 +118,8 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior:
         If there is no such file.
     ValueError
         If there is no such name, or the file is damaged, no prior, of a later version of the format, with a network
-        that this release does not know, or with one of a cell (`load_cell_prior` reads it).
+        that this release does not know, or with one of a cell (`load_cell_prior` reads it); if the members of a
+        cascade do not agree.
     """
     prior = _load(name_or_path, shipped_priors())
     if isinstance(prior, CellNetworkPrior):
@@ -113,7 +130,9 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior:
     return prior
 
 
-def resolve_prior(name_or_path: str | os.PathLike[str], subcarriers: int) -> BeamPrior | NcsnPrior | GaussianPrior:
+def resolve_prior(
+    name_or_path: str | os.PathLike[str], subcarriers: int
+) -> BeamPrior | NcsnPrior | CascadePrior | GaussianPrior:
     """Return the prior "gaussian" over `subcarriers`, or what `load_prior` finds, with its errors."""
     return GaussianPrior(subcarriers) if name_or_path == "gaussian" else load_prior(name_or_path)
 
@@ -145,6 +164,8 @@ def _load(name_or_path: str | os.PathLike[str], names: list[str]) -> AnyPrior:
         raise TypeError(f"prior: expected a name or a path, found {type(name_or_path).__name__}")
     text = str(os.fspath(name_or_path))
     shipped = ", ".join(names)
+    if isinstance(name_or_path, str) and _JOIN in text and not os.path.isfile(text):
+        return CascadePrior([_load(part, names) for part in text.split(_JOIN)])
     if isinstance(name_or_path, str) and not _is_weights(text) and os.path.basename(text) == text:
         if text not in _shipped():
             raise ValueError(f"prior: expected one of {shipped} or a .safetensors file, found {text!r}")
@@ -172,8 +193,8 @@ def _read(path: Path, shipped: str) -> AnyPrior:
     if header.get("version") != str(_VERSION):
         found = header.get("version")
         raise ValueError(f"{wanted} {str(path)!r} of version {found}; this release reads version {_VERSION}")
-    if header.get("network", "beam") not in _KINDS:
-        expected = " or ".join(map(repr, _KINDS))
+    if header.get("network", "beam") not in (*_KINDS, _CASCADE):
+        expected = " or ".join(map(repr, (*_KINDS, _CASCADE)))
         raise ValueError(f"{wanted} {str(path)!r} with network {header['network']!r}; expected {expected}")
     try:
         with plain_torch():
@@ -182,10 +203,19 @@ def _read(path: Path, shipped: str) -> AnyPrior:
         raise ValueError(f"{wanted} inconsistent file {str(path)!r}: {error}") from None
 
 
+def _within(member: int, parts: dict[str, T]) -> dict[str, T]:
+    """What a file says of one member of a cascade."""
+    prefix = f"{member}."
+    return {key.removeprefix(prefix): value for key, value in parts.items() if key.startswith(prefix)}
+
+
 def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> AnyPrior:
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"{name} holds {tensor.dtype} or numbers that are not finite")
+    if header.get("network") == _CASCADE:
+        members = range(int(header["members"]))
+        return CascadePrior([_assemble(_within(i, header), _within(i, tensors)) for i in members])
     subcarriers = int(header["subcarriers"])
     architecture, metadata = json.loads(header["architecture"]), json.loads(header["metadata"])
     weights = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}

@@ -43,7 +43,7 @@ class BeamspacePrior(Protocol):
     `basis` (N, P) has orthonormal columns; `eigenvalues` (P,) is the mean power of every coefficient for a
     unit-power channel; `beam_gain`, `beam_weight` (G,) mix beam powers; `denoise(z (A, P, M), v (A, M),
     devices (A,))` returns the posterior mean (A, P, M) and the posterior error variance per beam (A, M),
-    summed over coefficients / N.
+    summed over coefficients / N. A cascade has `members`, priors that denoise in turn.
     """
 
     basis: Any
@@ -81,6 +81,8 @@ class BeamspaceIteration:
         Its error variance per beam, summed over coefficients / N.
     alpha : ndarray, shape (M,)
         Extrinsic ratio.
+    member : int
+        Which denoiser of a cascade made them.
     """
 
     x_pri: Complex
@@ -95,6 +97,7 @@ class BeamspaceIteration:
     mean: Complex
     var: Real
     alpha: Real
+    member: int
 
 
 def beamspace(x: Array, *, inverse: bool = False) -> Complex:
@@ -238,6 +241,7 @@ def beamspace_stmp(
     predicted: Real | None = None
     history: list[BeamspaceIteration] = []
     pilot_power = np.mean(np.abs(q) ** 2)
+    members, member, before = getattr(prior, "members", (prior,)), 0, np.inf
     excess, deviation = (np.mean(np.abs(y) ** 2) - noise_var) / pilot_power, noise_var / pilot_power / np.sqrt(y.size)
     expected = max(activity_rate * k, 1.0)
     for i in range(iterations):
@@ -262,13 +266,19 @@ def beamspace_stmp(
         cand = candidates(probability, rules)
         expected = float(probability[cand].sum())
         g = np.full(len(cand), gains[0]) if len(gains) == 1 else device_power(energy[cand], v, n, rules)
-        mean, var = _denoise(prior, z[cand], v, g, cand)
+        error = float(v.mean())
+        if member + 1 < len(members) and (error > rules.handover * before or i + 1 >= rules.max_iterations):
+            member = member + 1 if i + 1 < rules.max_iterations else len(members) - 1
+        before = error
+        mean, var = _denoise(members[member], z[cand], v, g, cand)
 
         # Extrinsic message to module A
         ratio = alpha(probability[cand], var, v, k, rules)
         x_post = np.zeros_like(x)
         x_post[cand] = probability[cand, None, None] * np.einsum("np,apm->anm", basis, mean)
-        history.append(BeamspaceIteration(x_pri, v_a, v, energy, null, odds, probability, cand, g, mean, var, ratio))
+        history.append(
+            BeamspaceIteration(x_pri, v_a, v, energy, null, odds, probability, cand, g, mean, var, ratio, member)
+        )
         gamma = rules.damping if i >= rules.damp_from else 1.0
         x_pri = damp(extrinsic(x_post, x, ratio), x_pri, gamma)
         if rules.variance == "paper":
@@ -276,9 +286,18 @@ def beamspace_stmp(
     return history
 
 
-def best(history: list[BeamspaceIteration]) -> BeamspaceIteration:
-    """The iteration whose denoiser saw the least noise (tracked variance averaged over beams)."""
-    return min(history, key=lambda iteration: float(iteration.v.mean()))
+def best(history: list[BeamspaceIteration], rules: Rules = DEFAULT) -> BeamspaceIteration:
+    """The iteration whose denoiser saw the least noise (tracked variance averaged over beams).
+
+    The next one of a cascade does better with about as much noise: its first iteration may see `rules.near_best` times.
+    """
+    kept = before = history[0]
+    for now in history[1:]:
+        allowed = rules.near_best if now.member > before.member else 1.0
+        if now.v.mean() < allowed * kept.v.mean():
+            kept = now
+        before = now
+    return kept
 
 
 def _denoise(prior: BeamspacePrior, z: Complex, v: Real, power: Real, devices: Indices) -> tuple[Complex, Real]:
