@@ -36,7 +36,8 @@ class Receiver:
     prior : str, path or object
         Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-wide", "cdl-c", "ncsn-c"), "gaussian" for the
         i.i.d. Gaussian one (BG-TMP), a prior's ``.safetensors`` file, or any object with the attributes and the
-        ``denoise`` method of :class:`jadce_fast.Prior`.
+        ``denoise`` method of :class:`jadce_fast.Prior`. Names or files joined by ``+`` take turns, such as
+        "cdl-tiny+cdl-large" (:class:`jadce_fast.CascadePrior`): as good as the last, much faster.
     activity_rate : float
         lambda, prior probability that a device is active, in (0, 1).
     power : "unknown" or float
@@ -56,8 +57,8 @@ class Receiver:
         On a GPU: received blocks that are detected at once.
     network : {"auto", "bf16", "fp32", "torchscript"}
         On a GPU: how the prior's network runs. "bf16" and "fp32" are native kernels of the beam networks, on tensor
-        cores or in single precision; "torchscript" takes any network, in single precision. "auto" is the first that
-        fits.
+        cores or in single precision; "torchscript" takes any network, in single precision, of a cascade the last
+        one. "auto" is the first that fits.
 
     Raises
     ------

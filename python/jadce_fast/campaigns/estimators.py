@@ -190,7 +190,8 @@ def divergence(prior: Any, z: _Complex, v: _Real, probe: _Complex) -> npt.NDArra
 
 
 def _describe(prior: Any, antennas: int) -> tuple[str, int | None, int | None]:
-    """Fingerprint of a prior's weights, their number, and multiplications a channel."""
+    """Fingerprint of a prior's weights, their number, and multiplications a channel; of a cascade the last one's."""
+    prior = getattr(prior, "members", (prior,))[-1]
     network = getattr(prior, "network", None)
     if network is None:
         return "", None, None

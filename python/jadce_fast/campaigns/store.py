@@ -127,7 +127,9 @@ def measure_draws(
 
 
 def fingerprint(prior: Any) -> str:
-    """Fingerprint of the weights of a prior's network: what was measured with others is of no use."""
+    """Fingerprint of the weights of a prior's networks: what was measured with others is of no use."""
+    if hasattr(prior, "members"):
+        return "+".join(map(fingerprint, prior.members))
     network = getattr(prior, "network", None)
     if network is None:
         return ""

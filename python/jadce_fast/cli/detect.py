@@ -35,7 +35,7 @@ def detect(
     prior: Annotated[
         str | None,
         typer.Option(
-            help="Shipped name or .safetensors file: cdl ... of stmp and some baselines, cell-network of langevin.",
+            help="Shipped name, file or A+B: cdl ... of stmp and some baselines, cell-network of langevin.",
             show_default="cdl; of langevin cell, the exact score",
         ),
     ] = None,

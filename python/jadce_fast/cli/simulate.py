@@ -39,7 +39,8 @@ def simulate(
     ] = 0.0,
     power: Annotated[str, typer.Option(help="Is the receiver told the mean power: unknown or known.")] = "unknown",
     prior: Annotated[
-        list[str] | None, typer.Option(help="Shipped prior, gaussian, or file; repeat to compare.", show_default="cdl")
+        list[str] | None,
+        typer.Option(help="Shipped prior, gaussian, file, or A+B; repeat to compare.", show_default="cdl"),
     ] = None,
     receiver: Annotated[
         list[str] | None,
