@@ -33,7 +33,7 @@ def main() -> None:
     for devices, symbols in ((800, 20), (800, 10), (3000, 40)):
         drop = draw_drop(Scenario(devices=devices, symbols=symbols, snr_db=10.0), seed=1)
         y = torch.from_numpy(drop.y)
-        for prior in ("cdl", "cdl-tiny", "gaussian"):
+        for prior in ("cdl", "cdl-tiny", "cdl-tiny+cdl-large", "gaussian"):
             for power in (1.0, "unknown"):
                 rx = jf.Receiver(drop.pilots, 32, prior, 0.05, power)
                 out = rx.detect(drop.y, drop.noise_var)

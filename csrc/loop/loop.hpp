@@ -59,7 +59,8 @@ JADCE_INLINE void plan(Control& c, const Rules& rules, float error) {
   if (!last_member) hand_over(c, rules, error);
   c.keep = error < c.best;
   if (c.keep) c.best = error;
-  const bool stalled = last_member && error > rules.stalled * c.previous;
+  const float most = c.members > 1 ? rules.handover : rules.stalled;
+  const bool stalled = last_member && error > most * c.previous;
   c.last = stalled || c.iteration + 1 >= rules.max_iterations;
   c.converged = stalled && error < rules.near_best * c.best;
   c.stopped = !stalled ? kIterations : c.converged ? kFixedPoint : kDiverged;

@@ -41,7 +41,7 @@ class Rules:
     stalled : float
         Fall of the error variance above which the loop ends.
     handover : float
-        Fall of the error variance above which the next network of a cascade takes over.
+        The same of a network of a cascade, after which the next one takes over; after the last one the loop ends.
     near_best : float
         Error over the least one up to which a loop that stalls has reached a fixed point.
     caution : float
