@@ -1,37 +1,44 @@
-"""Times of the kernels of a detection on an H100, derived from their loops, and what designs of the loop would take.
+"""Times of a detection's kernels on an H100, derived from their loops, and of other designs of the loop.
 
 A kernel takes its start and as many waves as its thread blocks need places. A wave takes as long as its slowest warp:
-loads from the second-level cache that wait for one another, instructions, barriers. Counts are by hand from the loops of
-csrc/kernels, a `Path` a kernel, instructions as the profiler found them. Rules of counting: of a loop whose loads do not
-depend on one another four are in flight, and what remains of it comes one by one (what nvcc makes of it); what a block
-has read before, and the rest of a Control, costs an instruction only.
+loads from the second-level cache that wait for one another, instructions, barriers. Counts, a `Path` a kernel, are made
+by hand from the loops of csrc/kernels, instructions as the profiler found them. What a block has read before, and the
+rest of a Control that it has read from, costs an instruction only.
 
-`tests/test_gpu_model.py` holds the model to the times that were measured (benchmarks/results/gpu-h100-2026-11-27.json).
+`python benchmarks/gpu_model.py` prints the tables of docs/gpu.md. `tests/test_gpu_model.py` holds the model to the
+times that were measured (benchmarks/results/gpu-h100-2026-11-27.json).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
-# NVIDIA H100 80GB HBM3, 2026-11-27. Measured, by benchmarks/gpu_boundaries.cu:
-START_US = 1.05  # a kernel after another in a graph, empty
+# NVIDIA H100 80GB HBM3, 2026-11-27. Measured by benchmarks/gpu_boundaries.cu, microseconds:
+START_US = 1.05  # a kernel after another one in a graph
 OVERLAPPED_US = 0.79  # the same with programmatic launch
 TURN_US = 3.7  # a turn of a graph's loop, beside its kernels
-LAUNCH_US = 8.0  # a graph's launch, beside its kernels
-PHASE_US = 1.03  # a barrier of all blocks of a persistent kernel
-CLUSTER_US = 0.48  # a barrier of two blocks of a cluster
-# By the profiler: the clock as found, cycles a microsecond; cycles from one instruction of a warp to its next where it
-# waits neither for memory nor at a barrier, the median of all kernels; the same in unrolled sums of products.
-CLOCK, STEP, PRODUCT = 1980.0, 5.2, 2.0
-BARRIER = 40  # cycles
-# A load that waits for the one before, fitted to all kernels. An idle cache takes 0.14 us (273 cycles), and 0.25 us are
-# measured where every multiprocessor reads at once (gpu_boundaries.cu).
+LAUNCH_US = 8.0  # a graph, beside its kernels
+PHASE_US = 1.03  # a barrier of all thread blocks of a kernel
+# By the profiler: cycles a microsecond, as found; cycles from an instruction of a warp to its next one where it waits
+# neither for memory nor at a barrier, the median of all kernels.
+CLOCK, STEP = 1980.0, 5.2
+BARRIER, PRODUCT = 40, 2.0  # cycles; PRODUCT: an instruction of unrolled sums of products. Assumed
+# A load that waits for the one before, fitted to all kernels together. An idle cache takes 0.14 us (273 cycles, by
+# arXiv 2402.13499), 0.25 us are measured where all multiprocessors read at once (gpu_boundaries.cu).
 LOAD_US = 0.22
 PROCESSORS, SCHEDULERS = 132, 4
 
-N, M, P, GAINS = 48, 32, 12, 12  # subcarriers, antennas, coefficients and gains of `cdl`
+N, M, P, GAINS = 48, 32, 12, 12  # subcarriers, antennas; coefficients and gains of `cdl`
+ALWAYS = ("residual", "observe", "select_candidates", "gather", "update")
 SCREENING = ("spectral", "activity_table", "activity")  # kernels that do nothing in the other iterations
+SMALL_US = 3.0  # a kernel outside the loop, four beside a residual; assumed
+# Detections of known power that were measured: K, T, prior, iterations, those of them that screen all devices,
+# candidates.
+DETECTIONS = (
+    *((800, 20, "cdl", 7, 3, 45), (800, 20, "cdl-tiny", 8, 3, 45), (800, 20, "gaussian", 5, 2, 45)),
+    *((3000, 40, "cdl", 10, 4, 165), (3000, 40, "cdl-tiny", 10, 4, 165), (3000, 40, "gaussian", 4, 2, 165)),
+)
 
 
 @dataclass(frozen=True)
@@ -43,7 +50,7 @@ class Path:
     loads: float  # that wait for one another
     steps: float  # instructions
     barriers: float
-    products: float = 0  # instructions of unrolled sums
+    products: float = 0  # instructions of unrolled sums of products
     warps: int = 8
 
     @property
@@ -65,90 +72,173 @@ class Path:
         return self.blocks * self.wave_us / (PROCESSORS * self.resident)
 
 
-def rounds(count: float, threads: float = 1, together: int = 4) -> int:
-    """Waits of a loop over `count` that `threads` share and of which `together` loads are in flight."""
-    each = int(ceil(count / threads))
+def waits(count: float, threads: int = 1, together: int = 4) -> int:
+    """Waits of a loop over `count` that threads share. Nvcc has `together` loads in flight, and of the rest one."""
+    each = ceil(count / threads)
     return each // together + each % together
 
 
-def kernels(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = False) -> dict[str, Path]:
+def groups(count: float, threads: int = 1, together: int = 4) -> int:
+    """Waits of the same loop where the rest is in flight as well."""
+    return ceil(ceil(count / threads) / together)
+
+
+def measured(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -> dict[str, Path]:
     """The kernels that were measured (commit 1f62e0b), for K devices, T symbols, A candidates.
 
     prior: "cdl", "cdl-tiny", or "gaussian", whose N coefficients need no basis. known: all devices have unit power.
     """
-    identity = prior == "gaussian"
-    p, gains = (N, 1) if identity else (P, GAINS)
-    groups, powers = (4 if identity else P), (1 if known else 10)
-    quads = ceil(gains * powers / 4) if identity else (3 if known else 6)  # products of gains and powers coincide
+    identity, tiny = prior == "gaussian", prior == "cdl-tiny"
+    p, gains, sums = (N, 1, 4) if identity else (P, GAINS, P)  # sums of energies that a likelihood takes
+    powers, halves = (1, 1) if known else (10, 2)
+    quads = ceil(powers / 4) if identity else (3 if known else 6)
     shift = 2 if identity and k < 2000 else 0
-    points, each = (k << shift) / 256, ceil((k << shift) / 256)
-    with_part = min(1.0, a / k * 32 / (1 << shift))  # turns of a warp in which a device has a part of S
-    chunks, now = ceil(a / 64), min(a, 64)
-    klt = rounds(p) if not identity else 1
-    turns = ceil(t / 32)
-    halves = 1 if known else 2
-    pilots = 2 * ceil(N * t / 256)
-    gathered = pilots + ceil(N / 16) * (t // 8 + ceil(t % 8 / 4)) + (3 if identity else 1)
-    summed = rounds(a, 8)
+    each = ceil((k << shift) / 256)
+    with_part = min(1.0, 32 * a / (k << shift))  # turns of a warp in which a device has a part of S
+    chunks, now, turns = ceil(a / 64), min(a, 64), ceil(t / 32)
+    energies = p if not identity else sums * waits(P)  # waits: sums are made as they are needed
+    correlations = 3 * (t // 8 + ceil(t % 8 / 4))  # of a beam's subcarriers, by 16 rows of threads
     return {
         "residual": Path(
             blocks=2 * N,
             resident=2,
-            loads=2 + chunks * (ceil(now / 32) * klt + turns * (1 + 3 * ceil(now / 16))),
+            loads=2 + chunks * (ceil(now / 32) * (1 if identity else waits(p)) + turns * (1 + 3 * ceil(now / 16))),
             steps=230 + chunks * (110 * ceil(now / 32) * (not identity) + turns * (40 * ceil(now / 16) + 7 * now)),
             barriers=2 * chunks + 1,
             warps=16,
         ),
-        "observe": Path(ceil(N * t * M / 1024), 4, 3 + rounds(N, 8), 660 + 8 * M, 5),
+        "observe": Path(ceil(N * t * M / 1024), 4, 3 + waits(N, 8), 660 + 8 * M, 5),
         "spectral": Path(
             blocks=p * M / (1 << shift),
             resident=2,
-            loads=2 * rounds(k, 256) + 1 + 2 * rounds(N * t << shift, 256) + each * (2 + with_part),
-            steps=1063 + 243 * points,
+            loads=1 + 2 * waits(k, 256) + 2 * waits(N * t << shift, 256) + each * (2 + with_part),
+            steps=1063 + 243 * (k << shift) / 256,
             barriers=10,
         ),
         "activity_table": Path(M, 4, 6, 195, 2),
         "activity": Path(
             blocks=k / 8,
             resident=4,
-            loads=4 + p + quads * (1 + rounds(groups)) + rounds(gains) + 1,
-            steps=1000 + quads * (100 + 13 * groups) + powers * 10 * gains,
+            loads=5 + energies + quads * (1 + waits(sums)) + waits(gains),
+            steps=1000 + quads * (100 + 13 * sums) + 10 * powers * gains,
             barriers=2,
         ),
         "select_candidates": Path(1, 1, 4 + 2 * ceil(k / 512), 850 + 200 * ceil(k / 512), 14, warps=16),
         "gather": Path(
             blocks=a * (2 if known else 1),
             resident=4,
-            loads=(3 if identity else 6) + halves * gathered + (3 if not known else 0),
-            steps=300 + halves * (20 * ceil(N * t / 256) + 9 * 3 * t + (200 if identity else 9 * N)) + 200 * halves,
-            barriers=4 * halves + (9 if not known else 0),
+            loads=(3 if identity else 6) + halves * (2 * waits(N * t, 256, 1) + correlations + (3 if identity else 1)),
+            steps=300 + halves * (200 + 20 * ceil(N * t / 256) + 27 * t + (200 if identity else 9 * N)),
+            barriers=4 * halves + (not known) * 9,
         ),
-        "beam_network_tensor": Path(a, 2 if prior == "cdl-tiny" else 1, 6, 5940 if prior == "cdl" else 4100, 18),
+        "beam_network_tensor": Path(a, 2 if tiny else 1, 6, 4100 if tiny else 5940, 18),
         "beam_network": Path(a, 2, 285, 5500, 18, products=12500),
         "update": Path(
-            a + ceil(N * t * M / 1024), 4, 4 + summed + 2 * ceil(p * M / 512), 250 + 25 * ceil(a / 8) + 200, 14
+            a + ceil(N * t * M / 1024), 4, 4 + waits(a, 8) + 2 * ceil(p * M / 512), 450 + 25 * ceil(a / 8), 14
         ),
     }
 
 
-def detection_us(k: int, t: int, prior: str, iterations: int, screens: int, a: int, network: str) -> float:
-    """A detection of known power, as a graph with a loop: its kernels, and what is around them."""
-    paths = kernels(k, t, a, prior, known=True)
-    each = ["residual", "observe", "select_candidates", "gather", "update"]
-    if prior != "gaussian":
-        each.append("beam_network" if network == "fp32" else "beam_network_tensor")
-    bodies = sum(paths[name].body_us for name in each)
-    screened = sum(paths[name].body_us for name in SCREENING)
-    count = len(each) + len(SCREENING)
-    # Before and after the loop: two kernels and three, of which one is a residual.
-    once = LAUNCH_US + 5 * OVERLAPPED_US + 4 * 3.0 + paths["residual"].body_us
-    return iterations * (TURN_US + count * OVERLAPPED_US + bodies) + screens * screened + once
+def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -> dict[str, Path]:
+    """The kernels as they are now; none of them has been measured."""
+    before = measured(k, t, a, prior, known=known)
+    identity = prior == "gaussian"
+    p, sums = (N, 4) if identity else (P, P)
+    chunks, now, turns = ceil(a / 64), min(a, 64), ceil(t / 32)
+    shift = 2 if identity and k < 2000 else 0
+    each, halves = ceil((k << shift) / 256), 1 if known else 2
+    quads = ceil((1 if known else 10) / 4) if identity else (3 if known else 6)
+    shared = (16 * (k << shift) + 12 * k) / 1024  # kB of a block's buffers and tables
+    new = {
+        "residual": {
+            "loads": 2 + chunks * (ceil(now / 32) * (1 if identity else groups(p, together=6)) + turns * 2),
+        },
+        "observe": {"loads": 3 + groups(N, 8), "steps": 660 + 50},
+        "spectral": {
+            "resident": min(3, int(227 / shared)),
+            "loads": 1 + 2 * groups(k, 256) + 2 * groups(N * t << shift, 256) + 2 * groups(each),
+        },
+        "activity": {"loads": 5 + (sums * waits(P) if identity else groups(p, together=6)) + quads * (1 + waits(sums))},
+        "gather": {
+            "loads": 3 + (not identity) + halves * (2 * groups(N * t, 256) + groups(t)) + (0 if known else 3),
+        },
+        # Sixteen warps share what eight did; the slowest one is taken to have a fifth more than its share.
+        "beam_network_tensor": {"resident": 1, "steps": 0.6 * before["beam_network_tensor"].steps, "warps": 16},
+        "update": {"loads": 3 + groups(a, 8) + groups(p * M, 512, 1)},
+    }
+    return before | {name: replace(before[name], **fields) for name, fields in new.items()}
 
 
-def batched_us(k: int, t: int, prior: str, iterations: int, screens: int, a: int) -> float:
+def in_loop(prior: str, network: str = "auto") -> list[str]:
+    """Kernels that have work in every iteration."""
+    if prior == "gaussian":
+        return list(ALWAYS)
+    return [*ALWAYS, "beam_network" if network == "fp32" else "beam_network_tensor"]
+
+
+def detection_us(paths: dict[str, Path], prior: str, iterations: int, screens: int, network: str = "auto") -> float:
+    """A detection by a graph with a loop."""
+    always = in_loop(prior, network)
+    kernels = len(always) + len(SCREENING)
+    once = LAUNCH_US + 5 * OVERLAPPED_US + 4 * SMALL_US + paths["residual"].body_us
+    turn = TURN_US + kernels * OVERLAPPED_US + sum(paths[name].body_us for name in always)
+    return once + iterations * turn + screens * sum(paths[name].body_us for name in SCREENING)
+
+
+def batched_us(paths: dict[str, Path], prior: str, iterations: int, screens: int) -> float:
     """The same a received block of many at once."""
-    paths = kernels(k, t, a, prior, known=True)
-    each = ["residual", "observe", "select_candidates", "gather", "update"]
-    if prior != "gaussian":
-        each.append("beam_network_tensor")
-    return iterations * sum(paths[n].share_us for n in each) + screens * sum(paths[n].share_us for n in SCREENING)
+    return iterations * sum(paths[name].share_us for name in in_loop(prior)) + screens * sum(
+        paths[name].share_us for name in SCREENING
+    )
+
+
+def designs(
+    paths: dict[str, Path], prior: str, iterations: int, screens: int, most: int
+) -> dict[str, tuple[int, float, float]]:
+    """Other designs with the same arithmetic: boundaries of a detection, their time, and that of what is between.
+
+    Merged: the residual and the update of S are one step, the message is formed by who reads it, and a candidate's
+    statistics, network and output are one step: two in every iteration, and three where all devices are screened.
+    """
+    always, steps = in_loop(prior), len(in_loop(prior)) + len(SCREENING)
+    each = sum(paths[name].body_us for name in always)
+    screen = sum(paths[name].body_us for name in SCREENING)
+    now = iterations * each + screens * screen
+    merged = now - iterations * (paths["observe"].body_us - 2 * LOAD_US)
+    # A persistent kernel has its Control in registers and R, y, pilots and basis in shared memory: `residual` and
+    # `gather` wait for the cache four times each, the others not for a Control and a count.
+    fewer = paths["residual"].loads + paths["gather"].loads - 8 + 2 * (len(always) - 3)
+    kept = merged - LOAD_US * (iterations * fewer + screens * 2 * len(SCREENING))
+    phases, turns = 2 * iterations + 4 * screens, ceil(iterations / 4)
+    return {
+        "a loop of kernels": (iterations * steps, iterations * (TURN_US + steps * OVERLAPPED_US), now),
+        "straight, six merged kernels, all rounds": (6 * most, 6 * most * OVERLAPPED_US, merged),
+        "a loop of four rounds of them": (24 * turns, turns * (TURN_US + 24 * OVERLAPPED_US), merged),
+        "one persistent kernel": (phases, phases * PHASE_US, kept),
+    }
+
+
+def main() -> None:
+    print("| kernel, K=800, µs | measured form | now | a detection gains |\n|---|---|---|---|")
+    for prior in ("cdl", "gaussian"):
+        k, t, _, iterations, screens, a = next(d for d in DETECTIONS if d[2] == prior)
+        before, after = measured(k, t, a, prior), present(k, t, a, prior)
+        for name in [*in_loop(prior), *SCREENING]:
+            old, new = before[name].body_us, after[name].body_us
+            gain = (iterations if name in in_loop(prior) else screens) * (old - new)
+            print(f"| `{prior}`, `{name}` | {old:.1f} | {new:.1f} | {gain:.0f} |")
+    print("\n| K | T | prior | measured form, ms | now | one of many blocks, measured form | now |\n|" + "---|" * 7)
+    for k, t, prior, iterations, screens, a in DETECTIONS:
+        before, after = measured(k, t, a, prior), present(k, t, a, prior)
+        alone = [detection_us(paths, prior, iterations, screens) / 1e3 for paths in (before, after)]
+        many = [batched_us(paths, prior, iterations, screens) / 1e3 for paths in (before, after)]
+        print(f"| {k} | {t} | `{prior}` | " + " | ".join(f"{x:.2f}" for x in (*alone, *many)) + " |")
+    print("\n| design, K=800 | prior | boundaries | their µs | between them, µs | together |\n|" + "---|" * 6)
+    for prior in ("cdl", "gaussian"):
+        k, t, _, iterations, screens, a = next(d for d in DETECTIONS if d[2] == prior)
+        for name, (count, boundary, body) in designs(present(k, t, a, prior), prior, iterations, screens, 24).items():
+            print(f"| {name} | `{prior}` | {count} | {boundary:.0f} | {body:.0f} | {boundary + body:.0f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -12,11 +12,9 @@ namespace jadce::cuda {
 
 namespace {
 
-constexpr int kThreads = 256, kWarps = kThreads / 32;
-constexpr int kTile = 16;       // rows and columns of a matrix instruction
-constexpr int kRun = 4;         // beams of a thread in a depthwise layer: all warps have some where there are 32 beams
-constexpr int kMostBlocks = 2;  // blocks of a multiprocessor, as many as the registers allow
-constexpr std::size_t kReserved = 1024;  // bytes of shared memory that the system takes of each block
+constexpr int kThreads = 512, kWarps = kThreads / 32;
+constexpr int kTile = 16;  // rows and columns of a matrix instruction
+constexpr int kRun = 2;    // beams of a thread in a depthwise layer: all warps have some where there are 32 beams
 
 JADCE_INLINE int up(int count) { return (count + kTile - 1) / kTile * kTile; }
 
@@ -148,12 +146,11 @@ __device__ void dense_tiles(const unsigned* x, int stride, int rows, int inputs,
   }
 }
 
-// Thirty-two beams a warp, which halves the reads of weights, where that keeps a warp of every scheduler busy: reads of
-// shared memory take longer than the products.
+// Thirty-two beams a warp, which halves the reads of weights, where that keeps all warps busy.
 template <class Store>
 __device__ void dense(const unsigned* x, int stride, int rows, int inputs, int outputs, const float* layer,
                       const Store& store) {
-  if (rows % (2 * kTile) == 0 && outputs / kTile * (rows / (2 * kTile)) >= kWarps / 2)
+  if (rows % (2 * kTile) == 0 && outputs / kTile * (rows / (2 * kTile)) >= kWarps)
     dense_tiles<2>(x, stride, rows, inputs, outputs, layer, store);
   else
     dense_tiles<1>(x, stride, rows, inputs, outputs, layer, store);
@@ -233,7 +230,7 @@ __device__ void write_features(const Layout& s, const Complex* z, const float* n
 
 // The i-th block has the i-th candidate of all, and every gridDim.x-th one after it.
 template <bool kResident>
-__global__ void __launch_bounds__(kThreads, kMostBlocks)
+__global__ void __launch_bounds__(kThreads, 1)
     tensor_kernel(const __grid_constant__ BeamNetworkArgs args, const float* __restrict__ eigenvalue,
                   const unsigned* __restrict__ weights, const std::int32_t* __restrict__ dilation,
                   const __grid_constant__ Layout s) {
@@ -339,11 +336,9 @@ void beam_network_tensor(const BeamNetworkArgs& args, void* stream) {
                              " bytes of shared memory, a block has " + std::to_string(device.shared));
   const bool resident = all <= device.shared;
   const std::size_t shared = resident ? all : least;
-  const std::size_t together = (device.shared + kReserved) / (shared + kReserved);
-  const int at_once = device.multiprocessors * std::min(kMostBlocks, static_cast<int>(together));
   launch("beam_network_tensor", resident ? tensor_kernel<true> : tensor_kernel<false>,
-         static_cast<unsigned>(std::min(at_once, args.sizes.batch * args.capacity)), kThreads, shared, stream, args,
-         args.eigenvalue, static_cast<const unsigned*>(args.weights), args.dilation, s);
+         static_cast<unsigned>(std::min(device.multiprocessors, args.sizes.batch * args.capacity)), kThreads, shared,
+         stream, args, args.eigenvalue, static_cast<const unsigned*>(args.weights), args.dilation, s);
 }
 
 }  // namespace jadce::cuda
