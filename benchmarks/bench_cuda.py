@@ -1,15 +1,21 @@
-"""Detections on a GPU, from the block on the device to results there, and with host transfers; in the same run the
-same algorithm in torch, batches of blocks, and the memory of 100 000 devices. Says so and ends where there is no GPU.
+"""Detections on a GPU. Says so and ends where there is none.
+
+The first table is what a user asks for: percentiles of one detection, from the block on the device to results there,
+detections a second in batches, the share of what the GPU's limits allow, and eager torch in the same run. Then come
+cold caches and host transfers, other ways to record a graph, and the memory of 100 000 devices. With the argument
+`compile`, which takes long, torch.compile is timed instead.
 """
 
 from __future__ import annotations
 
-import math
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
-from gpu_timing import events
+from gpu_floors import detection_limit_us
+from gpu_timing import events, limits
 from plain_receivers import torch_detect
 from timing import measure, report
 
@@ -18,7 +24,6 @@ from jadce_fast.campaigns.ofdm_drop import Drop, Scenario, draw_drop
 from jadce_fast.cuda.device import devices
 
 BLOCKS = 100
-AIRTIME_MS = {20: 0.714, 40: 1.43}  # T OFDM symbols at 30 kHz
 CASES = (
     *((800, 20, prior, network) for prior in ("cdl", "cdl-tiny") for network in ("bf16", "fp32")),
     (800, 20, "gaussian", "auto"),
@@ -37,30 +42,84 @@ def agreement(rx: jf.Receiver, drop: Drop, prior: str) -> tuple[Any, dict[str, A
     return out, {"same devices as the CPU": same, "channels differ by": float(error)}
 
 
-def detection(k: int, t: int, prior: str, network: str) -> dict[str, Any]:
-    drop = draw_drop(Scenario(devices=k, symbols=t))
-    rx = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0, device="cuda", network=network)  # type: ignore[arg-type]
+def planned(k: int, t: int, prior: str, network: str, batch: int = 1) -> tuple[jf.Receiver, list[Drop], torch.Tensor]:
+    """A receiver for blocks of known power, as many blocks as it takes at a time, and these on its device."""
+    scenario = Scenario(devices=k, symbols=t)
+    drops = [draw_drop(scenario)]
+    drops += [draw_drop(scenario, trial=i, pilots=drops[0].pilots) for i in range(1, batch)]
+    rx = jf.Receiver(drops[0].pilots, 32, prior, 0.05, 1.0, device="cuda", batch=batch, network=network)  # type: ignore[arg-type]
+    return rx, drops, torch.from_numpy(np.stack([drop.y for drop in drops])).to(rx.gpu.detector.device.device)
+
+
+def user(k: int, t: int, prior: str, network: str, *, card: str, bound: dict[str, float]) -> dict[str, Any]:
+    """The row of the table that a user reads."""
+    rx, (drop,), (y,) = planned(k, t, prior, network)
     out, compared = agreement(rx, drop, prior)
-    y = torch.from_numpy(drop.y).cuda()
-    warm = events(lambda: rx.enqueue(y, drop.noise_var), 2000)
-    cold = events(lambda: rx.enqueue(y, drop.noise_var), 300, cold=True)
-    host = measure(lambda: rx.detect(drop.y, drop.noise_var), seconds=0.5)
-    device = measure(lambda: rx.detect(y, drop.noise_var), seconds=0.5)
-    return {
-        **{"K": k, "T": t, "prior": prior, "network": network, "active": len(out.active)},
-        **{"iterations": out.iterations, "p50 ms": warm["p50_ms"], "p99 ms": warm["p99_ms"]},
-        **{"max ms": warm["max_ms"], "cold p50 ms": cold["p50_ms"], "cold p99 ms": cold["p99_ms"]},
-        **{"detect() p50 ms": device["p50_ms"], "NumPy to NumPy p50 ms": host["p50_ms"]},
-        **({"of airtime": warm["p99_ms"] / AIRTIME_MS[t], "overlapping": rx.gpu.detector.overlapping} | compared),
+    one = events(lambda: rx.enqueue(y, drop.noise_var), 5000, seconds=3.0)
+    many, drops, ys = planned(k, t, prior, network, BLOCKS)
+    together = many.detect_many(ys, drops[0].noise_var)
+    compared["same in a batch"] = np.array_equal(torch.as_tensor(together[0].channels).cpu().numpy(), out.channels)
+    batch = events(lambda: many.enqueue(ys, drops[0].noise_var), 100, least=5, seconds=0.5)
+    limit = detection_limit_us(k, t, len(out.active), prior, network, iterations=out.iterations, bound=bound)
+    row = {
+        "card": card,
+        "K": k,
+        "T": t,
+        "prior": prior,
+        "network": network,
+        "active": len(out.active),
+        "iterations": out.iterations,
     }
+    row |= {name: one[f"{name[:-3]}_ms"] for name in ("p50 ms", "p99 ms", "p99.9 ms")}
+    row |= {"blocks/s": 1e3 * BLOCKS / batch["p50_ms"], "of limit": limit / 1e3 / one["p50_ms"]}
+    if prior != "gaussian":
+        torch_ms, same = in_torch(drop, y, prior, out)
+        row |= {"eager torch ms": torch_ms, "x torch": torch_ms / one["p50_ms"], "torch finds the same": same}
+    return row | compared
 
 
-def graphs(prior: str) -> list[dict[str, Any]]:
+def in_torch(
+    drop: Drop, y: torch.Tensor, prior: str, out: jf.Detection, *, compiled: bool = False
+) -> tuple[float, bool]:
+    """Median milliseconds of the same algorithm in torch, and whether it finds the same devices."""
+    loaded = jf.load_prior(prior)
+    network = loaded.network.to(y.device)
+    call: Any = torch.compile(network, dynamic=True) if compiled else network
+
+    def plain() -> Any:
+        return torch_detect(y, drop.noise_var, 0.05, drop.pilots, loaded, call)
+
+    active, _ = plain()
+    time = measure(plain, seconds=0.5)
+    network.cpu()
+    return time["p50_ms"], bool(np.array_equal(active.cpu().numpy(), np.asarray(out.active)))
+
+
+def compiled(k: int, t: int) -> dict[str, Any]:
+    """The same algorithm with its network compiled by torch."""
+    rx, (drop,), (y,) = planned(k, t, "cdl", "auto")
+    out = rx.detect(drop.y, drop.noise_var)
+    torch_ms, same = in_torch(drop, y, "cdl", out, compiled=True)
+    ours = events(lambda: rx.enqueue(y, drop.noise_var), 1000)["p50_ms"]
+    return {"K": k, "T": t, "torch.compile ms": torch_ms, "ours ms": ours, "x torch": torch_ms / ours, "same": same}
+
+
+def around(k: int, t: int, prior: str, network: str) -> dict[str, Any]:
+    """What is around a detection: caches, Python, transfers."""
+    rx, (drop,), (y,) = planned(k, t, prior, network)
+    cold = events(lambda: rx.enqueue(y, drop.noise_var), 300, cold=True)
+    device = measure(lambda: rx.detect(y, drop.noise_var), seconds=0.5)
+    host = measure(lambda: rx.detect(drop.y, drop.noise_var), seconds=0.5)
+    row: dict[str, Any] = {"K": k, "T": t, "prior": prior, "network": network}
+    row |= {"cold p50 ms": cold["p50_ms"], "cold p99 ms": cold["p99_ms"]}
+    row |= {f"detect() {p} ms": device[f"{p}_ms"] for p in ("p50", "p99", "p99.9")}
+    return row | {"NumPy to NumPy p50 ms": host["p50_ms"], "overlapping": rx.gpu.detector.overlapping}
+
+
+def graphs(prior: str) -> Iterator[dict[str, Any]]:
     """One detection by graphs that were recorded in other ways."""
-    drop = draw_drop(Scenario(devices=800, symbols=20))
-    detector = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0, device="cuda").gpu.detector
-    y = torch.from_numpy(drop.y)[None].cuda()
-    rows = []
+    rx, (drop,), y = planned(800, 20, prior, "auto")
+    detector = rx.gpu.detector
     for overlapping, iterations in GRAPHS:
         try:
             graph = detector.record(overlapping=overlapping, iterations=iterations)
@@ -74,58 +133,7 @@ def graphs(prior: str) -> list[dict[str, Any]]:
 
         time = events(run, 2000)
         names = {"prior": prior, "overlapping": overlapping, "iterations a pass": iterations}
-        rows.append(names | {"p50 ms": time["p50_ms"], "p99 ms": time["p99_ms"]})
-    return rows
-
-
-def beside_torch(k: int, t: int) -> list[dict[str, Any]]:
-    """Eager torch on the GPU and with its network compiled, beside ours for the same block."""
-    drop, prior = draw_drop(Scenario(devices=k, symbols=t)), jf.load_prior("cdl")
-    rx = jf.Receiver(drop.pilots, 32, prior, 0.05, 1.0, device="cuda")
-    y = torch.from_numpy(drop.y).cuda()
-    ours = measure(lambda: rx.detect(y, drop.noise_var), seconds=0.5)
-    rows: list[dict[str, Any]] = []
-    network = prior.network.cuda()
-    for name, call in (("eager", network), ("torch.compile", torch.compile(network, dynamic=True))):
-
-        def plain(call: Any = call) -> Any:
-            return torch_detect(y, drop.noise_var, 0.05, drop.pilots, prior, call)
-
-        try:
-            active, channels = plain()
-        except Exception as error:  # torch.compile needs a compiler that not every machine has
-            print(f"{name}: {type(error).__name__}: {error}")
-            continue
-        out = rx.detect(y, drop.noise_var)
-        same = torch.equal(active, out.active)
-        difference = float((channels - out.channels).norm() / out.channels.norm()) if same else math.nan
-        time = measure(plain, seconds=1.0)
-        row = {"K": k, "T": t, "torch": name, "torch p50 ms": time["p50_ms"], "ours p50 ms": ours["p50_ms"]}
-        rows.append(row | {"x torch": time["p50_ms"] / ours["p50_ms"], "same": same, "channels differ by": difference})
-    network.cpu()
-    return rows
-
-
-def batches(prior: str) -> dict[str, Any]:
-    """Throughput of BLOCKS blocks at once and one at a time."""
-    scenario = Scenario(devices=800, symbols=20)
-    first = draw_drop(scenario)
-    drops = [draw_drop(scenario, trial=i, pilots=first.pilots) for i in range(BLOCKS)]
-    y = torch.from_numpy(np.stack([drop.y for drop in drops])).cuda()
-    one = jf.Receiver(first.pilots, 32, prior, 0.05, 1.0, device="cuda")
-    many = jf.Receiver(first.pilots, 32, prior, 0.05, 1.0, device="cuda", batch=BLOCKS)
-    single = [one.detect(block, first.noise_var) for block in y]
-    together = many.detect_many(y, first.noise_var)
-    same = all(torch.equal(a.channels, b.channels) for a, b in zip(single, together, strict=True))
-
-    def each() -> None:
-        for block in y:
-            one.enqueue(block, first.noise_var)
-
-    alone, batch = events(each, 50)["p50_ms"], events(lambda: many.enqueue(y, first.noise_var), 200)["p50_ms"]
-    rates = {"one at a time, blocks/s": 1e3 * BLOCKS / alone, "batched, blocks/s": 1e3 * BLOCKS / batch}
-    names = {"K": 800, "T": 20, "prior": prior, "blocks": BLOCKS}
-    return names | rates | {"x one at a time": alone / batch, "same": same}
+        yield names | {"p50 ms": time["p50_ms"], "p99 ms": time["p99_ms"]}
 
 
 def large(prior: str) -> dict[str, Any]:
@@ -150,12 +158,15 @@ def main() -> None:
         return
     name = torch.cuda.get_device_name()
     setting = "N=48, M=32, rate 0.05, CDL-C, 10 dB, power known"
-    report(f"Detection on {name}, {setting}", [detection(*c) for c in CASES])
-    report("Graphs of a detection, K=800", [row for prior in ("cdl-tiny", "gaussian") for row in graphs(prior)])
-    report("Batches", [batches(prior) for prior in ("cdl", "cdl-tiny", "gaussian")])
-    report("100 000 devices", [large(prior) for prior in ("cdl", "gaussian")])
-    report("The same algorithm in torch", [row for size in ((800, 20), (3000, 40)) for row in beside_torch(*size)])
-    report("With TorchScript's network", [detection(800, 20, prior, "torchscript") for prior in ("cdl", "cdl-tiny")])
+    if sys.argv[1:] == ["compile"]:
+        report(f"torch.compile on {name}, {setting}", (compiled(*size) for size in ((800, 20), (3000, 40))))
+        return
+    bound = limits()
+    report(f"Detections, {setting}; batches of {BLOCKS}", (user(*case, card=name, bound=bound) for case in CASES))
+    report(f"Around a detection on {name}", (around(*case) for case in CASES))
+    report("100 000 devices", (large(prior) for prior in ("cdl", "gaussian")))
+    report("Graphs of a detection, K=800", (row for prior in ("cdl-tiny", "gaussian") for row in graphs(prior)))
+    report("With TorchScript's network", (around(800, 20, prior, "torchscript") for prior in ("cdl", "cdl-tiny")))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""The score network's CUDA kernels beside torch in bfloat16, in a graph, on a GPU, and what bounds one pass, derived.
+"""The score network's CUDA kernels beside torch in bfloat16, in a graph, on a GPU.
 
-Torch gets the used candidates only, the kernels all places and the number of those in use, as in a detection.
+Says so and ends where there is none. Torch gets the used candidates only, the kernels all places and the number of
+those in use, as in a detection. With the argument `compile`, which takes long, torch.compile is timed instead.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -21,43 +23,6 @@ from jadce_fast.priors.files import load_prior
 
 M = 32
 SIZES = ((1, 47, 64), (1, 164, 256), (100, 47, 64))  # received blocks, candidates, places
-CLOCK = 990e12 / (132 * 4096)  # an H200's bfloat16 flop/s by its data sheet, over flops a cycle
-SHARED, L2 = 128, 64  # bytes a cycle of one multiprocessor
-WAIT = 150  # cycles that a layer adds until all warps work, and after the first ones have ended; assumed
-
-
-def one_pass(network: BeamNetwork) -> dict[str, float]:
-    """Traffic of beam_network_tensor.cu for one candidate on one multiprocessor, and microseconds at the limits."""
-
-    def up(count: int) -> int:
-        return -(-count // 16) * 16
-
-    shape, p = network.architecture, network.coefficients
-    rows, width, hidden = up(M), up(shape["width"]), up(shape["hidden"])
-    blocks, taps = shape["blocks"], shape["taps"]
-    layers = [(up(3 * p + 1), width), *[(width, hidden), (hidden, width)] * blocks, (width, up(2 * p + 1))]
-    weights = sum(4 * o + 2 * o * i for i, o in layers) + blocks * 4 * width * (1 + taps)
-    products = sum(rows * o * i for i, o in layers)
-    moved = weights  # written once
-    for i, o in layers:
-        beams = 32 if rows % 32 == 0 and o // 16 * rows // 32 >= 4 else 16
-        moved += rows // beams * (o // 16) * (i // 16) * 32 * (beams + 16)
-    moved += rows * (4 * width + 4 * up(2 * p + 1)) + rows * 2 * width + blocks * rows * (2 * hidden + 8 * width)
-    moved += blocks * (M // 8 * width * 4 * (8 + 2 * taps) + 2 * M * width)
-    waits = 3 * blocks + 4
-    shared_us, l2_us, tensor_us, wait_us = (
-        1e6 / CLOCK * x for x in (moved / SHARED, weights / L2, products / 2048, waits * WAIT)
-    )
-    return {
-        "weights kB": weights / 1e3,
-        "from L2 us": l2_us,
-        "shared memory kB": moved / 1e3,
-        "its us": shared_us,
-        "products us": tensor_us,
-        "layers": waits,
-        "their waits us": wait_us,
-        "pass us": max(shared_us, l2_us, tensor_us) + wait_us,
-    }
 
 
 def launches(network: BeamNetwork, batch: int, used: int, places: int) -> dict[str, Callable[[int], Any]]:
@@ -104,20 +69,15 @@ def load_copy(network: BeamNetwork) -> Any:
 
 
 def main() -> None:
-    networks = {name: load_prior(name).network for name in ("cdl-tiny", "cdl", "cdl-large")}
-    report(
-        "One pass of the network on tensor cores, derived", [{"prior": n} | one_pass(x) for n, x in networks.items()]
-    )
     if devices()[0] == 0:
         print("CUDA network: not measured, no GPU:", devices()[1])
         return
+    networks = {name: load_prior(name).network for name in ("cdl-tiny", "cdl", "cdl-large")}
     title = f"CUDA network on {torch.cuda.get_device_name()}, in a graph"
-    report(title, [row(name, networks[name], size) for name in networks for size in SIZES])
-    # Compiling takes long and may fail, here without harm to what was measured.
-    try:
-        report(f"{title}, torch.compile", [row("cdl", networks["cdl"], size, "torch.compile") for size in SIZES])
-    except Exception as error:  # it needs a compiler that not every machine has
-        print(f"torch.compile: {type(error).__name__}: {error}")
+    if sys.argv[1:] == ["compile"]:
+        report(f"{title}, torch.compile", (row("cdl", networks["cdl"], size, "torch.compile") for size in SIZES))
+    else:
+        report(title, (row(name, networks[name], size) for name in networks for size in SIZES))
 
 
 def row(name: str, network: BeamNetwork, size: tuple[int, int, int], *also: str) -> dict[str, object]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from kernels import error
+from kernels import emulator, error, gpu
 from problems import SIZES, WienerPrior, problem
 
 import jadce_fast as jf
@@ -129,6 +129,9 @@ def test_full_size(gpu_device, devices, symbols, prior, network, tolerance):
     assert error(found.channels, expected.channels) <= tolerance
 
 
+@pytest.mark.parametrize(
+    "backend", [pytest.param("emulated", marks=emulator), pytest.param("cuda", marks=gpu)], indirect=True
+)
 def test_a_lost_slot_leaves_nothing(gpu_device):
     """Energies of all devices are those of the residual plus S, also of a device whose slot was taken away."""
     drop = draw_drop(Scenario(devices=200, symbols=6, snr_db=0))
