@@ -5,19 +5,17 @@
 
 namespace jadce::cuda {
 
-// Sum over the block's threads, a power of two; every thread gets it. `part` holds a number per thread. The order of
+// Sum over the block's threads, whole warps; every thread gets it. `part` holds a number per warp. The order of
 // additions is fixed.
 template <class T>
 __device__ T block_sum(T value, T* part) {
-  const unsigned thread = threadIdx.x;
+  for (int other = 16; other > 0; other /= 2) value += __shfl_xor_sync(~0u, value, other);
   __syncthreads();
-  part[thread] = value;
-  for (unsigned half = blockDim.x / 2; half > 0; half /= 2) {
-    __syncthreads();
-    if (thread < half) part[thread] += part[thread + half];
-  }
+  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = value;
   __syncthreads();
-  return part[0];
+  T total{};
+  for (unsigned w = 0; w < blockDim.x / 32; ++w) total += part[w];
+  return total;
 }
 
 inline constexpr int kInFlight = 4;  // loads of a thread that do not wait for one another
@@ -36,19 +34,25 @@ __device__ void copy_together(const T* __restrict__ from, int count, T* to) {
   }
 }
 
-// Number of earlier threads of the block that have the flag, and `total` of all; whole warps. `part` holds 32 numbers.
+// Sum over the block's threads, whole warps, of what is not negative, and `before` of earlier warps. `part` holds 32
+// numbers.
+inline __device__ int total_of(int value, int* part, int& before) {
+  const unsigned lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+  const unsigned sum = __reduce_add_sync(~0u, static_cast<unsigned>(value));
+  __syncthreads();
+  if (lane == 0) part[warp] = static_cast<int>(sum);
+  __syncthreads();
+  const unsigned of_lane = lane < blockDim.x / 32 ? static_cast<unsigned>(part[lane]) : 0u;
+  before = static_cast<int>(__reduce_add_sync(~0u, lane < warp ? of_lane : 0u));
+  return static_cast<int>(__reduce_add_sync(~0u, of_lane));
+}
+
+// Number of earlier threads of the block that have the flag, and `total` of all.
 inline __device__ int count_before(bool flag, int* part, int& total) {
-  const unsigned lane = threadIdx.x % 32, mask = __ballot_sync(~0u, flag);
-  __syncthreads();
-  if (lane == 0) part[threadIdx.x / 32] = __popc(mask);
-  __syncthreads();
-  int before = __popc(mask & ((1u << lane) - 1u));
-  total = 0;
-  for (unsigned w = 0; w < blockDim.x / 32; ++w) {
-    if (w < threadIdx.x / 32) before += part[w];
-    total += part[w];
-  }
-  return before;
+  const unsigned mask = __ballot_sync(~0u, flag);
+  int before = 0;
+  total = total_of(flag ? 1 : 0, part, before);
+  return before + __popc(mask & ((1u << threadIdx.x % 32) - 1u));
 }
 
 }  // namespace jadce::cuda

@@ -186,18 +186,6 @@ __device__ unsigned key(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-// Sum over the block's threads, whole warps, of what is not negative; `part` holds 32 numbers.
-__device__ int total_of(int value, int* part) {
-  const int warps = static_cast<int>(blockDim.x) / 32;
-  const auto sum = static_cast<int>(__reduce_add_sync(~0u, static_cast<unsigned>(value)));
-  __syncthreads();
-  if (threadIdx.x % 32 == 0) part[threadIdx.x / 32] = sum;
-  __syncthreads();
-  int total = 0;
-  for (int w = 0; w < warps; ++w) total += part[w];
-  return total;
-}
-
 // The candidates of one block: those above the threshold, or the most probable ones if there are too many. The least
 // key that is taken is found byte by byte.
 __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c) {
@@ -217,8 +205,9 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
     plausible += posterior[k] > threshold;
     silent += idle[k];
   }
-  plausible = total_of(plausible, shared);
-  silent = total_of(silent, shared);
+  int before = 0;
+  plausible = total_of(plausible, shared, before);
+  silent = total_of(silent, shared, before);
   unsigned cut = 0;
   int wanted = capacity;  // candidates still to be taken at the cut
   if (plausible > capacity) {

@@ -40,7 +40,7 @@ struct GatherPlan {
 // One block: one device, kSide beams at a time, all of them if its power is measured. Shared memory holds its pilots
 // [together, T] and the correlations over symbols [together, kSide] of some subcarriers at a time, and the basis if
 // that is small.
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, 3)
     gather_kernel(const __grid_constant__ GatherArgs args, const Complex* __restrict__ basis, Pilots q,
                   const __grid_constant__ GatherPlan plan) {
   const int a = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
