@@ -150,21 +150,19 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
     quads = ceil((1 if known else 10) / 4) if identity else (3 if known else 6)
     shared = (16 * (k << shift) + 12 * k) / 1024  # kB of a block's buffers and tables
     new = {
-        "residual": {
-            "loads": 2 + chunks * (ceil(now / 32) * (1 if identity else groups(p, together=6)) + turns * 2),
-        },
+        "residual": {"loads": 2 + chunks * (ceil(now / 32) * (1 if identity else groups(p, together=6)) + turns * 2)},
         "observe": {"loads": 3 + groups(N, 8), "steps": 660 + 50},
         "spectral": {
             "resident": min(3, int(227 / shared)),
             "loads": 1 + 2 * groups(k, 256) + 2 * groups(N * t << shift, 256) + 2 * groups(each),
         },
         "activity": {"loads": 5 + (sums * waits(P) if identity else groups(p, together=6)) + quads * (1 + waits(sums))},
-        "gather": {
-            "loads": 3 + (not identity) + halves * (2 * groups(N * t, 256) + groups(t)) + (0 if known else 3),
-        },
+        "gather": {"loads": 3 + (not identity) + halves * (2 * groups(N * t, 256) + groups(t)) + (0 if known else 3)},
         # Sixteen warps share what eight did; the slowest one is taken to have a fifth more than its share.
         "beam_network_tensor": {"resident": 1, "steps": 0.6 * before["beam_network_tensor"].steps, "warps": 16},
-        "update": {"loads": 3 + groups(a, 8) + groups(p * M, 512, 1)},
+        # Four sums over the warps without a loop.
+        "select_candidates": {"steps": before["select_candidates"].steps - 4 * 90},
+        "update": {"loads": 3 + groups(a, 8) + groups(p * M, 512, 1), "barriers": 6},
     }
     return before | {name: replace(before[name], **fields) for name, fields in new.items()}
 
@@ -198,7 +196,7 @@ def designs(
     """Other designs with the same arithmetic: boundaries of a detection, their time, and that of what is between.
 
     Merged: the residual and the update of S are one step, the message is formed by who reads it, and a candidate's
-    statistics, network and output are one step: two in every iteration, and three where all devices are screened.
+    statistics, network and output are one step: two in every iteration, four more where all devices are screened.
     """
     always, steps = in_loop(prior), len(in_loop(prior)) + len(SCREENING)
     each = sum(paths[name].body_us for name in always)
