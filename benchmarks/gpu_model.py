@@ -156,7 +156,11 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
             "resident": min(3, int(227 / shared)),
             "loads": 1 + 2 * groups(k, 256) + 2 * groups(N * t << shift, 256) + 2 * groups(each),
         },
-        "activity": {"loads": 5 + (sums * waits(P) if identity else groups(p, together=6)) + quads * (1 + waits(sums))},
+        "activity": {
+            "loads": 5
+            + (sums * waits(P) if identity else groups(p, together=6))
+            + (quads + groups(M * quads * sums, 256) if k < 2000 or known else quads * (1 + waits(sums)))
+        },
         "gather": {"loads": 3 + (not identity) + halves * (2 * groups(N * t, 256) + groups(t)) + (0 if known else 3)},
         # Sixteen warps share what eight did; the slowest one is taken to have a fifth more than its share.
         "beam_network_tensor": {"resident": 1, "steps": 0.6 * before["beam_network_tensor"].steps, "warps": 16},

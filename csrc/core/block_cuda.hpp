@@ -22,7 +22,7 @@ inline constexpr int kInFlight = 4;  // loads of a thread that do not wait for o
 
 // Copies `count` numbers to shared memory by all threads of the block, without a barrier.
 template <class T>
-__device__ void copy_together(const T* __restrict__ from, int count, T* to) {
+__device__ void copy_together(const T* from, int count, T* to) {
   const int step = static_cast<int>(blockDim.x);
   for (int first = static_cast<int>(threadIdx.x); first < count; first += kInFlight * step) {
     T held[kInFlight];

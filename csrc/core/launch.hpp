@@ -18,7 +18,9 @@ __device__ T* dynamic_shared() {
   return reinterpret_cast<T*>(shared_bytes);
 }
 
-inline constexpr std::size_t kMostShared = 227 * 1024;  // bytes a block can have, compute capability 9.0
+inline constexpr std::size_t kMostShared = 227 * 1024;     // bytes a block can have, compute capability 9.0
+inline constexpr std::size_t kSharedAnywhere = 99 * 1024;  // the same from 8.0 to 12.0
+inline constexpr int kProcessors = 132;                    // multiprocessors of the GPU that launches are sized for
 
 inline unsigned blocks(std::int64_t count, std::int64_t each) {
   return static_cast<unsigned>((count + each - 1) / each);

@@ -98,28 +98,40 @@ __global__ void __launch_bounds__(kThreads, 4)
   offset[beam * padded + u] = u < products ? total : kNever;
 }
 
-// One block: kSide devices; threads take beams. Exponents of a beam stay in shared memory [U', kThreads], sums over
-// beams in [J, kThreads], energies of the first `held` groups in [held, kThreads], then weights [G] and indices [J, G].
+// The host's decisions about the test.
+struct ActivityPlan {
+  int held;    // groups whose energies stay in shared memory
+  int copied;  // numbers of the slopes in shared memory, all or none
+};
+
+// One block: kSide devices; threads take beams. In shared memory: slopes if they are copied, exponents of a beam
+// [U', kThreads], sums over beams [J, kThreads], energies [held, kThreads], weights [G] and indices [J, G].
 __global__ void __launch_bounds__(kThreads, 4)
     activity_kernel(const __grid_constant__ ActivityArgs args, const float* __restrict__ weight,
-                    const float* __restrict__ log_power_weight, const std::int32_t* __restrict__ index, int held) {
+                    const float* __restrict__ log_power_weight, const std::int32_t* __restrict__ index,
+                    const __grid_constant__ ActivityPlan plan) {
   const int gains = static_cast<int>(args.mixture.gains), powers = static_cast<int>(args.mixture.powers);
+  const int held = plan.held;
   const int quads = (static_cast<int>(args.mixture.products) + 3) / 4;
-  float* const weights = dynamic_shared<float>() + (4 * quads + powers + held) * kThreads;
+  float4* const copy = dynamic_shared<float4>();
+  float* const rows = reinterpret_cast<float*>(copy + plan.copied);
+  float* const weights = rows + (4 * quads + powers + held) * kThreads;
   std::int32_t* const indices = reinterpret_cast<std::int32_t*>(weights + gains);
   copy_together(weight, gains, weights);
   copy_together(index, powers * gains, indices);
   after_previous();
   if (!has_work(args.enabled)) return;
-  __syncthreads();
   const Energies from = of_batch(args.energies);
   const int devices = from.devices, antennas = from.antennas, groups = from.groups();
   const float least = args.control ? least_power(args.control[batch()], args.rules) : 0.0f;
-  const float4* const slope = reinterpret_cast<const float4*>(args.slope) + batch() * antennas * quads * groups;
+  const float4* slope = reinterpret_cast<const float4*>(args.slope) + batch() * antennas * quads * groups;
   const float4* const offset = reinterpret_cast<const float4*>(args.offset) + batch() * antennas * quads;
   const int thread = static_cast<int>(threadIdx.x), side = thread % kSide, slot = thread / kSide;
   const int k = static_cast<int>(blockIdx.x) * kSide + side;
-  float* const f = dynamic_shared<float>() + thread;
+  copy_together(slope, plan.copied, copy);
+  if (plan.copied) slope = copy;
+  __syncthreads();
+  float* const f = rows + thread;
   float* const sum = f + 4 * quads * kThreads;
   float* const own = sum + powers * kThreads;
   for (int j = 0; j < powers; ++j) sum[j * kThreads] = 0.0f;
@@ -348,12 +360,18 @@ void activity(const ActivityArgs& args, void* stream) {
   const auto products = static_cast<int>(args.mixture.products), powers = static_cast<int>(args.mixture.powers);
   if (products > ActivityView::kMostProducts || powers > ActivityView::kMostPowers)
     throw std::runtime_error("activity: too many components");
-  const int quads = (products + 3) / 4, held = std::min(args.energies.groups(), kMostRows - 4 * quads - powers);
-  launch("activity", activity_kernel,
-         dim3(blocks(args.energies.devices, kSide), 1, static_cast<unsigned>(args.energies.batch)), kThreads,
-         sizeof(float) * (static_cast<std::size_t>(kThreads) * static_cast<std::size_t>(4 * quads + powers + held) +
-                          static_cast<std::size_t>((1 + powers) * args.mixture.gains)),
-         stream, args, args.mixture.weight, args.mixture.log_power_weight, args.mixture.index, held);
+  const int quads = (products + 3) / 4, groups = args.energies.groups();
+  const int held = std::min(groups, kMostRows - 4 * quads - powers), slopes = args.energies.antennas * quads * groups;
+  const dim3 grid(blocks(args.energies.devices, kSide), 1, static_cast<unsigned>(args.energies.batch));
+  const std::size_t least =
+      sizeof(float) * (static_cast<std::size_t>(kThreads) * static_cast<std::size_t>(4 * quads + powers + held) +
+                       static_cast<std::size_t>((1 + powers) * args.mixture.gains));
+  // Slopes are copied where that leaves room for as many thread blocks of a multiprocessor as there are, or four.
+  const std::size_t all = least + sizeof(float4) * static_cast<std::size_t>(slopes);
+  const unsigned together = std::min(4u, blocks(std::int64_t{grid.x} * grid.z, kProcessors));
+  const bool copied = all <= std::min(kSharedAnywhere, kMostShared / together - 1024);
+  launch("activity", activity_kernel, grid, kThreads, copied ? all : least, stream, args, args.mixture.weight,
+         args.mixture.log_power_weight, args.mixture.index, ActivityPlan{held, copied ? slopes : 0});
 }
 
 void select_candidates(const SelectCandidatesArgs& args, void* stream) {

@@ -26,7 +26,6 @@ constexpr int kPilots = 2048;      // pilots that gather holds at a time, if not
 constexpr int kSubcarriers = 128;  // most subcarriers whose pilots gather holds at a time
 constexpr int kRows = 32;          // rows of threads in residual, which take a symbol each
 constexpr int kTogether = 64;      // devices that residual projects together
-constexpr int kProcessors = 132;   // multiprocessors of the GPU that launches are sized for
 // Bytes of shared memory for a transform of one beam; sums need the rest.
 constexpr std::size_t kMostTransform = kMostShared - sizeof(float) * 4 * kWarps;
 constexpr std::size_t kFewBytes = 48 * 1024;  // size of a table that is worth a copy in shared memory
