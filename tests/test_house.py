@@ -164,3 +164,19 @@ def test_includes_go_down(path):
     rooms, own = floors("csrc/"), path.relative_to(ROOT / "csrc").parts[0]
     others = re.findall(r'^#include "(\w+)/', path.read_text(encoding="utf-8"), re.MULTILINE)
     assert [room for room in others if room != own and rooms[room] > rooms[own]] == []
+
+
+@cache
+def included(path):
+    """Headers of the standard library that a source includes, also by our headers."""
+    lines = re.findall(r'^#include ([<"])([^>"]+)', path.read_text(encoding="utf-8"), re.MULTILINE)
+    ours = [ROOT / "csrc" / name for kind, name in lines if kind == '"']
+    return {name for kind, name in lines if kind == "<"}.union(*(included(x) for x in ours if x.exists()))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=named)
+def test_types_come_with_their_headers(path):
+    """The standard library of GCC 12 brings them along by chance, that of GCC 13 does not."""
+    types = {r"std::u?int(8|16|32|64)_t": "cstdint", r"std::size_t": "cstddef"}
+    needed = {header for name, header in types.items() if re.search(name, path.read_text(encoding="utf-8"))}
+    assert needed <= included(path)

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <cstddef>
 #include <numbers>
 
 #include "kernels/fft/fft.hpp"
