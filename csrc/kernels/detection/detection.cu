@@ -33,6 +33,7 @@ __device__ Complex dft_of(const Complex* x, int step, const Complex* __restrict_
   if (w == nullptr) return x[j * step];
   Complex total{0.0f, 0.0f};
   int at = 0;
+#pragma unroll 8
   for (int i = 0; i < antennas; ++i) {
     total = total + x[i * step] * (inverse ? conjugate(w[at]) : w[at]);
     at += j;
