@@ -30,7 +30,7 @@ LOAD_US = 0.22
 PROCESSORS, SCHEDULERS = 132, 4
 
 N, M, P, GAINS = 48, 32, 12, 12  # subcarriers, antennas; coefficients and gains of `cdl`
-ALWAYS = ("residual", "observe", "select_candidates", "gather", "update")
+ALWAYS = ("residual", "module_a", "select_candidates", "gather", "update")
 SCREENING = ("spectral", "activity_table", "activity")  # kernels that do nothing in the other iterations
 SMALL_US = 3.0  # a kernel outside the loop, four beside a residual; assumed
 # Detections of known power that were measured: K, T, prior, iterations, those of them that screen all devices,
@@ -107,7 +107,7 @@ def measured(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) 
             barriers=2 * chunks + 1,
             warps=16,
         ),
-        "observe": Path(ceil(N * t * M / 1024), 4, 3 + waits(N, 8), 660 + 8 * M, 5),
+        "module_a": Path(ceil(N * t * M / 1024), 4, 3 + waits(N, 8), 660 + 8 * M, 5),
         "spectral": Path(
             blocks=p * M / (1 << shift),
             resident=2,
@@ -151,7 +151,7 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
     shared = (16 * (k << shift) + 12 * k) / 1024  # kB of a block's buffers and tables
     new = {
         "residual": {"loads": 2 + chunks * (ceil(now / 32) * (1 if identity else groups(p, together=6)) + turns * 2)},
-        "observe": {"loads": 3 + groups(N, 8), "steps": 660 + 50},
+        "module_a": {"loads": 3 + groups(N, 8), "steps": 660 + 50},
         "spectral": {
             "resident": min(3, int(227 / shared)),
             "loads": 1 + 2 * groups(k, 256) + 2 * groups(N * t << shift, 256) + 2 * groups(each),
@@ -161,7 +161,10 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
             + (sums * waits(P) if identity else groups(p, together=6))
             + (quads + groups(M * quads * sums, 256) if k < 2000 or known else quads * (1 + waits(sums)))
         },
-        "gather": {"loads": 3 + (not identity) + halves * (2 * groups(N * t, 256) + groups(t)) + (0 if known else 3)},
+        "gather": {
+            "resident": 3,
+            "loads": 3 + (not identity) + halves * (2 * groups(N * t, 256) + groups(t)) + (0 if known else 3),
+        },
         # Sixteen warps share what eight did; the slowest one is taken to have a fifth more than its share.
         "beam_network_tensor": {"resident": 1, "steps": 0.6 * before["beam_network_tensor"].steps, "warps": 16},
         # Four sums over the warps without a loop.
@@ -206,7 +209,7 @@ def designs(
     each = sum(paths[name].body_us for name in always)
     screen = sum(paths[name].body_us for name in SCREENING)
     now = iterations * each + screens * screen
-    merged = now - iterations * (paths["observe"].body_us - 2 * LOAD_US)
+    merged = now - iterations * (paths["module_a"].body_us - 2 * LOAD_US)
     # A persistent kernel has its Control in registers and R, y, pilots and basis in shared memory: `residual` and
     # `gather` wait for the cache four times each, the others not for a Control and a count.
     fewer = paths["residual"].loads + paths["gather"].loads - 8 + 2 * (len(always) - 3)
