@@ -43,7 +43,7 @@ __device__ Complex dft_of(const Complex* x, int step, const Complex* __restrict_
 }
 
 // One block: one subcarrier.
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, 2)
     beamspace_kernel(const __grid_constant__ BeamspaceArgs args, const Complex* __restrict__ dft,
                      const Complex* __restrict__ rotation) {
   after_previous();

@@ -20,7 +20,7 @@ __device__ int thread() { return static_cast<int>(threadIdx.x); }
 __device__ int block() { return static_cast<int>(blockIdx.x); }
 
 // Every block works out the variances of all beams; the first one writes them down.
-__global__ void __launch_bounds__(kThreads, 4)
+__global__ void __launch_bounds__(kThreads, 3)
     module_a_kernel(const __grid_constant__ ModuleAArgs args, const float* __restrict__ gram) {
   after_previous();
   Control& c = args.control[batch()];
