@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -92,6 +93,8 @@ def test_noise_alone_and_bad_input(name):
         receiver.detect(p.y, 0.0)
     first, second = receiver.detect_many([p.y, p.y], p.noise_var)
     assert np.array_equal(first.channels, second.channels)
+    copied = pickle.loads(pickle.dumps(receiver)).detect(p.y, p.noise_var)
+    assert np.array_equal(first.channels, copied.channels)
 
 
 def test_number_of_blas_threads_is_given_back():

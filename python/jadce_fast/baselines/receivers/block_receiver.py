@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal, ParamSpec
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from .blas import one_thread
 Complex = npt.NDArray[np.complex64]
 Real = npt.NDArray[np.float32]
 Power = float | Literal["unknown"]
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,13 @@ class BlockReceiver:
 
     def __init__(self, pilots: Pilots, antennas: int, search: Callable[[Complex, float], Found]) -> None:
         self.pilots, self.antennas, self._search = pilots, antennas, search
+        self.plan_again: Callable[[], BlockReceiver] | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies and pickles are planned anew, from the arguments of `plans_anew`'s function."""
+        if self.plan_again is None:
+            raise TypeError("BlockReceiver: expected one that a function of jadce_fast.baselines planned")
+        return self.plan_again, ()
 
     def detect(self, y: npt.ArrayLike, noise_var: float) -> Detection:
         """Detect the active devices of a block y (T, N, M) in noise of variance `noise_var` per entry.
@@ -127,6 +136,18 @@ class BlockReceiver:
             reason=reason(stopped, explained),
             history=tuple(found.history),
         )
+
+
+def plans_anew(plan: Callable[P, BlockReceiver]) -> Callable[P, BlockReceiver]:
+    """Make a function remember its arguments in the receiver that it plans, which can then be copied and pickled."""
+
+    @functools.wraps(plan)
+    def planned(*args: P.args, **options: P.kwargs) -> BlockReceiver:
+        receiver = plan(*args, **options)
+        receiver.plan_again = functools.partial(planned, *args, **options)
+        return receiver
+
+    return planned
 
 
 class PilotProduct:

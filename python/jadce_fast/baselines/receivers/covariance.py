@@ -14,7 +14,18 @@ import numpy.typing as npt
 from ... import _check
 from ...detection import Reason
 from ...pilots import Pilots
-from .block_receiver import BlockReceiver, Complex, Found, Power, check_plan, check_power, log_odds, mean_power, sigmoid
+from .block_receiver import (
+    BlockReceiver,
+    Complex,
+    Found,
+    Power,
+    check_plan,
+    check_power,
+    log_odds,
+    mean_power,
+    plans_anew,
+    sigmoid,
+)
 from .support import frequency_statistics, lmmse_on_support
 
 _SETTLED = 1e-3  # change of every power, over their mean, that ends the descent
@@ -22,6 +33,7 @@ _STEPS = 4  # of the search along one coordinate where several subcarriers share
 _WORTH = 1e-3  # gradient over curvature's scale below which a silent device is not visited
 
 
+@plans_anew
 def covariance(
     pilots: Pilots | npt.ArrayLike,
     antennas: int,

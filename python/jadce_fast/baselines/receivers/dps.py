@@ -15,13 +15,14 @@ import numpy.typing as npt
 from ... import _check
 from ...pilots import Pilots
 from ...priors.protocol import check_prior
-from .block_receiver import BlockReceiver, Complex, Found, Power, check_plan, check_power, mean_power
+from .block_receiver import BlockReceiver, Complex, Found, Power, check_plan, check_power, mean_power, plans_anew
 from .covariance import covariance
 
 _FIRST = 25.0  # first noise variance over the power of a device, -14 dB: where the shipped networks begin
 _LAST = 0.1  # last noise variance over that of a device whose others are known, noise / (T P)
 
 
+@plans_anew
 def dps(
     pilots: Pilots | npt.ArrayLike,
     antennas: int,

@@ -13,12 +13,13 @@ from scipy import special
 from ... import _check
 from ...detection import Reason
 from ...pilots import Pilots
-from .block_receiver import BlockReceiver, Complex, Found, PilotProduct, Real, check_plan, sigmoid
+from .block_receiver import BlockReceiver, Complex, Found, PilotProduct, Real, check_plan, plans_anew, sigmoid
 
 _FIRST_SNR = 100.0  # from which the noise variance is learned, as in the paper
 _LEAST = 1e-6  # probabilities are kept this far from certainty
 
 
+@plans_anew
 def gmmv_amp(
     pilots: Pilots | npt.ArrayLike,
     antennas: int,

@@ -16,10 +16,12 @@ from .block_receiver import (
     check_power,
     log_odds,
     mean_power,
+    plans_anew,
     sigmoid,
 )
 
 
+@plans_anew
 def linear(
     pilots: Pilots | npt.ArrayLike, antennas: int, activity_rate: float = 0.05, power: Power = "unknown"
 ) -> BlockReceiver:

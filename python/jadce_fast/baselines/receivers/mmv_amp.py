@@ -21,6 +21,7 @@ from .block_receiver import (
     check_power,
     log_odds,
     mean_power,
+    plans_anew,
     sigmoid,
 )
 
@@ -28,6 +29,7 @@ _SETTLED = 1e-4  # relative change of the effective noise that ends the loop
 _NODES = 4000  # of the quadrature over a device's energy
 
 
+@plans_anew
 def mmv_amp(
     pilots: Pilots | npt.ArrayLike,
     antennas: int,

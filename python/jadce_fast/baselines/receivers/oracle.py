@@ -9,10 +9,11 @@ import numpy.typing as npt
 
 from ... import _check
 from ...pilots import Pilots
-from .block_receiver import BlockReceiver, Complex, Found, Power, check_plan, check_power, mean_power
+from .block_receiver import BlockReceiver, Complex, Found, Power, check_plan, check_power, mean_power, plans_anew
 from .support import frequency_statistics, lmmse_on_support
 
 
+@plans_anew
 def oracle(
     pilots: Pilots | npt.ArrayLike, antennas: int, active: npt.ArrayLike, *, prior: Any = None, power: Power = "unknown"
 ) -> BlockReceiver:

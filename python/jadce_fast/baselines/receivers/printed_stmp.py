@@ -11,13 +11,14 @@ from ... import _check
 from ...detection import Reason
 from ...pilots import Pilots
 from ...priors.protocol import check_prior
-from .block_receiver import BlockReceiver, Complex, Found, PilotProduct, Real, check_plan, log_odds, sigmoid
+from .block_receiver import BlockReceiver, Complex, Found, PilotProduct, Real, check_plan, log_odds, plans_anew, sigmoid
 
 _LOW, _HIGH = 1e-12, 1 - 1e-6  # bounds of extrinsic ratios
 _FLOOR = 2e-2  # least power of a device, in units of the noise that the denoiser sees
 _LEAST = 1e-3  # least variance of module A under "residual", in units of noise / (K P)
 
 
+@plans_anew
 def printed_stmp(
     pilots: Pilots | npt.ArrayLike,
     antennas: int,

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from ... import ops
 from ...detection import Reason
 from ...pilots import Pilots
-from .block_receiver import BlockReceiver, Complex, Found, Power, check_plan, check_power, mean_power
+from .block_receiver import BlockReceiver, Complex, Found, Power, check_plan, check_power, mean_power, plans_anew
 from .support import frequency_statistics, lmmse_on_support
 
 _DEVIATIONS = 3.0  # of the noise's energy that may remain, in standard deviations
 
 
+@plans_anew
 def somp(
     pilots: Pilots | npt.ArrayLike,
     antennas: int,

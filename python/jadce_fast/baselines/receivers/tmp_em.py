@@ -14,12 +14,24 @@ import numpy.typing as npt
 from ... import _check
 from ...detection import Reason
 from ...pilots import Pilots
-from .block_receiver import BlockReceiver, Complex, Found, Power, check_plan, check_power, log_odds, mean_power, sigmoid
+from .block_receiver import (
+    BlockReceiver,
+    Complex,
+    Found,
+    Power,
+    check_plan,
+    check_power,
+    log_odds,
+    mean_power,
+    plans_anew,
+    sigmoid,
+)
 
 _SETTLED = 1e-3  # relative change of the variances that ends the loop
 _LEAST = 1e-9  # bounds of extrinsic ratios, from both sides
 
 
+@plans_anew
 def tmp_em(
     pilots: Pilots | npt.ArrayLike,
     antennas: int,
