@@ -306,9 +306,10 @@ def test_coordinate_descent_ends_at_the_optimality_conditions():
         p = problem(50, 10, subcarriers, 16, 12, pilots="qpsk", channels="iid", snr_db=10.0)
         columns = p.pilots.select().transpose(2, 1, 0).astype(complex)
         block = p.y.transpose(1, 0, 2).astype(complex)
-        gamma, inverse, _, stopped = ml.descend(columns, block, p.noise_var, iterations=300)
+        sample = block @ block.conj().transpose(0, 2, 1) / 16
+        gamma, inverse, _, stopped = ml.descend(columns, sample, p.noise_var, iterations=300)
         assert stopped == "fixed point"
-        a, b = ml.statistics_of(columns, inverse, block)
+        a, b = ml.statistics_of(columns, inverse, sample)
         q = columns.transpose(1, 2, 0)
         dense = np.linalg.inv((q * gamma) @ q.conj().transpose(0, 2, 1) + p.noise_var * np.eye(10))
         assert inverse == pytest.approx(dense, abs=1e-6 * np.max(abs(dense)))
@@ -331,7 +332,7 @@ def test_covariance_estimates_reach_the_fisher_information_and_scale_with_antenn
             x = np.sqrt(powers)[:, None] * complex_normal(rng, k, m)
             y = q @ x + np.sqrt(noise) * complex_normal(rng, t, m)
             with blas.one_thread():
-                gamma, *_ = ml.descend(q.T[:, None], y[None], noise, iterations=200)
+                gamma, *_ = ml.descend(q.T[:, None], (y @ y.conj().T)[None] / m, noise, iterations=200)
             errors.append(m * np.sum((gamma - powers) ** 2))
         close(np.mean(errors), expected, np.std(errors) / np.sqrt(trials) + 0.02 * expected)
 

@@ -79,9 +79,10 @@ def covariance(
 
     def search(y: Complex, noise: float) -> Found:
         block = y.transpose(1, 0, 2).astype(np.complex128)
+        sample = block @ block.conj().transpose(0, 2, 1) / m
         g = mean_power(y, noise, planned, rate, level)
-        gamma, inverse, sweeps, stopped = descend(columns, block, noise, iterations=most)
-        a, b = statistics_of(columns, inverse, block)
+        gamma, inverse, sweeps, stopped = descend(columns, sample, noise, iterations=most)
+        a, b = statistics_of(columns, inverse, sample)
         # The device's own part is taken out of the covariance (matrix inversion lemma).
         alone = 1 - gamma[:, None] * a
         a, b = a / alone, b / alone**2
@@ -96,16 +97,16 @@ def covariance(
 
 
 def descend(
-    columns: npt.NDArray[np.complex128], block: npt.NDArray[np.complex128], noise: float, *, iterations: int = 30
+    columns: npt.NDArray[np.complex128], sample: npt.NDArray[np.complex128], noise: float, *, iterations: int = 30
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.complex128], int, Reason]:
-    """Minimise sum_n log det S_n + tr(S_n^-1 Y_n Y_n^H / M) over powers, S_n = Q_n diag(g) Q_n^H + noise.
+    """Minimise sum_n log det S_n + tr(S_n^-1 C_n) over powers, S_n = Q_n diag(g) Q_n^H + noise.
 
     Parameters
     ----------
     columns : ndarray, shape (K, N, T)
         Pilot sequences.
-    block : ndarray, shape (N, T, M)
-        Y.
+    sample : ndarray, shape (N, T, T)
+        Sample covariances C_n = Y_n Y_n^H / M.
     noise : float
     iterations : int
         Most sweeps.
@@ -119,40 +120,39 @@ def descend(
     stopped : {"fixed point", "iterations"}
     """
     devices, subcarriers, symbols = columns.shape
-    sample = block @ block.conj().transpose(0, 2, 1) / block.shape[2]
     inverse = np.tile(np.eye(symbols) / noise, (subcarriers, 1, 1)).astype(np.complex128)
     gamma = np.zeros(devices)
     for sweep in range(1, iterations + 1):
-        a, b = statistics_of(columns, inverse, block)
+        a, b = statistics_of(columns, inverse, sample)
         # Silent devices whose likelihood does not grow with their power stay silent and are not visited.
         slope = np.sum(b - a, axis=1)
         visit = np.flatnonzero((gamma > 0) | (slope > _WORTH * np.sum(a, axis=1)))
         moved = 0.0
         for k in visit[np.argsort(-slope[visit])]:
             u = (inverse @ columns[k, :, :, None])[:, :, 0]  # (N, T)
-            a_k = np.einsum("nt,nt->n", columns[k].conj(), u).real
-            b_k = np.einsum("nt,nt->n", u.conj(), (sample @ u[:, :, None])[:, :, 0]).real
+            adjoint = u.conj()
+            a_k = (adjoint * columns[k]).sum(1).real
+            b_k = (adjoint * (sample @ u[:, :, None])[:, :, 0]).sum(1).real
             step = _step(a_k, b_k, -gamma[k])
             if step == 0:
                 continue
             gamma[k] += step
             moved = max(moved, abs(step))
-            inverse -= (step / (1 + step * a_k))[:, None, None] * (u[:, :, None] * u[:, None, :].conj())
+            inverse -= (step / (1 + step * a_k))[:, None, None] * (u[:, :, None] * adjoint[:, None, :])
         if moved <= _SETTLED * max(float(np.mean(gamma[gamma > 0])) if np.any(gamma > 0) else 0.0, 1e-300):
             return gamma, inverse, sweep, "fixed point"
     return gamma, inverse, iterations, "iterations"
 
 
 def statistics_of(
-    columns: npt.NDArray[np.complex128], inverse: npt.NDArray[np.complex128], block: npt.NDArray[np.complex128]
+    columns: npt.NDArray[np.complex128], inverse: npt.NDArray[np.complex128], sample: npt.NDArray[np.complex128]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Quadratic forms q^H S^-1 q and |q^H S^-1 Y|^2 / M of every device and subcarrier, (K, N) each."""
+    """Quadratic forms q^H S^-1 q and q^H S^-1 C S^-1 q of every device and subcarrier, (K, N) each."""
     q = columns.transpose(1, 2, 0)  # (N, T, K)
     filtered = inverse @ q
-    a = np.einsum("ntk,ntk->kn", q.conj(), filtered, optimize=True).real
-    seen = filtered.conj().transpose(0, 2, 1) @ block  # (N, K, M)
-    b = np.mean(np.abs(seen) ** 2, axis=2).T
-    return a, b
+    adjoint = filtered.conj()
+    a = (adjoint * q).sum(1).real
+    return a.T, (adjoint * (sample @ filtered)).sum(1).real.T
 
 
 def _step(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], least: float) -> float:
@@ -160,10 +160,11 @@ def _step(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64], least: float) 
 
     Its derivative vanishes where d is the mean of (b - a) / a^2 with weights (a / (1 + d a))^2, which is iterated.
     """
-    step = max(float(np.sum(b - a) / np.sum(a**2)), least)
+    slope, curvature = b - a, a * a
+    step = max(float(slope.sum() / curvature.sum()), least)
     if len(a) == 1:
         return step
     for _ in range(_STEPS):
-        weight = 1 / (1 + step * a) ** 2
-        step = max(float(np.sum(weight * (b - a)) / np.sum(weight * a**2)), least)
+        weight = (1 + step * a) ** -2.0
+        step = max(float(weight @ slope) / float(weight @ curvature), least)
     return step
