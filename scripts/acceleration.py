@@ -1,6 +1,6 @@
 """Prints a table of docs/design.md: error after every pass of loops that could need fewer.
 
-``python scripts/acceleration.py``, two minutes. The loops are told who is active, and all denoise with `cdl-tiny`.
+``python scripts/acceleration.py``, a minute. The loops are told who is active, and all denoise with `cdl-tiny`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Drop, Scenario, draw_drop
 from jadce_fast.reference import beamspace
 
-PASSES, DROPS = 8, 8
+PASSES, DROPS = 7, 4
 PRIOR = jf.load_prior("cdl-tiny")
 Array = np.ndarray[Any, Any]
 

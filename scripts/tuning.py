@@ -23,7 +23,7 @@ CASCADES = [
     ("cdl-tiny", {}),
     ("cdl", {}),
     ("cdl-large", {}),
-    *(("cdl-tiny+cdl-large", {"handover": fall}) for fall in (0.6, 0.8, 0.9, 0.95)),
+    *(("cdl-tiny+cdl-large", {"handover": fall}) for fall in (0.6, 0.8, 0.9, 0.93, 0.95)),
     ("cdl-tiny+cdl", {}),
     ("cdl-tiny+cdl+cdl-large", {}),
     *(("cdl-tiny+cdl-large", {"damping": damping}) for damping in (0.8, 0.9)),
