@@ -97,14 +97,17 @@ def test_detect_with_indices_as_the_only_truth(jadce, tmp_path):
     assert (found["missed"], found["false_alarms"], found["nmse_db"]) == (0, 1, None)
 
 
-def test_detect_assumes_a_rate_and_says_so(jadce, tmp_path):
-    capture = without_truth(DFT, tmp_path / "blind.npz", "activity_rate")
-    status, out, err = jadce("detect", capture, "--json")
+def test_detect_learns_what_the_capture_does_not_say(jadce, tmp_path):
+    told = strict(jadce("detect", DFT, "--json")[1])
+    capture = without_truth(DFT, tmp_path / "blind.npz", "activity_rate", "noise_var")
+    status, out, _ = jadce("detect", capture, "--json")
     assert status == 0
-    assert "activity_rate: not in the capture" in err
-    assert "0.05" in err
     found = strict(out)
-    assert (found["activity_rate"], found["activity_rate_assumed"]) == (0.05, True)
+    assert found["active"] == told["active"]
+    assert found["trusted"]
+    assert found["activity_rate"] == found["learned_rate"] == pytest.approx(len(told["active"]) / 400, rel=0.1)
+    assert found["learned_noise_var"] == pytest.approx(float(np.load(DFT)["noise_var"]), rel=0.15)
+    assert "noise variance learned from the block" in jadce("detect", capture)[1]
     status, out, err = jadce("detect", capture, "--rate", 0.1, "--json")
     assert err == ""
     assert strict(out)["activity_rate"] == 0.1
@@ -166,7 +169,7 @@ def test_detect_langevin(jadce, tmp_path, power, prior):
 
 def test_detect_points_one_subcarrier_to_the_receivers_that_take_it(jadce, tmp_path):
     capture = cell_capture(tmp_path / "cell.npz", 5)
-    status, out, err = jadce("detect", capture)
+    status, out, err = jadce("detect", capture, "--prior", "cdl")
     assert (status, out) == (2, "")
     wanted = "--prior: expected one for the capture's number of subcarriers, 1, found 'cdl' for 48"
     assert f"{wanted}; --receiver langevin or --receiver bg would do\n" in err

@@ -109,7 +109,8 @@ void register_activity(pybind11::module_& m) {
                JADCE_OPTIONAL(ActivityArgs, enabled, control, rules));
   def_launcher(m, "select_candidates", &select_candidates,
                JADCE_FIELDS(SelectCandidatesArgs, control, llr, posterior, idle, rules, devices, capacity, slots, batch,
-                            device, chosen, free, slot, support, place, remaining, loop));
+                            device, chosen, free, slot, support, place, remaining, loop),
+               JADCE_OPTIONAL(SelectCandidatesArgs, learn_rate, log_odds));
 }
 
 void register_posterior(pybind11::module_& m) {

@@ -66,10 +66,10 @@ class Receiver {
       : transform_(transform), stmp_(transform, std::move(plan)), denoisers_(std::move(denoisers)) {}
 
   // Results by name.
-  py::dict detect(const Array<cfloat>& y, double noise_var) {
+  py::dict detect(const Array<cfloat>& y, double noise_var, const NoiseCovariance& covariance) {
     const Shape& s = stmp_.shape();
     const Alone alone(transform_);
-    stmp_.detect(y.data(), noise_var, denoisers_);
+    stmp_.detect(y.data(), noise_var, covariance, denoisers_);
     const py::gil_scoped_acquire lock;
     const index_t count = stmp_.found();
     Array<float> activity(s.devices), var(count);
@@ -108,8 +108,8 @@ class Receiver {
 
 std::unique_ptr<Receiver> make_receiver(Transform& transform, const ActivityPlan& activity, const Array<float>& gram,
                                         const py::object& rotation, const Array<double>& amplitude, index_t capacity,
-                                        const Rules& rules, double log_odds, double power, double expected,
-                                        const py::tuple& denoisers) {
+                                        const Rules& rules, double log_odds, bool learn_rate, double power,
+                                        double expected, const py::tuple& denoisers) {
   if (denoisers.empty()) throw py::value_error("denoisers: expected one at least");
   std::vector<Denoiser> members;
   for (const py::handle& given : denoisers)
@@ -122,6 +122,7 @@ std::unique_ptr<Receiver> make_receiver(Transform& transform, const ActivityPlan
                                              .capacity = capacity,
                                              .rules = rules,
                                              .log_odds = static_cast<float>(log_odds),
+                                             .learn_rate = learn_rate,
                                              .power = power,
                                              .expected = expected},
                                     std::move(members));
@@ -133,13 +134,21 @@ void register_receiver(py::module_& m) {
   py::class_<BeamNetwork>(m, "BeamNetwork")
       .def(py::init(&make_network), py::kw_only(), py::arg("subcarriers"), py::arg("taps"), py::arg("dilation"),
            py::arg("eigenvalue").noconvert(), py::arg("layers"));
+  py::class_<NoiseCovariance>(m, "NoiseCovariance")
+      .def(py::init<>())
+      .def(py::init([](const Array<cfloat>& covariance, const Array<cfloat>& inverse, const Array<float>& unmix,
+                       const Array<float>& level) {
+             return NoiseCovariance{list(covariance), list(inverse), list(unmix), list(level)};
+           }),
+           py::kw_only(), py::arg("covariance").noconvert(), py::arg("inverse").noconvert(),
+           py::arg("unmix").noconvert(), py::arg("level").noconvert());
   py::class_<Receiver>(m, "Receiver")
-      .def(py::init(&make_receiver), py::keep_alive<1, 2>(), py::keep_alive<1, 12>(), py::kw_only(),
+      .def(py::init(&make_receiver), py::keep_alive<1, 2>(), py::keep_alive<1, 13>(), py::kw_only(),
            py::arg("transform"), py::arg("activity"), py::arg("gram").noconvert(), py::arg("rotation"),
            py::arg("amplitude").noconvert(), py::arg("capacity"), py::arg("rules"), py::arg("log_odds"),
-           py::arg("power"), py::arg("expected"), py::arg("denoisers"))
+           py::arg("learn_rate"), py::arg("power"), py::arg("expected"), py::arg("denoisers"))
       .def("seconds", &Receiver::seconds)
-      .def("detect", &Receiver::detect, py::arg("y").noconvert(), py::arg("noise_var"));
+      .def("detect", &Receiver::detect, py::arg("y").noconvert(), py::arg("noise_var"), py::arg("covariance"));
   m.def(
       "explained_remainder",
       [](const Rules& rules, float taken, float errors, float excess) {

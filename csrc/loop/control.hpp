@@ -58,7 +58,9 @@ struct Control {
   // Set by begin(), and by plan() of an iteration.
   std::int32_t members;  // denoisers of the prior, one unless it is a cascade
   std::int32_t member;   // the one whose turn it is
-  std::int32_t spare[5];
+
+  float shift;  // learned log odds of activity, less those of the plan; set when activity was tested
+  std::int32_t spare[4];
 };
 static_assert(sizeof(Control) == 4 * kControlWords);
 

@@ -76,6 +76,14 @@ JADCE_INLINE float least_power(const Control& c, const Rules& rules) {
   return usual < decodable ? usual : decodable;
 }
 
+// Log odds of activity for the next test, if the rate is not known: one step of expectation maximisation. Nobody is as
+// little to be believed as everybody.
+JADCE_INLINE float learned_log_odds(float expected, index_t devices) {
+  const float all = static_cast<float>(devices), least = 0.5f;
+  const float active = fminf(at_least(expected, least), at_least(0.5f * all, least));
+  return logf(active / (all + least - active));
+}
+
 // Counts the iteration, and returns whether it was the last one.
 JADCE_INLINE bool ended(Control& c) {
   if (c.run) ++c.iteration;

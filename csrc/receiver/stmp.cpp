@@ -13,6 +13,7 @@ namespace jadce {
 
 namespace {
 
+constexpr double kStrongest = 8;         // mean power of a device's strongest beams over that of all
 constexpr index_t kFirstHistory = 4096;  // iterations for which there is room from the beginning
 
 std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
@@ -64,6 +65,7 @@ Stmp::Stmp(Transform& transform, StmpPlan plan)
   offset_ = floats(products * lanes);
   for (auto* values : {&llr_, &posterior_, &kept_posterior_}) values->resize(at(k));
   idle_.resize(at(k));
+  unknown_.resize(at(shape_.antennas));
   order_.resize(at(k));
   const index_t capacity = plan_.capacity;
   z_ = floats(capacity * shape_.channel());
@@ -88,7 +90,8 @@ Stmp::Output Stmp::make_output() const {
   return out;
 }
 
-void Stmp::detect(const cfloat* y, double noise_var, const std::vector<Denoiser>& denoisers) {
+void Stmp::detect(const cfloat* y, double noise_var, const NoiseCovariance& covariance,
+                  const std::vector<Denoiser>& denoisers) {
   using Clock = std::chrono::steady_clock;
   Clock::time_point before = Clock::now();
   const auto spent = [&](Part part) {
@@ -97,6 +100,8 @@ void Stmp::detect(const cfloat* y, double noise_var, const std::vector<Denoiser>
     before = now;
   };
   seconds_.fill(0);
+  colored_.reset();
+  if (!covariance.white()) colored_.emplace(transform_, covariance, plan_.gram, mean_gram_);
   start(y, noise_var, static_cast<index_t>(denoisers.size()));
   spent(kStart);
   Control& c = control_;
@@ -127,13 +132,14 @@ void Stmp::detect(const cfloat* y, double noise_var, const std::vector<Denoiser>
 
 void Stmp::start(const cfloat* y, double noise_var, index_t members) {
   const index_t points = shape_.measurements() * shape_.point();
-  received_ = mean_square(y, shape_.measurements() * shape_.antennas);
+  transform_.beamspace(y, plan_.rotation.empty() ? nullptr : plan_.rotation.data(), y_.get());
+  received_ = colored_ ? colored_->mean_square(y_.get()) : mean_square(y, shape_.measurements() * shape_.antennas);
   power_ = mean_power(rules_, received_, noise_var, plan_.power, plan_.expected, shape_.symbols);
   control_ = begin(received_, noise_var, power_, plan_.expected, shape_.measurements() * shape_.antennas, members);
   history_.clear();
   s_.clear();
   std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
-  transform_.beamspace(y, plan_.rotation.empty() ? nullptr : plan_.rotation.data(), y_.get());
+  std::fill(unknown_.begin(), unknown_.end(), 1.0f);
   for (index_t i = 0; i < points; ++i) y_[at(i)] *= control_.scale;
   std::fill_n(r_pri_.get(), points, 0.0f);
   tested_.count = kept_.count = 0;
@@ -150,6 +156,15 @@ float Stmp::module_a() {
   const float noise = control_.noise, floor = variance_floor(rules_, noise, control_.received, mean_gram_);
   const float k = static_cast<float>(shape_.devices);
   double mean = 0;
+  if (colored_) {
+    colored_->mean_square(r_.get());
+    if (measure) colored_->variances(noise, floor, v_a_.get());
+    std::copy_n(r_pri_.get(), shape_.measurements() * shape_.point(), r_old_.get());
+    colored_->correct({v_a_.get(), unknown_.data(), noise}, measure ? floor : rules_.smallest_alpha * floor, r_.get(),
+                      r_pri_.get(), v_b_.get());
+    for (index_t b = 0; b < shape_.antennas; ++b) mean += v_b_[at(b)];
+    return static_cast<float>(mean / static_cast<double>(shape_.antennas));
+  }
   for (index_t b = 0; b < lanes; ++b) {
     double total = 0;
     for (index_t i = 0; i < n; ++i) total += residual_power_[at(i * lanes + b)];
@@ -231,7 +246,7 @@ void Stmp::test_activity() {
   });
   control_.idle = 0;
   for (index_t k = 0; k < shape_.devices; ++k) {
-    llr_[at(k)] += plan_.log_odds;
+    llr_[at(k)] += plan_.log_odds + control_.shift;
     posterior_[at(k)] = sigmoid(llr_[at(k)]);
     idle_[at(k)] = llr_[at(k)] < rules_.idle;
     control_.idle += idle_[at(k)];
@@ -262,6 +277,7 @@ void Stmp::select() {
   double expected = 0;
   for (index_t a = 0; a < count; ++a) expected += static_cast<double>(tested_.posterior[at(a)]);
   c.expected = static_cast<float>(expected);
+  if (plan_.learn_rate) c.shift = learned_log_odds(c.expected, shape_.devices) - plan_.log_odds;
   tested_.count = count;
   c.candidates = static_cast<std::int32_t>(count);
   c.left_out = static_cast<std::int32_t>(plausible - count);
@@ -295,10 +311,14 @@ void Stmp::gather() {
 void Stmp::update() {
   const index_t lanes = shape_.lanes, size = shape_.channel();
   const float gamma = control_.gamma;
+  double sum = 0;
+  for (index_t a = 0; a < now_.count; ++a) sum += static_cast<double>(now_.posterior[at(a)]);
   for (index_t b = 0; b < lanes; ++b) {
     double total = 0;
     for (index_t a = 0; a < now_.count; ++a)
       total += static_cast<double>(now_.posterior[at(a)] * now_.power[at(a)] * now_.var[at(a * lanes + b)]);
+    if (b < shape_.antennas && sum > 0)  // all of the error may lie in one direction
+      unknown_[at(b)] = static_cast<float>(std::min(static_cast<double>(shape_.antennas) * total / sum, kStrongest));
     const double alpha = static_cast<double>(rules_.caution) * total /
                          (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
     const float believed = b < shape_.antennas ? believed_alpha(rules_, alpha) : 0.0f;
@@ -363,12 +383,13 @@ void Stmp::decide() {
   control_.decided = static_cast<std::int32_t>(count);
   transform_.residual(y_.get(), plan_.gram.data(), nullptr, {count, decided_.data(), decided_mean_.get()}, r_.get(),
                       residual_power_.get());
-  double total = 0;
-  for (index_t i = 0; i < shape_.subcarriers * shape_.lanes; ++i) total += residual_power_[at(i)];
+  double left = 0;
+  for (index_t i = 0; i < shape_.subcarriers * shape_.lanes; ++i) left += residual_power_[at(i)];
+  left =
+      colored_ ? colored_->mean_square(r_.get()) : left / static_cast<double>(shape_.measurements() * shape_.antennas);
   control_.fitted = static_cast<float>(fitted / static_cast<double>(shape_.antennas));
   const float share = static_cast<float>(shape_.coefficients) / static_cast<float>(shape_.measurements());
-  conclude(control_, rules_, static_cast<float>(total / static_cast<double>(shape_.measurements() * shape_.antennas)),
-           share);
+  conclude(control_, rules_, static_cast<float>(left), share);
   if (control_.stopped == kSilence) std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
 }
 

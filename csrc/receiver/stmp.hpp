@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "core/aligned.hpp"
@@ -12,6 +13,7 @@
 #include "kernels/activity/activity.hpp"
 #include "loop/control.hpp"
 #include "loop/rules.hpp"
+#include "receiver/colored_noise.hpp"
 #include "receiver/sparse_part.hpp"
 #include "receiver/transform.hpp"
 
@@ -33,7 +35,8 @@ struct StmpPlan {
   std::vector<double> amplitude;  // [K] of the pilots before they were scaled to unit power
   index_t capacity;               // most candidates of one iteration
   Rules rules;
-  float log_odds;   // prior log odds of activity
+  float log_odds;   // prior log odds of activity, or those to begin with
+  bool learn_rate;  // they follow the tests
   double power;     // mean power of an active device at unit power, 0 if it is unknown
   double expected;  // active devices
 };
@@ -56,9 +59,11 @@ class Stmp {
  public:
   Stmp(Transform& transform, StmpPlan plan);
 
-  // Detects the active devices of y [T, N, M] and estimates their channels. Several denoisers are a cascade: each works
-  // until it does little more (loop/loop.hpp). Results are valid until the next call.
-  void detect(const cfloat* y, double noise_var, const std::vector<Denoiser>& denoisers);
+  // Detects the active devices of y [T, N, M] and estimates their channels. Noise that is not white has covariances in
+  // units of `noise_var`. Several denoisers are a cascade: each works until it does little more (loop/loop.hpp).
+  // Results are valid until the next call.
+  void detect(const cfloat* y, double noise_var, const NoiseCovariance& covariance,
+              const std::vector<Denoiser>& denoisers);
 
   const Shape& shape() const { return transform_.shape(); }
   const Control& control() const { return control_; }
@@ -114,13 +119,15 @@ class Stmp {
   float mean_gram_;
 
   Control control_{};
-  double received_ = 0, power_ = 1;  // mean square of the block; mean power of an active device
+  std::optional<ColoredNoise> colored_;  // empty if the noise is white
+  double received_ = 0, power_ = 1;      // mean square of the block; mean power of an active device
   std::vector<Step> history_;
   std::array<double, kParts> seconds_{};
   Floats y_, r_pri_, r_old_, r_, residual_power_;  // [N, T, 2, Mp], residual_power_ [N, Mp]; r_pri_ is R and then R~
   Floats v_a_, v_b_, eta_, a_, b_, null_;          // [Mp], null_ [groups, Mp]
   Floats energy_, slope_, offset_;
   std::vector<float> llr_, posterior_, kept_posterior_;  // [K]
+  std::vector<float> unknown_;                           // [M] variance of an active device's channel
   std::vector<unsigned char> idle_;                      // [K]
   std::vector<std::int32_t> order_;                      // [K]
   Floats z_, noise_;                                     // [capacity, 2 P, Mp], [capacity, Mp]

@@ -1,7 +1,7 @@
 """Types of the native module on the CPU (csrc/bindings); cuda/native.py has those of the CUDA kernels."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -121,6 +121,12 @@ class BeamNetwork:
         layers: Sequence[tuple[_Float, _Float]],
     ) -> None: ...
 
+class NoiseCovariance:
+    @overload
+    def __init__(self) -> None: ...
+    @overload
+    def __init__(self, *, covariance: _Complex, inverse: _Complex, unmix: _Float, level: _Float) -> None: ...
+
 class Receiver:
     def __init__(
         self,
@@ -133,11 +139,12 @@ class Receiver:
         capacity: int,
         rules: Rules,
         log_odds: float,
+        learn_rate: bool,
         power: float,
         expected: float,
         denoisers: tuple[
             BeamNetwork | Callable[[_Complex, _Float, npt.NDArray[np.int64]], tuple[_Complex, _Float]] | None, ...
         ],
     ) -> None: ...
-    def detect(self, y: _Complex, noise_var: float) -> dict[str, Any]: ...
+    def detect(self, y: _Complex, noise_var: float, covariance: NoiseCovariance) -> dict[str, Any]: ...
     def seconds(self) -> dict[str, float]: ...

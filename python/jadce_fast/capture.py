@@ -8,7 +8,8 @@ Keys of a capture, indices 0-based in all formats:
 ``devices``       integer                     ... K
 ``pilot_power``   real, optional, 1           ... and their power P
 ``pilots``        (T, N, K) complex           any pilots, in place of the three above
-``noise_var``     real                        complex noise variance per entry of y
+``noise_var``     real, optional              complex noise variance per entry of y, as a number or as
+                                              ``Receiver.detect`` takes it; else it is learned
 ``activity_rate`` real, optional              prior probability that a device is active
 ``true_active``   (A,) integer, optional      active devices, for scoring
 ``true_channels`` (A, N, M) complex, opt.     their channels
@@ -35,6 +36,7 @@ from ._mat import read_hdf5, read_mat
 from .detection import Detection, equal_fields
 from .files import write_atomically
 from .metrics import active_indices
+from .noise import noise_covariance
 from .pilots import Pilots
 
 _KEYS = (
@@ -59,8 +61,8 @@ class Capture:
     y : ndarray of complex64, shape (T, N, M)
     pilots : Pilots
         Of T symbols and N subcarriers.
-    noise_var : float
-        Complex noise variance per entry of `y`, positive.
+    noise_var : float, ndarray or None
+        Complex noise variance per entry of `y` in any form that ``Receiver.detect`` takes; None: not known.
     activity_rate : float or None
         In (0, 1).
     true_active : ndarray of int64, shape (A,), or None
@@ -76,7 +78,7 @@ class Capture:
 
     y: npt.NDArray[np.complex64]
     pilots: Pilots
-    noise_var: float
+    noise_var: float | npt.NDArray[Any] | None = None
     activity_rate: float | None = None
     true_active: npt.NDArray[np.int64] | None = None
     true_channels: npt.NDArray[np.complex64] | None = None
@@ -93,7 +95,11 @@ class Capture:
         y = _check.owned("y", self.y, (symbols, subcarriers, "M"), np.complex64)
         if y.shape[2] == 0:
             raise ValueError(f"y: expected at least one antenna, found shape {y.shape}")
-        checked: dict[str, Any] = {"y": y, "noise_var": _check.real("noise_var", self.noise_var)}
+        checked: dict[str, Any] = {"y": y}
+        if self.noise_var is not None and np.ndim(self.noise_var) == 0:
+            checked["noise_var"] = _check.real("noise_var", self.noise_var)
+        elif self.noise_var is not None:
+            noise_covariance(self.noise_var, *y.shape[1:])
         if self.activity_rate is not None:
             checked["activity_rate"] = _check.real("activity_rate", self.activity_rate, 0, 1)
         if self.true_active is not None:
@@ -159,12 +165,12 @@ def save_capture(path: str | os.PathLike[str], capture: Capture) -> None:
         If the file cannot be written; a file that was there before stays as it was.
     """
     pilots = capture.pilots
-    values: dict[str, Any] = {"y": capture.y, "noise_var": capture.noise_var}
+    values: dict[str, Any] = {"y": capture.y}
     if pilots.rows is None:
         values["pilots"] = pilots.select()
     else:
         values |= {"pilot_rows": pilots.rows, "devices": pilots.devices, "pilot_power": pilots.power}
-    for name in ("activity_rate", "true_active", "true_channels"):
+    for name in ("noise_var", "activity_rate", "true_active", "true_channels"):
         if getattr(capture, name) is not None:
             values[name] = getattr(capture, name)
     _write(Path(path), values)
@@ -188,9 +194,8 @@ def save_result(path: str | os.PathLike[str], detection: Detection) -> None:
 def _build(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Capture:
     """Capture of the arrays of a file."""
     found = ", ".join(sorted(values)) or "none of a capture's keys"
-    for name in ("y", "noise_var"):
-        if name not in values:
-            raise ValueError(f"{name}: expected this key, found only {found}")
+    if "y" not in values:
+        raise ValueError(f"y: expected this key, found only {found}")
     if "pilots" in values and "pilot_rows" in values:
         raise ValueError("pilots: expected either pilots or pilot_rows, found both")
     if "pilots" in values:
@@ -209,7 +214,7 @@ def _build(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Capture:
     return Capture(
         y=_rank("y", values, 3, matlab),
         pilots=pilots,
-        noise_var=_scalar("noise_var", values).item(),
+        noise_var=_noise(values, matlab),
         activity_rate=_scalar("activity_rate", values).item() if "activity_rate" in values else None,
         true_active=truth,
         true_channels=_true_channels(values, matlab),
@@ -231,6 +236,15 @@ def _rank(name: str, values: Mapping[str, npt.NDArray[Any]], rank: int, matlab: 
     if matlab and 2 <= value.ndim < rank:
         value = value.reshape(value.shape + (1,) * (rank - value.ndim))
     return value
+
+
+def _noise(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Any:
+    """A number however it was stored, or an array; MATLAB's vectors are matrices of one row or column."""
+    value = values.get("noise_var")
+    if value is None or value.size > 1:
+        is_vector = matlab and value is not None and value.ndim == 2 and 1 in value.shape
+        return value.reshape(-1) if value is not None and is_vector else value
+    return _scalar("noise_var", values).item()
 
 
 def _scalar(name: str, values: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -92,6 +92,12 @@ class Detection:
     overflow : int
         Plausible devices for which the receiver had no place (`capacity`) in the iteration whose state is returned.
         Above zero, active devices may be missing.
+    learned_noise_var : float or None
+        Noise variance of the block if none was given; `explained` refers to it.
+    learned_rate : float or None
+        Part of the devices that is active, their mean probability, if no activity rate was given.
+    prior : str
+        Name of the prior whose result it is, if the receiver had a choice (``prior="auto"``).
     restarts : int
         Chains of a Langevin receiver that diverged and began anew.
     reason : str
@@ -115,6 +121,9 @@ class Detection:
     stopped_because: Reason
     overflow: int = 0
     restarts: int = 0
+    learned_noise_var: float | None = None
+    learned_rate: float | None = None
+    prior: str = ""
     reason: str = ""
     history: tuple[dict[str, float], ...] = field(default=(), repr=False)
 

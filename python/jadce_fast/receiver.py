@@ -19,9 +19,13 @@ import numpy.typing as npt
 from . import _check, _core, ops
 from .cuda import device as cuda_device
 from .detection import REASONS, Detection, Enqueued, Explained, reason
+from .noise import colored, noise_covariance
 from .pilots import Pilots
 from .priors.protocol import check_prior
 from .rules import Rules
+from .unknown_noise import learn_noise
+
+FIRST_RATE = 0.05  # an activity rate that is learned begins here
 
 
 class Receiver:
@@ -34,12 +38,16 @@ class Receiver:
     antennas : int
         M, a half-wavelength uniform linear array for the shipped priors.
     prior : str, path or object
-        Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-wide", "cdl-c", "ncsn-c"), "gaussian" for the
-        i.i.d. Gaussian one (BG-TMP), a prior's ``.safetensors`` file, or any object with the attributes and the
-        ``denoise`` method of :class:`jadce_fast.Prior`. Names or files joined by ``+`` take turns, such as
-        "cdl-tiny+cdl-large" (:class:`jadce_fast.CascadePrior`): as good as the last, much faster.
-    activity_rate : float
-        lambda, prior probability that a device is active, in (0, 1).
+        Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-wide", "cdl-c", "ncsn-c"), "beams" for sparse
+        beams of independent subcarriers (on the CPU), "gaussian" for the i.i.d. Gaussian one (BG-TMP), "auto" for the
+        first of "cdl", "cdl-wide", "beams" and "gaussian" that explains the block, or the one of least error
+        (``Detection.prior``; of shipped ones those for as many subcarriers), a prior's ``.safetensors`` file, or any
+        object with the attributes and the ``denoise`` method of :class:`jadce_fast.Prior`. Names or files joined by
+        ``+`` take turns, such as "cdl-tiny+cdl-large" (:class:`jadce_fast.CascadePrior`): as good as the last, much
+        faster.
+    activity_rate : float or None
+        lambda, prior probability that a device is active, in (0, 1). None: learned from every block, a step of
+        expectation maximisation with each test of activity; ``Detection.learned_rate`` is the result.
     power : "unknown" or float
         Mean received power of an active device per antenna and subcarrier for unit pilots, if it is known (power
         control). "unknown" learns the mean from the block and allows each device 18 dB less to 9 dB more (9 dB less
@@ -50,6 +58,9 @@ class Receiver:
         Native threads, by default all processors of this process; on a GPU for planning only.
     rules : Rules, optional
         Constants of the loop: most iterations, damping, screening.
+    threshold : float, optional
+        Posterior probability from which a device is declared active, in [0, 1]; by default one half (`rules.active`).
+        Lower for fewer misses, higher for fewer false alarms.
     capacity : int, optional
         Most devices that go through the denoiser in one iteration, by default 256 or four times the expected number of
         active ones, whichever is more. More plausible devices than that are counted in ``Detection.overflow``.
@@ -74,13 +85,14 @@ class Receiver:
         self,
         pilots: Pilots | npt.ArrayLike,
         antennas: int,
-        prior: Any = "cdl",
-        activity_rate: float = 0.05,
+        prior: Any = "auto",
+        activity_rate: float | None = 0.05,
         power: float | Literal["unknown"] = "unknown",
         device: str = "cpu",
         *,
         threads: int | None = None,
         rules: Rules | None = None,
+        threshold: float | None = None,
         capacity: int | None = None,
         batch: int = 1,
         network: Literal["auto", "bf16", "fp32", "torchscript"] = "auto",
@@ -95,15 +107,34 @@ class Receiver:
             name, value = ("batch", self.batch) if self.batch > 1 else ("network", network)
             raise ValueError(f"{name}: expected the default without a GPU, found {value!r}")
         self.antennas = _check.integer("antennas", antennas, 1, 4096)
-        self.activity_rate = _check.real("activity_rate", activity_rate, 0.0, 1.0)
-        _check.real("activity_rate", activity_rate, 1e-12, 1 - 1e-12, closed=True)
+        rate = FIRST_RATE if activity_rate is None else _check.real("activity_rate", activity_rate, 0.0, 1.0)
+        _check.real("activity_rate", rate, 1e-12, 1 - 1e-12, closed=True)
+        self.activity_rate = None if activity_rate is None else rate
         if isinstance(power, str) and power != "unknown":
             raise TypeError(f"power: expected 'unknown' or a real number, found {power!r}")
         self.power: float | None = None if isinstance(power, str) else _check.scale("power", power)
-        self.prior = p = _resolve(prior, pilots.subcarriers)
+        auto = isinstance(prior, str) and prior == "auto"
+        self._names = _fallbacks(pilots.subcarriers, gpu) if auto else ()
+        self._fallbacks: dict[str, Receiver] = {}  # planned when they are needed
+        self._options: dict[str, Any] = {
+            "activity_rate": activity_rate,
+            "power": power,
+            "device": device,
+            "threads": threads,
+            "rules": rules,
+            "threshold": threshold,
+            "capacity": capacity,
+            "batch": batch,
+            "network": network,
+        }
+        self.prior = p = _resolve(self._names[0] if auto else prior, pilots.subcarriers)
         if rules is not None and not isinstance(rules, Rules):
             raise TypeError(f"rules: expected jadce_fast.Rules, found {type(rules).__name__}")
         self.rules = rules or Rules()
+        if threshold is not None:
+            active = _check.real("threshold", threshold, 0.0, 1.0, closed=True)
+            # Channels are estimated of candidates only.
+            self.rules = dataclasses.replace(self.rules, active=active, threshold=min(active, self.rules.threshold))
         self._shape = (pilots.symbols, pilots.subcarriers, self.antennas)
         self._arguments = arguments | {"pilots": pilots, "prior": p}
 
@@ -124,14 +155,15 @@ class Receiver:
             np.full(len(level), 1 / len(level)),
             np.bincount(np.arange(len(p.eigenvalues)) // merge, minlength=self._plan.groups),
         )
-        expected = self.activity_rate * pilots.devices
+        expected = rate * pilots.devices
         most = max(256, math.ceil(4 * expected)) if capacity is None else _check.integer("capacity", capacity, 1)
         self.capacity = min(pilots.devices, most) if self.rules.screening else pilots.devices
         # Exact posteriors need no caution, and predicted variances allow none.
-        exact = closed_form or self.rules.variance == "paper"
+        exact = closed_form or getattr(p, "exact", False) or self.rules.variance == "paper"
         loop: dict[str, Any] = {
             "rules": dataclasses.replace(self.rules, caution=1.0) if exact else self.rules,
-            "log_odds": math.log(self.activity_rate / (1 - self.activity_rate)),
+            "log_odds": math.log(rate / (1 - rate)),
+            "learn_rate": activity_rate is None,
             "power": 0.0 if self.power is None else self.power * float(np.mean(gain**2)),
             "expected": max(expected, 1.0),
             "capacity": self.capacity,
@@ -171,7 +203,7 @@ class Receiver:
             )
         return CudaReceiver(detector, self._shape)
 
-    def detect(self, y: npt.ArrayLike, noise_var: float) -> Detection:
+    def detect(self, y: npt.ArrayLike, noise_var: Any = None) -> Detection:
         """Detect the active devices of a received block and estimate their channels.
 
         Parameters
@@ -180,8 +212,10 @@ class Receiver:
             Received pilots over symbols, subcarriers and antennas, complex. A receiver on a GPU takes torch tensors and
             CuPy or other arrays there (complex64, contiguous) without a copy, in the order of torch's current stream,
             and returns results of their kind on the device; NumPy arrays are transferred, and so are their results.
-        noise_var : float
-            Complex noise variance per received entry, positive.
+        noise_var : float or array_like, optional
+            Complex noise variance per received entry, positive: one of all entries; on the CPU also per antenna (M,),
+            per subcarrier (N,), or (N, M), or a covariance over antennas, (M, M) or one a subcarrier (N, M, M). None:
+            learned from the block in two to five detections, ``Detection.learned_noise_var``.
 
         Returns
         -------
@@ -193,12 +227,54 @@ class Receiver:
         ValueError, TypeError
             If `y` has another shape, is not finite or not on the receiver's device, or `noise_var` is not positive.
         """
-        noise = _check.scale("noise_var", noise_var)
+        noise = None if noise_var is None else noise_covariance(noise_var, *self._shape[1:])
+        return self._or_fallback(self._detect(y, noise), y, noise)
+
+    def _or_fallback(self, found: Detection, y: Any, noise: Any) -> Detection:
+        """The result, or with ``prior="auto"`` that of a prior that fits better, the first that explains the block."""
+        if not self._names:
+            return found
+        best, least = dataclasses.replace(found, prior=self._names[0]), _tracked_error(found)
+        for name in self._names[1:]:
+            if best.trusted:
+                break
+            if name not in self._fallbacks:
+                self._fallbacks[name] = Receiver(self.pilots, self.antennas, name, **self._options)
+            other = self._fallbacks[name]._detect(y, noise)
+            error = _tracked_error(other)
+            if other.trusted or error < least:
+                best, least = dataclasses.replace(other, prior=name), error
+        return best
+
+    def _detect(self, y: Any, noise: Any) -> Detection:
+        """Detect with this receiver's first prior."""
+        if noise is None:
+            found = learn_noise(
+                functools.partial(self._detect_in, y), self._on_host(y), self.pilots, self.rules, self._on_host
+            )
+        else:
+            found = self._detect_in(y, noise)
+        if self.activity_rate is None:
+            found = dataclasses.replace(found, learned_rate=float(found.activity.mean()))
+        return found
+
+    def _on_host(self, array: Any) -> npt.NDArray[Any]:
+        if self.gpu is None or isinstance(array, np.ndarray):
+            return np.asarray(array)
+        import torch
+
+        return np.asarray(torch.as_tensor(array).cpu())
+
+    def _detect_in(self, y: Any, noise: Any) -> Detection:
+        """Detect in noise of this variance or covariance."""
         if self.gpu is not None:
-            found: Detection = self.gpu.detect(y, noise)
+            found: Detection = self.gpu.detect(y, _white(noise))
             return found
         block = _check.array("y", y, self._shape, np.complex64)
-        result = self._native.detect(block, noise)
+        native = _core.NoiseCovariance()
+        if not isinstance(noise, float):
+            noise, native = colored(noise, self._plan.gram, beamspace=self.prior.beamspace)
+        result = self._native.detect(block, noise, native)
         stopped = REASONS[result.pop("stopped")]
         explained = Explained(result["noise_var"] / noise, *result.pop("range"))
         return Detection(
@@ -208,15 +284,15 @@ class Receiver:
             **result,
         )
 
-    def detect_many(self, ys: Iterable[npt.ArrayLike], noise_var: float) -> list[Detection]:
+    def detect_many(self, ys: Iterable[npt.ArrayLike], noise_var: Any = None) -> list[Detection]:
         """Detect in several independent blocks; on a GPU `batch` of them at once.
 
         Parameters
         ----------
         ys : array_like, shape (B, T, N, M), or iterable of blocks (T, N, M)
             As for :meth:`detect`.
-        noise_var : float
-            As for :meth:`detect`, of all blocks.
+        noise_var : float or array_like, optional
+            As for :meth:`detect`, of all blocks; if it is learned, of each.
 
         Returns
         -------
@@ -228,10 +304,11 @@ class Receiver:
         ValueError, TypeError
             As :meth:`detect`.
         """
-        if self.gpu is None or not hasattr(ys, "ndim"):
+        if self.gpu is None or not hasattr(ys, "ndim") or noise_var is None or self.activity_rate is None:
             return [self.detect(y, noise_var) for y in ys]
-        found: list[Detection] = self.gpu.detect_many(ys, _check.scale("noise_var", noise_var))
-        return found
+        noise = _white(noise_covariance(noise_var, *self._shape[1:]))
+        found: list[Detection] = self.gpu.detect_many(ys, noise)
+        return [self._or_fallback(one, y, noise) for one, y in zip(found, ys, strict=True)]
 
     def seconds(self) -> dict[str, float]:
         """Time that the parts of the last detection took, all iterations together; for receivers on the CPU.
@@ -267,8 +344,22 @@ class Receiver:
         """
         if self.gpu is None:
             raise ValueError("device: expected a receiver planned on a GPU, found one on the CPU; use detect()")
-        pending: Enqueued = self.gpu.enqueue(y, _check.scale("noise_var", noise_var))
+        pending: Enqueued = self.gpu.enqueue(y, _white(noise_covariance(noise_var, *self._shape[1:])))
         return pending
+
+
+def _white(noise: Any) -> float:
+    """Noise as a GPU takes it."""
+    if not isinstance(noise, float):
+        raise ValueError("noise_var: expected one variance with device='cuda', found several or a covariance")
+    return noise
+
+
+def _tracked_error(found: Detection) -> float:
+    """Error variance that the loop measured, whatever its prior, in its best iteration."""
+    if found.stopped_because == "silence":
+        return math.inf
+    return min((step["error_var"] for step in found.history), default=math.inf)
 
 
 def _denoise(
@@ -321,6 +412,14 @@ def _native_denoiser(prior: Any) -> Any:
         eigenvalue=np.ascontiguousarray(network.eigenvalues.numpy(), np.float32),
         layers=[(np.ascontiguousarray(x.weight.detach().numpy(), np.float32), x.bias.detach().numpy()) for x in layers],
     )
+
+
+def _fallbacks(subcarriers: int, gpu: Any) -> tuple[str, ...]:
+    """Priors of ``prior="auto"``, from what knows most of channels to what assumes nothing."""
+    from .priors.files import load_prior
+
+    learned = ("cdl", "cdl-wide") if load_prior("cdl").subcarriers == subcarriers else ()
+    return (*learned, *(("beams",) if gpu is None else ()), "gaussian")
 
 
 def _resolve(prior: Any, subcarriers: int) -> Any:

@@ -186,7 +186,7 @@ __global__ void __launch_bounds__(kThreads, 4)
   float best = -kNever, total = 0.0f;
   for (int j = 0; j < powers; ++j) best = fmaxf(best, f[j * kSide]);
   for (int j = 0; j < powers; ++j) total += expf(f[j * kSide] - best);
-  const float value = best + logf(total) + args.log_odds;
+  const float value = best + logf(total) + args.log_odds + (args.control ? args.control[batch()].shift : 0.0f);
   args.llr[batch() * devices + k] = value;
   args.posterior[batch() * devices + k] = sigmoid(value);
   args.idle[batch() * devices + k] = value < args.rules.idle;
@@ -279,7 +279,9 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
   float expected = 0.0f;
   for (int i = thread; i < count; i += step) expected += chosen[i];
   expected = block_sum(expected, reinterpret_cast<float*>(shared));
-  if (thread == 0) c.expected = expected;
+  if (thread > 0) return;
+  c.expected = expected;
+  if (args.learn_rate) c.shift = learned_log_odds(expected, devices) - args.log_odds;
 }
 
 // Places of the candidates in the support: new ones take the first free slots.

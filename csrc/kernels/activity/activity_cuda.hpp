@@ -72,6 +72,8 @@ struct SelectCandidatesArgs {
   std::int32_t* place;                  // [B, slots] candidate of a slot, or -1
   std::int32_t* remaining;              // [1] blocks that go on
   std::uint64_t loop;                   // handle of core/graph_cuda.hpp, or kNoLoop
+  int learn_rate;                       // the log odds follow the tests, from those that activity() takes
+  float log_odds;
 };
 void select_candidates(const SelectCandidatesArgs&, void* stream);
 

@@ -85,6 +85,8 @@ def simulate(
     seed: int = 0,
     *,
     power: Literal["unknown", "known"] = "unknown",
+    threshold: float | None = None,
+    learn: bool = False,
     threads: int | None = None,
     resume: str | os.PathLike[str] | None = None,
     progress: Callable[[int, list[Record]], None] | None = None,
@@ -103,6 +105,10 @@ def simulate(
     power : "unknown" or "known"
         Whether receivers are told the mean received power of an active device, which is one. They are never
         told the spread of powers.
+    threshold : float, optional
+        Posterior probability from which receivers declare a device active.
+    learn : bool
+        Whether receivers learn activity rate and noise variance from every block instead of being told.
     threads : int, optional
         Native threads of each receiver.
     resume : path-like, optional
@@ -128,8 +134,12 @@ def simulate(
         raise ValueError("priors: expected at least one, found none")
     if power not in ("unknown", "known"):
         raise ValueError(f'power: expected "unknown" or "known", found {power!r}')
-    bench = _Bench(scenario, names, 1.0 if power == "known" else "unknown", threads)
-    store = Store(resume, "ofdm", {"seed": _check.integer("seed", seed, 0), "power": power})
+    options: dict[str, Any] = {"power": 1.0 if power == "known" else "unknown", "threshold": threshold}
+    options["activity_rate"] = None if learn else scenario.activity_rate
+    bench = _Bench(scenario, names, options | {"threads": threads})
+    told = {"threshold": threshold} if threshold is not None else {}
+    told |= {"learn": learn} if learn else {}
+    store = Store(resume, "ofdm", {"seed": _check.integer("seed", seed, 0), "power": power} | told)
     kept = {name: store.lists({"scenario": asdict(scenario)} | bench.key(name)) for name in names}
     records: list[Record] = []
 
@@ -171,16 +181,14 @@ def summarize(records: Sequence[Record], prior: str) -> Outcome:
 class _Bench:
     """The receivers of a campaign, planned once for pilots that stay, and anew for fresh ones."""
 
-    def __init__(
-        self, scenario: Scenario, names: list[str], power: float | Literal["unknown"], threads: int | None
-    ) -> None:
+    def __init__(self, scenario: Scenario, names: list[str], options: dict[str, Any]) -> None:
         from ..priors.files import resolve_prior
 
         def load(name: str) -> Any:
             own = prior_of(name) if is_baseline(name) else name
             return None if own is None else resolve_prior(own, scenario.subcarriers)
 
-        self._scenario, self._power, self._threads = scenario, power, threads
+        self._scenario, self._options = scenario, options
         self._priors: dict[str, Any] = {name: load(name) for name in names if name != GENIE}
         self.genie: GeniePrior | None = None
         # The genie only denoises better than this one.
@@ -209,10 +217,10 @@ class _Bench:
         if name not in self._receivers or name.partition(":")[0] == ORACLE:
             self._receivers[name] = self._plan(name, drop)
             if name != GENIE:
-                self._receivers[name].detect(drop.y, drop.noise_var)  # the first call is not timed
+                self._receivers[name].detect(drop.y, self._noise_var(drop))  # the first call is not timed
         receiver = self._receivers[name]
         start = time.perf_counter()
-        found = receiver.detect(drop.y, drop.noise_var)
+        found = receiver.detect(drop.y, self._noise_var(drop))
         seconds = time.perf_counter() - start
         errors = asdict(score(found, drop.active, drop.channels))
         del errors["trials"]
@@ -220,10 +228,15 @@ class _Bench:
 
     def _plan(self, name: str, drop: Drop) -> Any:
         s, prior = self._scenario, self._priors[name]
-        if is_baseline(name):
-            own = {"prior": prior, "active": drop.active}
-            return plan_baseline(name, drop.pilots, s.antennas, s.activity_rate, self._power, **own)
-        return Receiver(drop.pilots, s.antennas, prior, s.activity_rate, self._power, threads=self._threads)
+        if not is_baseline(name):
+            return Receiver(drop.pilots, s.antennas, prior, **self._options)
+        if self._options["activity_rate"] is None or self._options["threshold"] is not None:
+            raise ValueError(f"learn, threshold: expected the defaults with {name}, found others")
+        own = {"prior": prior, "active": drop.active}
+        return plan_baseline(name, drop.pilots, s.antennas, s.activity_rate, self._options["power"], **own)
+
+    def _noise_var(self, drop: Drop) -> float | None:
+        return None if self._options["activity_rate"] is None else drop.noise_var
 
 
 _SCORE = [f.name for f in fields(Score) if f.name != "trials"]

@@ -36,12 +36,17 @@ def detect(
         str | None,
         typer.Option(
             help="Shipped name, file or A+B: cdl ... of stmp and some baselines, cell-network of langevin.",
-            show_default="cdl; of langevin cell, the exact score",
+            show_default="auto, cdl or what fits better; of langevin cell, the exact score",
         ),
     ] = None,
     power: Annotated[str, typer.Option(help="Mean received power of an active device, or unknown.")] = "unknown",
     rate: Annotated[
-        float | None, typer.Option(help="Activity rate.", show_default=f"the capture's, or {DEFAULT_RATE}")
+        float | None,
+        typer.Option(help="Activity rate.", show_default=f"the capture's, or learned; of langevin {DEFAULT_RATE}"),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Probability from which a device is active; not for langevin.", show_default="0.5"),
     ] = None,
     threads: Threads = None,
     device: Annotated[str, typer.Option(help="Where to run: cpu, cuda or cuda:N.")] = "cpu",
@@ -57,38 +62,51 @@ def detect(
     check_target("--output", output, tuple(READERS))
     level = _power(power)
     block = load_capture(capture)
-    assumed = rate is None and block.activity_rate is None
-    if rate is None:
-        rate = DEFAULT_RATE if block.activity_rate is None else block.activity_rate
+    rate = block.activity_rate if rate is None else rate
+    assumed = rate is None and receiver != "stmp"
+    if receiver != "stmp" and threshold is not None:
+        raise ValueError(f"threshold: expected none with --receiver {receiver}, found {threshold:g}")
     if assumed:
+        rate = DEFAULT_RATE
         console.note(f"activity_rate: not in the capture and no --rate given, assuming {rate}")
-
     if receiver == "langevin":
         found, seconds = _langevin(block, str(name), rate, level, device, threads)
     elif receiver != "stmp":
         if device != "cpu":
             raise ValueError(f"--device: expected cpu for --receiver {receiver}, found {device!r}")
+        noise_var = _one_variance(block, receiver)
         own = None if name is None or receiver == "bg" else _fitting(name, block)
         truth = block.true_active
         rx = plan_baseline(receiver, block.pilots, block.y.shape[2], rate, level, prior=own, active=truth)
         start = time.perf_counter()
-        found = rx.detect(block.y, block.noise_var)
+        found = rx.detect(block.y, noise_var)
         seconds = time.perf_counter() - start
     else:
         from ..receiver import Receiver
 
         antennas = block.y.shape[2]
-        rx = Receiver(block.pilots, antennas, _fitting(str(name), block), rate, level, device=device, threads=threads)
+        rx = Receiver(
+            block.pilots,
+            antennas,
+            _fitting(str(name), block),
+            rate,
+            level,
+            device=device,
+            threads=threads,
+            threshold=threshold,
+        )
         start = time.perf_counter()
         found = rx.detect(block.y, block.noise_var)
         seconds = time.perf_counter() - start
     if output is not None:
         save_result(output, found)
+    if found.prior not in ("", "cdl"):
+        console.note(f"prior: {found.prior} was taken, the first that explains the block or the one of least error")
     if not found.trusted:
         console.note(f"warning: not to be trusted: {found.reason}")
-    setup: dict[str, Any] = {"capture": str(capture), "receiver": receiver, "prior": name}
+    setup: dict[str, Any] = {"capture": str(capture), "receiver": receiver, "prior": found.prior or name}
     setup |= {"devices": block.pilots.devices}
-    setup |= {"activity_rate": rate, "activity_rate_assumed": assumed}
+    setup |= {"activity_rate": found.learned_rate if rate is None else rate, "activity_rate_assumed": assumed}
     result = setup | _result(found, seconds) | _truth(found, block)
     if as_json:
         console.show_json(result)
@@ -102,7 +120,7 @@ def _prior_of(receiver: str, prior: str | None) -> str | None:
     if receiver not in ("stmp", "langevin") and not is_baseline(receiver):
         raise ValueError(f"--receiver: expected stmp, langevin, {', '.join(NAMES)}, found {receiver!r}")
     if receiver == "stmp":
-        return "cdl" if prior is None else prior
+        return "auto" if prior is None else prior
     if receiver == "langevin":
         return "cell" if prior is None else prior
     if receiver != "bg":
@@ -114,7 +132,7 @@ def _prior_of(receiver: str, prior: str | None) -> str | None:
 
 def _fitting(name: str, block: Capture) -> Any:
     """Prior of that name, if it is for as many subcarriers as the capture has."""
-    if name == "gaussian":
+    if name in ("auto", "beams", "gaussian"):
         return name
 
     from ..priors.files import load_prior
@@ -145,19 +163,28 @@ def _langevin(
     pilots = block.pilots
     if pilots.subcarriers != 1:
         raise ValueError(f"--receiver langevin: expected a capture of one subcarrier, found {pilots.subcarriers}")
+    noise_var = _one_variance(block, "langevin")
     if level == "unknown":
         # The block's power above the noise is spread over the expected number of active devices.
         received = float(np.mean(np.abs(block.y) ** 2))
-        level = (received - block.noise_var) / (pilots.power * rate * pilots.devices)
-        level = max(level, 0.1 * block.noise_var / (pilots.power * pilots.symbols))
+        level = (received - noise_var) / (pilots.power * rate * pilots.devices)
+        level = max(level, 0.1 * noise_var / (pilots.power * pilots.symbols))
     prior = CellPrior(rate, level) if trained is None else trained.with_power(level)
     if trained is not None and trained.cell.activity_rate != rate:
         console.note(f"activity_rate: {name} was trained for {trained.cell.activity_rate:g} and decides with it")
     rx = LangevinReceiver(pilots, block.y.shape[2], prior, threads=threads, device=device)
     with console.Progress("sampling", rx.problem.levels) as bar:
         start = time.perf_counter()
-        found = rx.detect(block.y, block.noise_var, lambda done, total: bar.update(done, ""))
+        found = rx.detect(block.y, noise_var, lambda done, total: bar.update(done, ""))
         return found, time.perf_counter() - start
+
+
+def _one_variance(block: Capture, receiver: str) -> float:
+    """Noise variance of receivers that neither learn it nor take several."""
+    if not isinstance(block.noise_var, float):
+        found = "none" if block.noise_var is None else "several"
+        raise ValueError(f"noise_var: expected one number in the capture for --receiver {receiver}, found {found}")
+    return block.noise_var
 
 
 def _power(text: str) -> Any:
@@ -179,6 +206,8 @@ def _result(found: Detection, seconds: float) -> dict[str, Any]:
         "stopped_because": found.stopped_because,
         "restarts": found.restarts,
         "noise_var": found.noise_var,
+        "learned_noise_var": found.learned_noise_var,
+        "learned_rate": found.learned_rate,
         "residual_ratio": found.residual_ratio,
         "explained": found.explained._asdict(),
         "trusted": found.trusted,
@@ -209,6 +238,9 @@ def _print_detection(result: dict[str, Any]) -> None:
         f"({result['iterations']} iterations, {state}, {1e3 * result['seconds']:.1f} ms, "
         f"residual {result['residual_ratio']:.2f} times the noise)"
     )
+    for name, meaning in (("learned_noise_var", "noise variance"), ("learned_rate", "activity rate")):
+        if result[name] is not None:
+            console.show(f"{meaning} learned from the block: {result[name]:.3g}")
     if result["restarts"]:
         console.show(f"{result['restarts']} chains diverged and began anew with a smaller step")
     if "missed" in result:

@@ -46,6 +46,12 @@ def simulate(
         list[str] | None,
         typer.Option(help="Baseline, with an option after a colon: tmp-em:12, somp:cdl; repeat.", show_default=False),
     ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability from which a device is active.", show_default="0.5")
+    ] = None,
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Receivers learn activity rate and noise variance from every block.")
+    ] = False,
     genie: Annotated[bool, typer.Option("--genie", help="Also the genie-denoiser loop (slow).")] = False,
     trials: Trials = 50,
     seed: Seed = 0,
@@ -91,6 +97,8 @@ def simulate(
             trials,
             seed,
             power=power,  # type: ignore[arg-type]
+            threshold=threshold,
+            learn=learn,
             threads=threads,
             resume=resume,
             progress=report,
@@ -104,7 +112,8 @@ def simulate(
 
         save_figure(trials_figure(records, scenario), plot)
     if as_json:
-        setup = {"scenario": asdict(scenario), "power": power, "seed": seed, "trials": trials}
+        setup = {"scenario": asdict(scenario), "power": power, "threshold": threshold, "learn": learn}
+        setup |= {"seed": seed, "trials": trials}
         console.show_json(setup | {"results": [asdict(o) | _genie_distance(o, outcomes) for o in outcomes]})
     else:
         console.show(_outcome_table(outcomes))

@@ -45,6 +45,7 @@ class Detector:
         *,
         rules: Rules,
         log_odds: float,
+        learn_rate: bool,
         power: float,
         expected: float,
         capacity: int,
@@ -65,7 +66,9 @@ class Detector:
         for name in ("z", "noise"):  # a torch network reads all places, used or not
             self.buffers[name].fill_(1.0)
         self._tables = {name: torch.from_numpy(np.array(table)).to(device.device) for name, table in mixture.items()}
-        self._fields = self._planned(gain, log_odds=log_odds, known=power, expected=expected)
+        self._fields = self._planned(
+            gain, log_odds=log_odds, learn_rate=int(learn_rate), known=power, expected=expected
+        )
         self._recorded: list[Any] = []  # keeps alive what graphs use
         self._done: Any = device.event()
         self._enqueue = self._record()

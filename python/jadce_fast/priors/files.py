@@ -17,6 +17,7 @@ import torch
 from ..files import write_atomically
 from .beam import BeamPrior
 from .beam_network import BeamNetwork
+from .beams import BeamsPrior
 from .cascade import CascadePrior
 from .cell import CellPrior
 from .cell_network import CellNetwork
@@ -130,10 +131,10 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior | 
     return prior
 
 
-def resolve_prior(
-    name_or_path: str | os.PathLike[str], subcarriers: int
-) -> BeamPrior | NcsnPrior | CascadePrior | GaussianPrior:
-    """Return the prior "gaussian" over `subcarriers`, or what `load_prior` finds, with its errors."""
+def resolve_prior(name_or_path: str | os.PathLike[str], subcarriers: int) -> Any:
+    """Return the prior "gaussian" or "beams" over `subcarriers`, or what `load_prior` finds, with its errors."""
+    if name_or_path == "beams":
+        return BeamsPrior(subcarriers)
     return GaussianPrior(subcarriers) if name_or_path == "gaussian" else load_prior(name_or_path)
 
 

@@ -28,6 +28,8 @@ class Prior(Protocol):
         Under "active", coefficient p of a beam is CN(0, g eigenvalues[p]) with a power g from this mixture; positive.
     beamspace : bool
         Whether `denoise` works on beams, the unitary DFT over antennas; otherwise on antennas.
+    exact : bool, optional
+        Whether the variance that `denoise` gives is that of its model, not a network's: no caution is needed then.
     closed_form : bool
         Whether `denoise` is the Wiener estimate z / (1 + v) of independent CN(0, 1) entries and its variance
         v / (1 + v), which a receiver then computes itself, trusting the variance as exact.

@@ -35,6 +35,8 @@ from .langevin import langevin_noise as langevin_noise
 from .langevin import philox as philox
 from .langevin import preconditioned_step as preconditioned_step
 from .linear import adjoint as adjoint
+from .linear import colored_correction as colored_correction
+from .linear import colored_variance as colored_variance
 from .linear import correction as correction
 from .linear import damp as damp
 from .linear import extrinsic as extrinsic

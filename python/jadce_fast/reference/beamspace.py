@@ -23,6 +23,9 @@ from .linear import (
     PilotsLike,
     Real,
     adjoint,
+    colored_correction,
+    colored_residual,
+    colored_variance,
     correction,
     damp,
     extrinsic,
@@ -198,7 +201,7 @@ def beamspace_stmp(
     y: Array,
     pilots: PilotsLike,
     prior: BeamspacePrior,
-    noise_var: float,
+    noise_var: float | Array,
     activity_rate: float,
     *,
     powers: npt.ArrayLike = (1.0,),
@@ -214,7 +217,9 @@ def beamspace_stmp(
         Received block over antennas (not beams). A prior with ``beamspace = False`` works on antennas.
     pilots : Pilots or ndarray, shape (T, N, K)
     prior : BeamspacePrior
-    noise_var, activity_rate : float
+    noise_var : float or ndarray, shape (1 or N, M, M)
+        Variance of white noise, or covariances over antennas.
+    activity_rate : float
     powers, power_weight : array_like, shape (J,)
         Mixture of received powers (equal weights if left out). A single power is known: channels are scaled
         by it; with several, every candidate's channel is scaled by its own `device_power`.
@@ -228,7 +233,7 @@ def beamspace_stmp(
     list of BeamspaceIteration
         `best` picks the one to use.
     """
-    if rules.variance == "paper" or getattr(prior, "closed_form", False):
+    if rules.variance == "paper" or getattr(prior, "closed_form", False) or getattr(prior, "exact", False):
         # Some caution with a learned denoiser makes the loop converge faster; predicted variances allow none.
         rules = replace(rules, caution=1.0)
     q, basis = pilot_array(pilots), np.asarray(prior.basis, np.complex128)
@@ -236,19 +241,37 @@ def beamspace_stmp(
     gains = np.asarray(powers, np.float64)
     weights = np.full(len(gains), 1 / len(gains)) if power_weight is None else np.asarray(power_weight)
     y = beamspace(y) if getattr(prior, "beamspace", True) else np.asarray(y, np.complex128)
+    covariance: Complex | None = None
+    received = np.mean(np.abs(y) ** 2)
+    if np.ndim(noise_var):
+        covariance = np.asarray(noise_var, np.complex128)
+        if getattr(prior, "beamspace", True):
+            covariance = np.fft.ifft(np.fft.fft(covariance, axis=1), axis=2)  # F C F^H
+        level = np.diagonal(np.linalg.inv(covariance), axis1=1, axis2=2).real
+        noise_var = float(1 / level.mean())
+        received = colored_residual(y, covariance)[0] * noise_var
+    noise = float(noise_var)
     x_pri = np.zeros((k, *y.shape[1:]), np.complex128)
     odds: Real | None = None
     predicted: Real | None = None
     history: list[BeamspaceIteration] = []
     pilot_power = np.mean(np.abs(q) ** 2)
     members, member, before = getattr(prior, "members", (prior,)), 0, np.inf
-    excess, deviation = (np.mean(np.abs(y) ** 2) - noise_var) / pilot_power, noise_var / pilot_power / np.sqrt(y.size)
+    each = gains[0] if len(gains) == 1 else max((received - noise) / pilot_power, 0.0) / max(activity_rate * k, 1.0)
+    unknown = np.full(y.shape[2], each)  # variance of an active device's channel; all of an error may lie in one beam
+    excess, deviation = (received - noise) / pilot_power, noise / pilot_power / np.sqrt(y.size)
     expected = max(activity_rate * k, 1.0)
     for i in range(iterations):
         # Module A
         r = residual(y, q, x_pri)
-        v_a = residual_variance(r, q, noise_var, rules.smallest_variance) if predicted is None else predicted
-        c, v, _ = correction(r, q, v_a, noise_var)
+        if covariance is None:
+            v_a = residual_variance(r, q, noise, rules.smallest_variance) if predicted is None else predicted
+            c, v, _ = correction(r, q, v_a, noise)
+        else:
+            floor = rules.smallest_variance * noise / (k * pilot_power)
+            v_a = colored_variance(r, q, covariance, floor) if predicted is None else predicted
+            c, v = colored_correction(r, q, v_a, covariance, unknown)
+            v = np.maximum(v, floor)
         x = x_pri + adjoint(q, c)
 
         # Activity
@@ -273,6 +296,9 @@ def beamspace_stmp(
         mean, var = _denoise(members[member], z[cand], v, g, cand)
 
         # Extrinsic message to module A
+        if covariance is not None and probability[cand].sum() > 0:
+            share = probability[cand] @ var / probability[cand].sum()
+            unknown = np.minimum(y.shape[2] * share, 8 * each)
         ratio = alpha(probability[cand], var, v, k, rules)
         x_post = np.zeros_like(x)
         x_post[cand] = probability[cand, None, None] * np.einsum("np,apm->anm", basis, mean)

@@ -113,6 +113,57 @@ def correction(r: Array, pilots: PilotsLike, v_pri: Array, noise_var: float) -> 
     return c, v_pri * (1 / eta - 1), eta
 
 
+def colored_residual(r: Array, covariance: Array) -> tuple[float, Complex]:
+    """Mean of r^H C^-1 r, and C^-1 r; `r` (T, N, M), `covariance` C (1 or N, M, M)."""
+    filtered = np.einsum(
+        "nbc,tnc->tnb", np.broadcast_to(np.linalg.inv(covariance), (r.shape[1], *covariance.shape[1:])), r
+    )
+    return float(np.mean(np.real(np.conj(r) * filtered))), filtered
+
+
+def colored_variance(r: Array, pilots: PilotsLike, covariance: Array, floor: float) -> Real:
+    """Error variance of x per column from a residual with noise of covariance C (1 or N, M, M) over columns.
+
+    u = C^-1 r has E|u_b|^2 = sum_c |C^-1_bc|^2 K P v_c + C^-1_bb, averaged over subcarriers with their mean gram for
+    K P: solved for v, at least `floor`. For white noise it is `residual_variance`. `r` (T, N, M); returns (M,).
+    """
+    inverse = np.linalg.inv(covariance)
+    gram = np.mean(gram_eigen(pilots)[0], axis=1)[:, None, None]  # (N, 1, 1)
+    power = np.mean(np.abs(colored_residual(r, covariance)[1]) ** 2, axis=(0, 1))
+    noise = np.mean(np.diagonal(inverse, axis1=1, axis2=2).real, axis=0)
+    mixing = np.mean(gram * np.abs(inverse) ** 2, axis=0)
+    return np.asarray(np.maximum(np.linalg.solve(mixing, power - noise), floor))
+
+
+def colored_correction(
+    r: Array, pilots: PilotsLike, v_pri: Array, covariance: Array, unknown: Array
+) -> tuple[Complex, Real]:
+    """Extrinsic update of module A, as `correction`, in noise of covariance C (1 or N, M, M) over columns.
+
+    Gains w of single columns as in `correction` leave an error of covariance S = mean over n of the sum over t of
+    Lambda w w^H R, R = Lambda diag(v) + C, over K, less diag(v). An active device has not only this noise: `unknown`
+    (M,), U, is the variance of its own channel. What other columns say of a column is taken by the best combination of
+    unit diagonal: diag(B)^-1 B with B = (S + diag(U))^-1, and the message has variance 1 / B_bb - U_b.
+
+    Returns
+    -------
+    c : ndarray, shape (T, N, M)
+    v_ext : ndarray, shape (M,)
+    """
+    values, vectors = gram_eigen(pilots)
+    n, k, m = len(values), pilot_array(pilots).shape[2], len(v_pri)
+    covariance = np.broadcast_to(covariance, (n, m, m))
+    weight = v_pri / (values[:, :, None] * v_pri + np.diagonal(covariance, axis1=1, axis2=2).real[:, None])  # (N, T, M)
+    weight = weight / (np.einsum("nt,ntb->b", values, weight) / (n * k))
+    spread = values[:, :, None, None] * np.diag(v_pri) + covariance[:, None]  # (N, T, M, M)
+    error = np.einsum("nt,ntb,ntc,ntbc->bc", values, weight, weight, spread) / (n * k) - np.diag(v_pri)
+    mix = np.linalg.inv(error + np.diag(unknown))
+    own = np.diagonal(mix).real
+    weighted = weight * np.einsum("nts,tnm->nsm", vectors.conj(), r)
+    c = np.einsum("nts,nsb,cb->tnc", vectors, weighted, mix / own[:, None])
+    return c, 1 / own - unknown
+
+
 def linear_mmse(y: Array, pilots: PilotsLike, x_pri: Array, v_pri: Array, noise_var: float) -> tuple[Complex, Real]:
     """Posterior mean (K, N, M) and variance (M,) of module A, Cai (7) and (8), for any pilots."""
     c, _, eta = correction(residual(y, pilots, x_pri), pilots, v_pri, noise_var)
