@@ -66,6 +66,7 @@ def begin(backend, y, noise_var, known, expected, batch, blocks):
         expected=expected,
         sizes=sizes(devices=k, subcarriers=n, symbols=t, antennas=m, coefficients=p, batch=batch),
         slots=slots,
+        members=1,
         control=words,
         slot=Out((batch, k), np.int32),
         support=Out((batch, slots), np.int32),
