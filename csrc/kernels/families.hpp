@@ -12,6 +12,7 @@ inline constexpr index_t kColumns = W == 16 ? 8 : 4;
 void fill_pilot_transform(KernelTable& table);
 void fill_activity(KernelTable& table);
 void fill_posterior(KernelTable& table);
+void fill_repeated(KernelTable& table);
 void fill_beam_network(KernelTable& table);
 void fill_langevin(KernelTable& table);
 void fill_langevin_tables(KernelTable& table);

@@ -12,6 +12,7 @@ KernelTable make_table() {
   fill_pilot_transform(table);
   fill_activity(table);
   fill_posterior(table);
+  fill_repeated(table);
   fill_beam_network(table);
   fill_langevin(table);
   fill_langevin_tables(table);

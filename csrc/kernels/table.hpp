@@ -10,6 +10,7 @@
 #include "kernels/activity/activity.hpp"
 #include "kernels/langevin/langevin.hpp"
 #include "kernels/pilot_transform/pilot_transform.hpp"
+#include "kernels/repeated/repeated.hpp"
 
 namespace jadce {
 
@@ -142,6 +143,13 @@ struct KernelTable {
 
   // channel [N, M, 2] = IDFT over beams of V h scaled by `scale`; dft [M, 2, Mp]; scratch [2, Mp].
   void (*channel)(const TransformView&, const float* h, float scale, const float* dft, float* scratch, float* channel);
+
+  // Covariance of one coefficient and W beams of a block with repeated pilots, factored. One task per (coefficient, W
+  // beams).
+  void (*repeated_factor)(RepeatedFactorArgs, index_t task);
+
+  // Coefficients of `count` devices, each as all others and the noise show it.
+  void (*cavity)(const CavityArgs&, index_t first, index_t count);
 
   // The beam network on one device (beam_network.hpp).
   void (*network)(const BeamNetworkView&, const float* z, const float* v, float* scratch, float* h, float* var);

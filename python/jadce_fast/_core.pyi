@@ -35,6 +35,23 @@ class ActivityPlan:
         power: _Float,
     ) -> None: ...
 
+class Repeated:
+    def __init__(
+        self,
+        *,
+        pilots: npt.NDArray[np.complex128],
+        activity: ActivityPlan,
+        antennas: int,
+        capacity: int,
+        rules: Any,
+        rate: float,
+        threads: int,
+        isa: str | None = ...,
+    ) -> None: ...
+    @property
+    def threads(self) -> int: ...
+    def detect(self, y: _Complex, *, noise: float, received: float, entries: int) -> dict[str, Any]: ...
+
 class Transform:
     def __init__(
         self,

@@ -110,6 +110,25 @@ class Pilots:
     def __hash__(self) -> int:
         return hash((self.symbols, self.subcarriers, self.devices, self.power))
 
+    def only(
+        self,
+        devices: npt.ArrayLike | None = None,
+        subcarriers: npt.ArrayLike | None = None,
+        *,
+        over: npt.ArrayLike = 1.0,
+    ) -> Pilots:
+        """Pilots of some devices on some subcarriers (default all), each device's divided by `over`.
+
+        There may be fewer devices than symbols.
+        """
+        array = self.select(devices) if subcarriers is None else self.select(devices)[:, np.asarray(subcarriers)]
+        array = (array / np.asarray(over)).astype(np.complex64)
+        subset = type(self).__new__(type(self))
+        subset.symbols, subset.subcarriers, subset.devices = array.shape
+        subset.power = float(np.mean(np.abs(array.astype(np.complex128)) ** 2))
+        subset.rows, subset._array = None, array
+        return subset
+
     def __repr__(self) -> str:
         kind = "arbitrary" if self.rows is None else "partial DFT"
         return f"Pilots({kind}, T={self.symbols}, N={self.subcarriers}, K={self.devices}, power={self.power:g})"

@@ -20,9 +20,12 @@ from . import _check, _core, ops
 from .cuda import device as cuda_device
 from .detection import REASONS, Detection, Enqueued, Explained, reason
 from .noise import colored, noise_covariance
+from .parts import Parts, split
 from .pilots import Pilots
 from .priors.protocol import check_prior
+from .repeated import RepeatedReceiver, sequences
 from .rules import Rules
+from .structure import DUPLICATE, Shared, shared
 from .unknown_noise import learn_noise
 
 FIRST_RATE = 0.05  # an activity rate that is learned begins here
@@ -34,7 +37,8 @@ class Receiver:
     Parameters
     ----------
     pilots : Pilots or array_like of complex, shape (T, N, K)
-        From :func:`jadce_fast.dft_pilots`, ``Pilots.from_rows`` or any array.
+        From :func:`jadce_fast.dft_pilots`, ``Pilots.from_rows`` or any array. What is done about devices without a
+        pilot, with one that another one has, on some subcarriers only, or with the same on all: docs/structured.md.
     antennas : int
         M, a half-wavelength uniform linear array for the shipped priors.
     prior : str, path or object
@@ -100,6 +104,9 @@ class Receiver:
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self.pilots = pilots = pilots if isinstance(pilots, Pilots) else Pilots(pilots)
         gpu = None if str(device) == "cpu" else cuda_device.open_device(device)
+        self._shared = shared(pilots)
+        if self._shared is not None:
+            pilots = pilots.only(self._shared.planned)
         self.batch = _check.integer("batch", batch, 1, 65535)
         if network not in ("auto", "bf16", "fp32", "torchscript"):
             raise ValueError(f"network: expected 'auto', 'bf16', 'fp32' or 'torchscript', found {network!r}")
@@ -136,7 +143,37 @@ class Receiver:
             # Channels are estimated of candidates only.
             self.rules = dataclasses.replace(self.rules, active=active, threshold=min(active, self.rules.threshold))
         self._shape = (pilots.symbols, pilots.subcarriers, self.antennas)
-        self._arguments = arguments | {"pilots": pilots, "prior": p}
+        self._arguments = arguments | {"pilots": self.pilots, "prior": p}
+
+        most = None if capacity is None else _check.integer("capacity", capacity, 1)
+        self._parts: Parts | None = None
+        self.gpu: Any = None
+        if parts := split(pilots, p):
+            if gpu is not None:
+                raise ValueError(
+                    f"device: expected 'cpu' for pilots that leave subcarriers out or repeat, found {str(device)!r}"
+                )
+            options: dict[str, Any] = {"threads": threads, "rules": self.rules, "capacity": capacity}
+
+            def plan(part: Pilots, seen: Any) -> Receiver | RepeatedReceiver:
+                if (repeated := sequences(part)) is None:
+                    return Receiver(part, antennas, seen, activity_rate, power, **options)
+                return RepeatedReceiver(
+                    repeated,
+                    self.antennas,
+                    seen,
+                    activity_rate=rate,
+                    power=self.power,
+                    levels=_power_levels(bool(np.ptp(seen.eigenvalues) == 0), self.antennas),
+                    rules=self.rules,
+                    capacity=self._most(part.devices, most),
+                    threads=threads,
+                )
+
+            self._parts = Parts(parts, pilots, p, plan)
+            self.threads = ops.default_threads() if threads is None else threads
+            self.capacity = self._most(pilots.devices, most)
+            return
 
         closed_form = p.closed_form
         flat = bool(np.ptp(p.eigenvalues) == 0)  # no coefficient differs: one energy may serve several
@@ -156,8 +193,7 @@ class Receiver:
             np.bincount(np.arange(len(p.eigenvalues)) // merge, minlength=self._plan.groups),
         )
         expected = rate * pilots.devices
-        most = max(256, math.ceil(4 * expected)) if capacity is None else _check.integer("capacity", capacity, 1)
-        self.capacity = min(pilots.devices, most) if self.rules.screening else pilots.devices
+        self.capacity = self._most(pilots.devices, most)
         # Exact posteriors need no caution, and predicted variances allow none.
         exact = closed_form or getattr(p, "exact", False) or self.rules.variance == "paper"
         loop: dict[str, Any] = {
@@ -168,7 +204,6 @@ class Receiver:
             "expected": max(expected, 1.0),
             "capacity": self.capacity,
         }
-        self.gpu: Any = None
         if gpu is not None:
             self.gpu = self._plan_gpu(gpu, gain, mixture, network, loop)
             return
@@ -178,13 +213,18 @@ class Receiver:
             gram=self._plan.gram.ravel(),
             rotation=self._plan.rotation,
             amplitude=gain,
-            denoisers=tuple(map(_native_denoiser, getattr(p, "members", (p,)))),
+            denoisers=tuple(_native_denoiser(one, self._shared) for one in getattr(p, "members", (p,))),
             **(loop | {"rules": loop["rules"].native()}),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let pickle and copy plan anew on the other side: native plans, threads and a GPU's memory do not travel."""
         return functools.partial(type(self), **self._arguments), ()
+
+    def _most(self, devices: int, capacity: int | None) -> int:
+        """Most candidates of one iteration among so many devices."""
+        most = max(256, math.ceil(4 * (self.activity_rate or FIRST_RATE) * devices)) if capacity is None else capacity
+        return min(devices, most) if self.rules.screening else devices
 
     def _plan_gpu(self, gpu: cuda_device.Device, gain: Any, mixture: Any, network: Any, loop: dict[str, Any]) -> Any:
         from .cuda.denoisers import denoiser
@@ -201,7 +241,7 @@ class Receiver:
                 batch=self.batch,
                 **loop,
             )
-        return CudaReceiver(detector, self._shape)
+        return CudaReceiver(detector, self._shape, self._shared)
 
     def detect(self, y: npt.ArrayLike, noise_var: Any = None) -> Detection:
         """Detect the active devices of a received block and estimate their channels.
@@ -236,7 +276,7 @@ class Receiver:
             return found
         best, least = dataclasses.replace(found, prior=self._names[0]), _tracked_error(found)
         for name in self._names[1:]:
-            if best.trusted:
+            if best.trusted or best.reason.startswith(DUPLICATE):  # no prior helps there
                 break
             if name not in self._fallbacks:
                 self._fallbacks[name] = Receiver(self.pilots, self.antennas, name, **self._options)
@@ -271,18 +311,21 @@ class Receiver:
             found: Detection = self.gpu.detect(y, _white(noise))
             return found
         block = _check.array("y", y, self._shape, np.complex64)
+        result = self._native_result(block, noise) if self._parts is None else self._parts.detect(block, _one(noise))
+        if self._shared is not None:
+            doubts = result["reason"], self._shared.tell(result)
+            result["reason"] = "; ".join(filter(None, doubts))
+        return Detection(**result)
+
+    def _native_result(self, block: npt.NDArray[np.complex64], noise: Any) -> dict[str, Any]:
         native = _core.NoiseCovariance()
         if not isinstance(noise, float):
             noise, native = colored(noise, self._plan.gram, beamspace=self.prior.beamspace)
-        result = self._native.detect(block, noise, native)
-        stopped = REASONS[result.pop("stopped")]
-        explained = Explained(result["noise_var"] / noise, *result.pop("range"))
-        return Detection(
-            explained=explained,
-            stopped_because=stopped,
-            reason=reason(stopped, explained, result["overflow"]),
-            **result,
-        )
+        result: dict[str, Any] = self._native.detect(block, noise, native)
+        result["stopped_because"] = stopped = REASONS[result.pop("stopped")]
+        result["explained"] = explained = Explained(result["noise_var"] / noise, *result.pop("range"))
+        result["reason"] = reason(stopped, explained, result["overflow"])
+        return result
 
     def detect_many(self, ys: Iterable[npt.ArrayLike], noise_var: Any = None) -> list[Detection]:
         """Detect in several independent blocks; on a GPU `batch` of them at once.
@@ -320,7 +363,7 @@ class Receiver:
         """
         if self.gpu is not None:
             raise ValueError("device: expected a receiver on the CPU, found one planned on a GPU")
-        return self._native.seconds()
+        return self._native.seconds() if self._parts is None else self._parts.seconds()
 
     def enqueue(self, y: Any, noise_var: float) -> Enqueued:
         """Put a detection on torch's current stream and return at once; for receivers on a GPU.
@@ -348,6 +391,13 @@ class Receiver:
         return pending
 
 
+def _one(noise: Any) -> float:
+    """Noise as parts of a block take it."""
+    if not isinstance(noise, float):
+        raise ValueError("noise_var: expected one variance for pilots that leave subcarriers out or repeat")
+    return noise
+
+
 def _white(noise: Any) -> float:
     """Noise as a GPU takes it."""
     if not isinstance(noise, float):
@@ -363,9 +413,10 @@ def _tracked_error(found: Detection) -> float:
 
 
 def _denoise(
-    prior: Any, z: npt.NDArray[Any], noise_var: npt.NDArray[Any], devices: npt.NDArray[Any]
+    prior: Any, shared: Shared | None, z: npt.NDArray[Any], noise_var: npt.NDArray[Any], devices: npt.NDArray[Any]
 ) -> tuple[Any, Any]:
     """The prior's answer as the native loop takes it."""
+    devices = devices if shared is None else shared.planned[devices]
     mean, var = prior.denoise(z, noise_var, devices)
     return (
         _check.array("prior.denoise: mean", mean, z.shape, np.complex64, finite=False),
@@ -389,15 +440,14 @@ def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
         return Pilots.from_rows(pilots.rows, pilots.devices), np.full(pilots.devices, math.sqrt(pilots.power))
     array = pilots.select()
     gain = np.sqrt(np.mean(np.abs(array.astype(np.complex128)) ** 2, axis=(0, 1)))
-    gain[gain < 1e-6 * gain.max()] = gain.max()  # a device that sends nothing is never found
-    return Pilots(array / gain), gain
+    return pilots.only(over=gain), gain
 
 
-def _native_denoiser(prior: Any) -> Any:
+def _native_denoiser(prior: Any, shared: Shared | None) -> Any:
     """What the native loop takes: None for the closed form, a beam network for its kernel, or the prior's function."""
     if prior.closed_form:
         return None
-    python = functools.partial(_denoise, prior)
+    python = functools.partial(_denoise, prior, shared)
     if not hasattr(prior, "network"):
         return python
     from .priors.beam import BeamPrior  # loads no torch that is not loaded: the prior has a network

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..detection import REASONS, Detection, Enqueued, Explained, reason
+from ..structure import Shared
 from . import arrays
 from .detector import Detector
 
@@ -16,8 +17,8 @@ from .detector import Detector
 class CudaReceiver:
     """Feeds a `Detector` and reads its results; calls take turns."""
 
-    def __init__(self, detector: Detector, shape: tuple[int, int, int]) -> None:
-        self.detector, self._shape = detector, shape
+    def __init__(self, detector: Detector, shape: tuple[int, int, int], shared: Shared | None = None) -> None:
+        self.detector, self._shape, self._shared = detector, shape, shared
         self._lock = threading.Lock()
 
     def enqueue(self, y: Any, noise_var: float) -> Enqueued:
@@ -33,19 +34,40 @@ class CudaReceiver:
             part = tensor[0] if arrays.is_one(y, self._shape) else tensor[: len(blocks)]
             return part if isinstance(y, np.ndarray) else arrays.like(part, y)
 
+        results = {name: d.buffers[name] for name in ("activity", "active", "channels", "channel_var")}
+        trusted = d.word("trusted") != 0
+        if self._shared is not None:
+            with d.device.here():
+                trusted = self._of_all(results, self._shared, trusted)
         return Enqueued(
-            activity=of(d.buffers["activity"]),
-            active=of(d.buffers["active"]),
-            channels=of(d.buffers["channels"]),
-            channel_var=of(d.buffers["channel_var"]),
+            **{name: of(tensor) for name, tensor in results.items()},
             found=of(d.word("found")),
             iterations=of(d.word("iteration")),
             converged=of(d.word("converged")),
             overflow=of(d.word("kept_left_out")),
-            trusted=of(d.word("trusted") != 0),
+            trusted=of(trusted),
             residual_ratio=of(d.word("residual") / d.word("noise")),
             keeps=(blocks, d),
         )
+
+    def _table(self, values: Any) -> torch.Tensor:
+        return torch.as_tensor(values, device=self.detector.device.device)
+
+    def _of_all(self, results: dict[str, torch.Tensor], shared: Shared, trusted: torch.Tensor) -> torch.Tensor:
+        """Turn results for planned devices into those for all, in place, and return which are still trusted.
+
+        As there is no more room, the first device of every group with one pilot stands for it in ``active``.
+        """
+        active, planned = results["active"], self._table(shared.planned)
+        found = active >= 0
+        devices = torch.where(found, planned[active.clamp(min=0)], -1)
+        share = torch.where(found, self._table(shared.share)[devices.clamp(min=0)], 1.0)
+        energy = results["channels"].abs().square().mean((-2, -1))
+        results["activity"] = shared.activity(results["activity"], self._table)
+        results["active"] = devices
+        results["channels"] = results["channels"] * share[..., None, None]
+        results["channel_var"] = results["channel_var"] * share + energy * (share - share**2)
+        return trusted & (share == 1).all(-1)
 
     def detect(self, y: Any, noise_var: float) -> Detection:
         """Detect in one block, and wait for the result."""
@@ -88,23 +110,22 @@ class CudaReceiver:
                 d.buffers["channel_var"][i, :a],
             )
             # The next detection overwrites the tensors, hence copies.
-            activity, active, channels, var = (arrays.like(x.clone(), y) for x in tensors)
+            names = ("activity", "active", "channels", "channel_var")
+            result = {name: x.clone() for name, x in zip(names, tensors, strict=True)}
+            doubt = self._shared.tell(result, self._table) if self._shared is not None else ""
             overflow, stopped = int(word("kept_left_out")[i]), REASONS[word("stopped")[i]]
             ratio = float(remains[i] / (power[i] * word("noise")[i]))
             explained = Explained(ratio, float(word("least")[i]), float(word("most")[i]))
             results.append(
                 Detection(
-                    activity=activity,
-                    active=active,
-                    channels=channels,
-                    channel_var=var,
+                    **{name: arrays.like(x, y) for name, x in result.items()},
                     iterations=rounds,
                     converged=bool(word("converged")[i]),
                     noise_var=float(remains[i]),
                     explained=explained,
                     stopped_because=stopped,
                     overflow=overflow,
-                    reason=reason(stopped, explained, overflow),
+                    reason="; ".join(filter(None, (reason(stopped, explained, overflow), doubt))),
                     history=tuple(
                         {"error_var": float(error * power[i]), "candidates": int(candidates)}
                         for error, candidates in history[i, :rounds]

@@ -50,6 +50,11 @@ from .linear import pilot_array as pilot_array
 from .linear import pilot_power as pilot_power
 from .linear import residual as residual
 from .linear import residual_variance as residual_variance
+from .repeated import RepeatedIteration as RepeatedIteration
+from .repeated import cavity as cavity
+from .repeated import detect_repeated as detect_repeated
+from .repeated import moments as moments
+from .repeated import power_weights as power_weights
 from .stmp import Iteration as Iteration
 from .stmp import combine as combine
 from .stmp import gaussian_denoiser as gaussian_denoiser
