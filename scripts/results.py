@@ -13,7 +13,7 @@ from pathlib import Path
 from jadce_fast.campaigns.ofdm_campaign import simulate, summarize
 from jadce_fast.campaigns.ofdm_drop import Scenario
 
-PRIORS = ("cdl", "cdl-tiny")
+PRIORS = ("cdl", "cdl-tiny", "cdl-tiny+cdl-large")
 HEADER = """# Results
 
 Written by `python scripts/results.py` ({trials} drops a row, seed 0, {date}); the same as `jadce simulate` with the
@@ -35,7 +35,7 @@ MAIN = {
 }
 SHORT = {k: v for k, v in MAIN.items() if k.startswith("T=")}
 SECTIONS: dict[str, tuple[str, dict[str, dict], tuple[str, ...]]] = {
-    "departure": ("CDL-C, departure columns (standard uplink)", MAIN, ("cdl", "cdl-tiny", "cdl-c")),
+    "departure": ("CDL-C, departure columns (standard uplink)", MAIN, (*PRIORS, "cdl-c")),
     "arrival": ("CDL-C, arrival columns", {k: v | dict(angles="arrival") for k, v in MAIN.items()}, PRIORS),
     "spread": (
         "CDL-C, received powers spread over 20 dB",

@@ -19,7 +19,7 @@ struct Rules {
   float damping = 0.7f;        // gamma of Cai (57)
   float settled = 0.4f;        // fall of the error variance up to which a settled activity is tested again
   float stalled = 0.97f;       // fall of the error variance above which the loop ends
-  float handover = 0.93f;      // the same of a denoiser of a cascade, after which the next one takes over
+  float handover = 0.95f;      // the same of a denoiser of a cascade, after which the next one takes over
   float near_best = 1.5f;      // error over the least one up to which a stalled loop is at a fixed point
   float caution = 1.3f;        // extrinsic ratio in units of what a learned denoiser's variance says
 
