@@ -11,7 +11,7 @@ import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 from jadce_fast.metrics import Score, score
 
-BLOCKS = 3
+BLOCKS, SLOTS = 3, 60
 
 
 def noise(rng: np.random.Generator, *shape: int) -> np.ndarray:
@@ -99,9 +99,20 @@ def priors(measured: str | None) -> None:
         line(name, *cells)
 
 
+def idle() -> None:
+    rng = np.random.default_rng(0)
+    for prior in ("cdl", "cdl-tiny", "cdl-wide", "gaussian", "beams"):
+        for symbols in (5, 10, 20):
+            rx = jf.Receiver(jf.dft_pilots(800, symbols, 48), 32, prior, None)
+            ghosts = sum(len(rx.detect(noise(rng, symbols, 48, 32)).active) > 0 for _ in range(SLOTS))
+            line(prior, symbols, f"{ghosts} of {SLOTS} idle slots with a ghost")
+
+
 if __name__ == "__main__":
     colours()
     print()
     priors(sys.argv[1] if len(sys.argv) > 1 else None)
     print()
     learned()
+    print()
+    idle()

@@ -1,6 +1,7 @@
 """What a receiver need not be told: activity rate, noise variance, the prior; and the threshold."""
 
 import dataclasses
+import pickle
 
 import numpy as np
 import pytest
@@ -121,6 +122,15 @@ def test_auto_is_cdl_where_cdl_fits():
     for field in dataclasses.fields(found):
         if field.name != "prior":
             assert np.array_equal(getattr(found, field.name), getattr(expected, field.name))
+
+
+def test_auto_is_copied_as_auto():
+    """A copy plans anew, with the same choice."""
+    drop = draw_drop(Scenario(devices=100, symbols=12), seed=1)
+    again = pickle.loads(pickle.dumps(jf.Receiver(drop.pilots, 32, activity_rate=None, threads=1)))
+    found = again.detect(early(drop.y), drop.noise_var)
+    assert found.prior == "beams"
+    assert found.learned_rate is not None
 
 
 def test_auto_falls_back():

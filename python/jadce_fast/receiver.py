@@ -123,17 +123,6 @@ class Receiver:
         auto = isinstance(prior, str) and prior == "auto"
         self._names = _fallbacks(pilots.subcarriers, gpu) if auto else ()
         self._fallbacks: dict[str, Receiver] = {}  # planned when they are needed
-        self._options: dict[str, Any] = {
-            "activity_rate": activity_rate,
-            "power": power,
-            "device": device,
-            "threads": threads,
-            "rules": rules,
-            "threshold": threshold,
-            "capacity": capacity,
-            "batch": batch,
-            "network": network,
-        }
         self.prior = p = _resolve(self._names[0] if auto else prior, pilots.subcarriers)
         if rules is not None and not isinstance(rules, Rules):
             raise TypeError(f"rules: expected jadce_fast.Rules, found {type(rules).__name__}")
@@ -143,7 +132,7 @@ class Receiver:
             # Channels are estimated of candidates only.
             self.rules = dataclasses.replace(self.rules, active=active, threshold=min(active, self.rules.threshold))
         self._shape = (pilots.symbols, pilots.subcarriers, self.antennas)
-        self._arguments = arguments | {"pilots": self.pilots, "prior": p}
+        self._arguments = arguments | {"pilots": self.pilots, "prior": prior if auto else p}
 
         most = None if capacity is None else _check.integer("capacity", capacity, 1)
         self._parts: Parts | None = None
@@ -279,7 +268,7 @@ class Receiver:
             if best.trusted or best.reason.startswith(DUPLICATE):  # no prior helps there
                 break
             if name not in self._fallbacks:
-                self._fallbacks[name] = Receiver(self.pilots, self.antennas, name, **self._options)
+                self._fallbacks[name] = Receiver(**(self._arguments | {"prior": name}))
             other = self._fallbacks[name]._detect(y, noise)
             error = _tracked_error(other)
             if other.trusted or error < least:

@@ -66,18 +66,18 @@ def detect(
     assumed = rate is None and receiver != "stmp"
     if receiver != "stmp" and threshold is not None:
         raise ValueError(f"threshold: expected none with --receiver {receiver}, found {threshold:g}")
+    default = DEFAULT_RATE if rate is None else rate
     if assumed:
-        rate = DEFAULT_RATE
-        console.note(f"activity_rate: not in the capture and no --rate given, assuming {rate}")
+        console.note(f"activity_rate: not in the capture and no --rate given, assuming {default}")
     if receiver == "langevin":
-        found, seconds = _langevin(block, str(name), rate, level, device, threads)
+        found, seconds = _langevin(block, str(name), default, level, device, threads)
     elif receiver != "stmp":
         if device != "cpu":
             raise ValueError(f"--device: expected cpu for --receiver {receiver}, found {device!r}")
         noise_var = _one_variance(block, receiver)
         own = None if name is None or receiver == "bg" else _fitting(name, block)
         truth = block.true_active
-        rx = plan_baseline(receiver, block.pilots, block.y.shape[2], rate, level, prior=own, active=truth)
+        rx = plan_baseline(receiver, block.pilots, block.y.shape[2], default, level, prior=own, active=truth)
         start = time.perf_counter()
         found = rx.detect(block.y, noise_var)
         seconds = time.perf_counter() - start
@@ -106,7 +106,10 @@ def detect(
         console.note(f"warning: not to be trusted: {found.reason}")
     setup: dict[str, Any] = {"capture": str(capture), "receiver": receiver, "prior": found.prior or name}
     setup |= {"devices": block.pilots.devices}
-    setup |= {"activity_rate": found.learned_rate if rate is None else rate, "activity_rate_assumed": assumed}
+    setup |= {
+        "activity_rate": default if found.learned_rate is None else found.learned_rate,
+        "activity_rate_assumed": assumed,
+    }
     result = setup | _result(found, seconds) | _truth(found, block)
     if as_json:
         console.show_json(result)
