@@ -56,7 +56,7 @@ Repeated::Repeated(RepeatedPlan plan, int threads, const char* isa)
 void Repeated::detect(const cfloat* y, double noise, double received, index_t entries) {
   const Shape& s = plan_.shape;
   split(s, y, y_.get());
-  control_ = begin(received, noise, 1.0, std::max(plan_.rate * static_cast<double>(s.devices), 1.0), entries);
+  control_ = begin(received, noise, 1.0, std::max(plan_.rate * static_cast<double>(s.devices), 1.0), entries, 1);
   background_ = static_cast<float>(plan_.rate);
   sharp_ = settled_ = false;
   raised_.clear();
