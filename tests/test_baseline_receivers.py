@@ -14,6 +14,7 @@ import jadce_fast as jf
 from jadce_fast import baselines, reference
 from jadce_fast.baselines.receivers import blas
 from jadce_fast.baselines.receivers import covariance as ml
+from jadce_fast.baselines.receivers.block_receiver import BlockReceiver, Found
 from jadce_fast.baselines.receivers.by_name import NAMES, plan_baseline
 from jadce_fast.baselines.receivers.mmv_amp import denoiser, error_probabilities, state_evolution
 from jadce_fast.campaigns.ofdm_campaign import simulate, summarize
@@ -95,6 +96,23 @@ def test_noise_alone_and_bad_input(name):
     assert np.array_equal(first.channels, second.channels)
     copied = pickle.loads(pickle.dumps(receiver)).detect(p.y, p.noise_var)
     assert np.array_equal(first.channels, copied.channels)
+
+
+@pytest.mark.parametrize("variance", [0.1, np.nan])
+def test_a_decision_is_not_rounded_and_what_is_not_finite_is_not_handed_on(variance):
+    """A probability just below one half would be one half in single precision, with a channel that nobody estimated."""
+    p = problem(**EASY)
+    activity = np.zeros(60)
+    activity[p.active[:2]] = 1, 0.5 - 1e-12
+
+    def search(y, noise):
+        return Found(activity, p.channels[:1], np.full(1, variance), 1, "fixed point", freedom=8)
+
+    found = BlockReceiver(p.pilots, 8, search).detect(p.y, p.noise_var)
+    assert found.active.tolist() == ([] if np.isnan(variance) else [p.active[0]])
+    assert np.array_equal(found.active, np.flatnonzero(found.activity >= 0.5))
+    assert found.channel_var.tolist() == pytest.approx([] if np.isnan(variance) else [0.1])
+    assert (found.stopped_because == "diverged") == np.isnan(variance)
 
 
 def test_number_of_blas_threads_is_given_back():
@@ -453,6 +471,12 @@ def test_every_name_plans_its_receiver(name):
 def test_bad_names(name, message):
     with pytest.raises(ValueError, match=message):
         plan_baseline(name, jf.dft_pilots(60, 12, 48), 4, 0.1, "unknown")
+
+
+@pytest.mark.parametrize("name", ["tmp-em", "lmmse", "bg"])
+def test_a_prior_that_would_be_ignored_is_refused(name):
+    with pytest.raises(ValueError, match=f"receiver: expected {name} without a prior"):
+        plan_baseline(name, jf.dft_pilots(60, 12, 48), 4, 0.1, "unknown", prior="cdl")
 
 
 @pytest.mark.parametrize("arguments", [["oracle"], ["somp", "--prior", "cdl-tiny"], ["lmmse"]], ids=" ".join)

@@ -102,9 +102,11 @@ class BlockReceiver:
         """Subtract what was declared active, and judge what remains (csrc/loop/loop.hpp, conclude)."""
         symbols, subcarriers, devices = self.pilots.symbols, self.pilots.subcarriers, self.pilots.devices
         received = float(np.mean(np.abs(y) ** 2, dtype=np.float64))
-        activity = np.nan_to_num(found.activity, nan=0.0).astype(np.float32)
+        activity = np.nan_to_num(found.activity, nan=0.0)
         active = np.flatnonzero(activity >= 0.5)
-        finite = bool(np.isfinite(found.activity).all() and np.isfinite(found.channels).all())
+        # Single precision would round what is just below one half up to it.
+        activity = np.where(activity >= 0.5, activity, np.minimum(activity, 0.4999999)).astype(np.float32)
+        finite = all(bool(np.isfinite(part).all()) for part in (found.activity, found.channels, found.variance))
         left = received
         if finite and len(active):
             q = self.pilots.select(active).transpose(1, 0, 2)

@@ -94,7 +94,7 @@ def plan_baseline(
     head, _, option = name.partition(":")
     if head not in NAMES:
         raise ValueError(f"receiver: expected {', '.join(NAMES)}, found {name!r}")
-    if (option or prior is not None) and head not in (*_PRIOR, "tmp-em"):
+    if (option and head not in (*_PRIOR, "tmp-em")) or (prior is not None and head not in _PRIOR):
         raise ValueError(f"receiver: expected {head} without a prior or another option, found {name!r}")
     prior = prior_of(name) if prior is None else prior
     if head == ORACLE:
