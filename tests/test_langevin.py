@@ -215,6 +215,14 @@ def test_diverging_chains_begin_anew_with_a_smaller_step():
     assert found.restarts == 8 * 5
 
 
+def test_chains_that_overflow_within_a_level_are_given_up():
+    """Priors that refuse what is not finite never see such a state."""
+    drop = draw_cell(CellScenario(antennas=4, devices=16, symbols=8, snr_db=0), 0, 3)
+    rx = jf.LangevinReceiver(drop.pilots, 4, "cell-network", sampler="paper", step=1e30, levels=2, chains=2)
+    found = rx.detect(drop.y, drop.noise_var)
+    assert (len(found.active), found.restarts) == (0, 2 * 5)
+
+
 def test_paper_sampler_finds_the_strong_devices():
     drop = draw_cell(CellScenario(snr_db=10), 0, 1)
     found = jf.LangevinReceiver(drop.pilots, 16, sampler="paper", levels=100, steps=10, beta=0.1).detect(

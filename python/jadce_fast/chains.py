@@ -320,7 +320,8 @@ class NativeChains:
     def _denoise(self, variance: float, count: bool) -> None:
         """Posterior means of a prior that is not the exact one, where the next step finds them."""
         native, chains, m = self.native, self._alive, self.problem.antennas
-        state = native.columns[chains][..., :m]
+        # A chain that diverges within a level may have left what numbers hold before anybody watches.
+        state = np.nan_to_num(native.columns[chains][..., :m], posinf=0.0, neginf=0.0)
         columns = state[:, :, 0] + 1j * state[:, :, 1]
         mean, error, probability = self.problem.prior.posterior(columns, np.full(columns.shape[:2], variance))
         split = np.zeros((*state.shape[:3], native.mean.shape[3]), np.float32)
