@@ -181,6 +181,17 @@ def test_posterior_in_any_shape_and_unit():
         prior.posterior(np.full((2, 3), np.nan), 1)
 
 
+def test_read_only_arrays_pass_without_a_warning():
+    x, v = np.broadcast_to(1.0 + 0j, (3, 4)), np.broadcast_to(0.5, (3,))
+    torch.set_warn_always(True)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            CellNetworkPrior(random_network(), jf.CellPrior(), {}).posterior(x, v)
+    finally:
+        torch.set_warn_always(False)
+
+
 def test_round_trip_and_export(tmp_path):
     path, world = tmp_path / "a.safetensors", jf.CellPrior(0.2, None, 40, 300, 3.0)
     network = random_network(3)

@@ -75,7 +75,8 @@ class CellNetworkPrior:
         _, variance, probability = self.cell.posterior(x, v)
         if isinstance(x, torch.Tensor):
             return self._mean(x, v), variance, probability
-        mean = self._mean(*(torch.from_numpy(np.ascontiguousarray(a)) for a in (x, v)))
+        # Torch warns of read-only arrays, as broadcast ones are.
+        mean = self._mean(*(torch.from_numpy(np.require(a, requirements="CW")) for a in (x, v)))
         return mean.numpy(), variance, probability
 
     def _mean(self, columns: torch.Tensor, noise_var: torch.Tensor) -> torch.Tensor:
