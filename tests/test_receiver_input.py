@@ -107,6 +107,23 @@ def test_prior_objects_are_checked(name, value, message):
         jf.Receiver(jf.dft_pilots(20, 4, 8), 4, prior, threads=1)
 
 
+class Lost(WienerPrior):
+    """Does not know how wrong it is."""
+
+    def denoise(self, z, v, devices):
+        mean, var = super().denoise(z, v, devices)
+        return mean, np.full_like(var, np.nan)
+
+
+def test_a_variance_that_is_not_a_number_is_not_handed_on():
+    p = problem(**SIZES["plain"])
+    n, m = p.y.shape[1:]
+    out = jf.Receiver(p.pilots, m, Lost(n), p.activity_rate, 1.0, threads=1).detect(p.y, p.noise_var)
+    assert len(out.active) > 0
+    assert np.isfinite(out.channel_var).all()
+    assert not out.trusted
+
+
 def test_strange_tensors_are_named():
     torch = pytest.importorskip("torch")
     rx = jf.Receiver(jf.dft_pilots(20, 4, 8), 4, WienerPrior(8), threads=1)

@@ -406,7 +406,8 @@ void Stmp::channels(cfloat* channel, float* var) {
     for (index_t b = 0; b < shape_.antennas; ++b) total += kept_.var[at(a * lanes + b)];
     const float mean = total / static_cast<float>(shape_.antennas) * kept_.power[at(a)];
     const double largest = static_cast<double>(std::numeric_limits<float>::max());
-    var[i] = static_cast<float>(std::min(static_cast<double>(mean) * power_ / (gain * gain), largest));
+    // A prior's variance that is not a number comes second, so that the largest one takes its place.
+    var[i] = static_cast<float>(std::min(largest, static_cast<double>(mean) * power_ / (gain * gain)));
   });
 }
 
