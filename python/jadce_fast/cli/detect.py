@@ -156,8 +156,6 @@ def _langevin(
     """Detect with the Langevin receiver, by the exact prior of the cell or a score network; return the seconds too."""
     import time
 
-    import numpy as np
-
     from ..langevin import LangevinReceiver
     from ..priors.cell import CellPrior
     from ..priors.files import load_cell_prior
@@ -167,15 +165,10 @@ def _langevin(
     if pilots.subcarriers != 1:
         raise ValueError(f"--receiver langevin: expected a capture of one subcarrier, found {pilots.subcarriers}")
     noise_var = _one_variance(block, "langevin")
-    if level == "unknown":
-        # The block's power above the noise is spread over the expected number of active devices.
-        received = float(np.mean(np.abs(block.y) ** 2))
-        level = (received - noise_var) / (pilots.power * rate * pilots.devices)
-        level = max(level, 0.1 * noise_var / (pilots.power * pilots.symbols))
-    prior = CellPrior(rate, level) if trained is None else trained.with_power(level)
+    prior = CellPrior(rate) if trained is None else trained
     if trained is not None and trained.cell.activity_rate != rate:
         console.note(f"activity_rate: {name} was trained for {trained.cell.activity_rate:g} and decides with it")
-    rx = LangevinReceiver(pilots, block.y.shape[2], prior, threads=threads, device=device)
+    rx = LangevinReceiver(pilots, block.y.shape[2], prior, power=level, threads=threads, device=device)
     with console.Progress("sampling", rx.problem.levels) as bar:
         start = time.perf_counter()
         found = rx.detect(block.y, noise_var, lambda done, total: bar.update(done, ""))
