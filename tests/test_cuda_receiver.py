@@ -322,6 +322,8 @@ def test_enqueued_results(gpu_device):
     single = rx.enqueue(blocks[1], 0.2)
     assert single.channels.shape == (10, *y.shape[2:])
     assert torch.equal(single.active[: len(expected[1].active)], expected[1].active)
+    for host in (y[1], y[1].tolist()):
+        assert isinstance(rx.enqueue(host, 0.2).channels, torch.Tensor)
     bad = rx.enqueue(torch.full_like(blocks[0], torch.nan), 0.2)
     assert (int(bad.found), bool(bad.converged)) == (0, False)
     assert bool(torch.isfinite(torch.view_as_real(bad.channels)).all())

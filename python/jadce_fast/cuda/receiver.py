@@ -27,18 +27,18 @@ class CudaReceiver:
         if not 1 <= len(blocks) <= self.detector.batch:
             raise ValueError(f"y: expected 1 to batch={self.detector.batch} blocks, found {len(blocks)}")
         d = self.detector
-        with self._lock, d.device.here():
+        with self._lock, d.device.here():  # what is computed from the result belongs to this detection, too
             d.run(blocks, noise_var)
+            trusted, residual_ratio = d.word("trusted") != 0, d.word("residual") / d.word("noise")
+            results = {name: d.buffers[name] for name in ("activity", "active", "channels", "channel_var")}
+            if self._shared is not None:
+                trusted = self._of_all(results, self._shared, trusted)
 
         def of(tensor: torch.Tensor) -> Any:
             part = tensor[0] if arrays.is_one(y, self._shape) else tensor[: len(blocks)]
-            return part if isinstance(y, np.ndarray) else arrays.like(part, y)
+            host = isinstance(y, np.ndarray) or not hasattr(y, "ndim")  # its kind would wait for the result
+            return part if host else arrays.like(part, y)
 
-        results = {name: d.buffers[name] for name in ("activity", "active", "channels", "channel_var")}
-        trusted = d.word("trusted") != 0
-        if self._shared is not None:
-            with d.device.here():
-                trusted = self._of_all(results, self._shared, trusted)
         return Enqueued(
             **{name: of(tensor) for name, tensor in results.items()},
             found=of(d.word("found")),
@@ -46,7 +46,7 @@ class CudaReceiver:
             converged=of(d.word("converged")),
             overflow=of(d.word("kept_left_out")),
             trusted=of(trusted),
-            residual_ratio=of(d.word("residual") / d.word("noise")),
+            residual_ratio=of(residual_ratio),
             keeps=(blocks, d),
         )
 
