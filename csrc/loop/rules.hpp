@@ -42,7 +42,7 @@ struct Rules {
   // Least values that are believed.
   float smallest_variance = 1e-3f;   // v_A, in units of the noise
   float rounding = 1e-6f;            // v_A, in units of the received power: single precision tells no less
-  float smallest_power = 2e-2f;      // power of a device, in units of the noise
+  float smallest_power = 2e-2f;      // power of a device, in units of the error variance
   float smallest_mean_power = 0.1f;  // mean power of active devices, in units of the noise over T
   float smallest_null = 1e-3f;       // mean energy of an idle device, in units of the tracked variance
   float smallest_alpha = 1e-9f;      // extrinsic ratio

@@ -15,7 +15,8 @@ Keys of a capture, indices 0-based in all formats:
 ``true_channels`` (A, N, M) complex, opt.     their channels
 ================  ==========================  ==========================================================
 
-A result has ``activity`` (K,), ``active`` (A,), ``channels`` (A, N, M) and ``channel_var`` (A,).
+A result has ``activity`` (K,), ``active`` (A,), ``channels`` (A, N, M), ``channel_var`` (A,), and ``trusted``,
+``explained`` (ratio, least, most) and ``reason``.
 """
 
 from __future__ import annotations
