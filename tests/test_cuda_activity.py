@@ -5,6 +5,7 @@ import pytest
 import torch
 from kernels import EPS, Fields, Out, control, mixture, read_word, run, word
 
+import jadce_fast as jf
 from jadce_fast import ops, reference
 
 GAIN = np.array([0.003, 0.1, 1, 8], np.float32)
@@ -78,7 +79,7 @@ def test_activity(backend, shape, powers, scale):
     terms = (energy / null).sum((1, 2)) + groups * m
     assert np.all(abs(llr - expected) <= 16 * EPS * terms)
     np.testing.assert_allclose(found.posterior, reference.sigmoid(llr.astype(float)), rtol=8 * EPS, atol=1e-37)
-    assert np.array_equal(found.idle, llr < -7)
+    assert np.array_equal(found.idle, llr < jf.Rules().idle)
     if powers == (1.0,):  # the CPU's kernel, with the same bound on its own rounding
         plan = ops.activity_plan(eigenvalues, GAIN, WEIGHT, powers, share)
         assert np.all(abs(llr + 2.5 - ops.activity_llr(plan, energy, null)) <= 32 * EPS * terms)
@@ -191,7 +192,7 @@ class Selection:
             control=self.control,
             llr=llr,
             posterior=reference.sigmoid(llr.astype(float)).astype(np.float32),
-            idle=(llr < -7).astype(np.uint8),
+            idle=(llr < jf.Rules().idle).astype(np.uint8),
             rules=self.backend.native.Rules(**rules),
             devices=self.k,
             capacity=self.capacity,
@@ -224,8 +225,9 @@ def test_selection(backend, devices, capacity, levels):
     posterior = reference.sigmoid(llr.astype(float)).astype(np.float32)
     plausible = np.flatnonzero(posterior > np.float32(0.02))
     kept = np.sort(plausible[np.argsort(-llr[plausible], kind="stable")[:capacity]])
-    counts = [select.word(name).item() for name in ("candidates", "left_out", "idle")]
-    assert counts == [len(kept), len(plausible) - len(kept), np.sum(llr < -7)]
+    counts = [select.word(name).item() for name in ("candidates", "left_out", "idle", "faint")]
+    faint = np.sum((llr > 0) & (llr < jf.Rules().faint))
+    assert counts == [len(kept), len(plausible) - len(kept), np.sum(llr < jf.Rules().idle), faint]
     assert np.array_equal(select.device[0, : len(kept)], kept)
     assert np.all(select.device[0, len(kept) :] == -1)
     assert np.array_equal(select.chosen[0, : len(kept)], posterior[kept])

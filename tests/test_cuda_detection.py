@@ -196,7 +196,8 @@ def test_finish(backend, shape, beams, identity):
     assert read_word(backend, words, "converged").tolist() == [1, 0, 0]
     assert read_word(backend, words, "stopped").tolist() == [1, 3, 3]
     assert read_word(backend, words, "trusted").tolist() == [1, 0, 0]
-    most = 1.2 + 0.1 / noise[0] + 3e-4 * 0.1  # the errors, and what the basis leaves out of the excess
+    errors = 0.1 / noise[0] * max(decided * p / (n * t), 1)  # slow loops, if there are more unknowns than measurements
+    most = 1.2 + errors + 3e-4 * 0.1  # and what the basis leaves out of the excess
     np.testing.assert_allclose(read_word(backend, words, "most")[0], most, rtol=1e-5)
     np.testing.assert_allclose(
         read_word(backend, words, "least")[0], 0.8 * max(1 - decided * p / (n * t), 0), rtol=1e-5

@@ -110,3 +110,24 @@ def test_matched_blocks_are_trusted(size):
         out = jf.Receiver(drop.pilots, 32, "cdl-tiny", threads=1).detect(drop.y, drop.noise_var)
         assert out.trusted, out.reason
         assert out.explained.least <= out.explained.ratio <= out.explained.most
+
+
+def test_unseen():
+    """Active devices that are missing are too weak to be seen if others were barely seen."""
+    rules = jf.Rules(faint=50.0, unseen=3.0)
+    odds = np.array([-9.0] * 6 + [0.5, 20.0, 49.0, 51.0])
+    assert reference.unseen(odds, found=4.0, awaited=7.0, rules=rules) == pytest.approx(3 / 6)
+    assert reference.unseen(odds[:7], found=1.0, awaited=6.0, rules=rules) == pytest.approx(3 / 6)
+    assert reference.unseen(odds, found=4.0, awaited=3.0, rules=rules) == 0.0
+    assert reference.unseen(odds[:6], found=0.0, awaited=3.0, rules=rules) == 0.0
+
+
+def test_those_who_are_too_weak_to_be_seen_are_expected():
+    """Over 30 dB of powers a third of the devices cannot be seen; probabilities add up to the active ones anyway."""
+    promised = found = active = 0.0
+    for seed in range(4):
+        drop = draw_drop(Scenario(symbols=5, snr_db=-10.0, power_spread_db=30.0), seed=seed)
+        out = jf.Receiver(drop.pilots, 32, "cdl-tiny", threads=1).detect(drop.y, drop.noise_var)
+        promised, found, active = promised + out.activity.sum(), found + len(out.active), active + len(drop.active)
+    assert found < 0.8 * active
+    assert abs(promised - active) < 3 * np.sqrt(active)

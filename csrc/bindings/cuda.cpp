@@ -33,7 +33,7 @@ void register_control(pybind11::module_& m) {
   m.attr("control_dtype") = bindings::record_dtype(JADCE_FIELDS(
       Control, noise, received, power, scale, error, previous, best, gamma, run, test, keep, last, going, iteration,
       converged, settled, candidates, left_out, idle, slots, unplaced, kept, kept_left_out, decided, found, residual,
-      stopped, expected, deviation, fitted, least, most, trusted, members, member));
+      stopped, expected, awaited, faint, deviation, fitted, least, most, trusted, members, member));
 }
 
 void register_graph(pybind11::module_& m) {

@@ -50,6 +50,8 @@ struct Control {
 
   std::int32_t stopped;  // a Stopped: reason for the end
   float expected;        // active devices: a priori, then by the last test of activity
+  float awaited;         // active devices a priori
+  std::int32_t faint;    // devices that the last test of activity found, but barely
   float deviation;       // standard deviation of the block's mean square if nobody is active
   float fitted;          // sum of the decided devices' variances
   float least, most;     // what remains of a block that the model explains, in units of the noise
@@ -60,7 +62,7 @@ struct Control {
   std::int32_t member;   // the one whose turn it is
 
   float shift;  // learned log odds of activity, less those of the plan; set when activity was tested
-  std::int32_t spare[4];
+  std::int32_t spare[2];
 };
 static_assert(sizeof(Control) == 4 * kControlWords);
 

@@ -28,7 +28,7 @@ JADCE_INLINE Control begin(double received, double noise, double mean, double ex
   c.power = static_cast<float>(mean);
   c.scale = static_cast<float>(1 / sqrt(mean));
   c.previous = c.best = INFINITY;
-  c.expected = static_cast<float>(expected);
+  c.expected = c.awaited = static_cast<float>(expected);
   c.deviation = static_cast<float>(noise / mean / sqrt(static_cast<double>(entries)));
   c.going = 1;
   c.candidates = -1;
@@ -84,6 +84,12 @@ JADCE_INLINE float learned_log_odds(float expected, index_t devices) {
   return logf(active / (all + least - active));
 }
 
+// Takes the rate from the last test of activity; nobody is missing then.
+JADCE_INLINE void learn_rate(Control& c, float log_odds, index_t devices) {
+  c.shift = learned_log_odds(c.expected, devices) - log_odds;
+  c.awaited = c.expected;
+}
+
 // Counts the iteration, and returns whether it was the last one.
 JADCE_INLINE bool ended(Control& c) {
   if (c.run) ++c.iteration;
@@ -96,16 +102,23 @@ JADCE_INLINE bool is_silent(const Control& c, float residual) {
   return !std::isfinite(c.received) || (c.decided > 0 && !(residual <= c.received));
 }
 
+// Probability that a device is active but too weak to be seen: active devices are missing, and some were barely seen.
+JADCE_INLINE float unseen(const Control& c, const Rules& rules, index_t devices) {
+  const float missing = at_least(c.awaited - c.expected, 0.0f), most = rules.unseen * static_cast<float>(c.faint);
+  return (missing < most ? missing : most) / at_least(static_cast<float>(devices) - c.expected, 1.0f);
+}
+
 // What remains of a block that the model explains, in units of the noise. Estimates fit some of the noise, but not more
 // than they have degrees of freedom, a part `taken` of the block's; their `errors`, the sum of their variances, and
-// what a Karhunen-Loeve basis leaves out of the `excess` are added to it; both in units of the noise.
+// what a Karhunen-Loeve basis leaves out of the `excess` are added to it; both in units of the noise. Where more is to
+// be estimated than was measured, loops converge slowly and end farther from their fixed point than variances say.
 struct Remainder {
   float least, most;
 };
 JADCE_INLINE Remainder explained_remainder(const Rules& rules, float taken, float errors, float excess) {
-  const float most = rules.most_left + rules.left_out * at_least(excess, 0.0f);
-  return {rules.least_left * at_least(1.0f - taken, 0.0f),
-          most + (errors < rules.most_errors ? errors : rules.most_errors)};
+  const float power = at_least(excess, 0.0f), most = rules.most_left + rules.left_out * power;
+  const float all = errors * at_least(taken, 1.0f), limit = at_least(rules.error_share * power, rules.most_errors);
+  return {rules.least_left * at_least(1.0f - taken, 0.0f), most + (all < limit ? all : limit)};
 }
 
 // Ends a detection with the mean square of what remains of the block after the decided devices. `share` is the part of

@@ -27,17 +27,20 @@ struct Rules {
   float threshold = 2e-2f;        // posterior probability above which a device is a candidate
   float certain = 0.999f;         // probability above which a device is not looked at again
   float active = 0.5f;            // probability from which a device is declared active
-  float idle = -7.0f;             // log odds below which a device serves as noise reference
+  float idle = -3.0f;             // log odds below which a device serves as noise reference
   std::int32_t enough_idle = 50;  // noise references that are too few to be believed
   float decodable = 0.25f;        // least power that can be told from noise, in units of the error variance
   float weakest = 0.25f;  // least power that is searched for if it can not, in units of the active devices' mean
+  float faint = 50.0f;    // log odds up to which a device that was found shows that there are weaker ones,
+  float unseen = 3.0f;    // so many at most
   float evidence = 5.0f;  // power above the noise that shows that devices are active, in standard deviations
 
   // What remains of a block that the model explains, in units of the noise.
-  float least_left = 0.8f;   // of the degrees of freedom that the estimates leave
-  float most_left = 1.2f;    // but for errors of the estimates,
-  float most_errors = 2.0f;  // which add their variances up to this
-  float left_out = 3e-4f;    // part of the devices' power outside the prior's basis
+  float least_left = 0.8f;    // of the degrees of freedom that the estimates leave
+  float most_left = 1.2f;     // but for errors of the estimates,
+  float most_errors = 2.0f;   // which add their variances up to this,
+  float error_share = 1e-2f;  // or up to this part of the devices' power
+  float left_out = 3e-4f;     // part of the devices' power outside the prior's basis
 
   // Least values that are believed.
   float smallest_variance = 1e-3f;   // v_A, in units of the noise
@@ -59,6 +62,9 @@ struct Rules {
 JADCE_INLINE float at_least(float x, float least) { return x < least ? least : x; }
 
 JADCE_INLINE float sigmoid(float x) { return x >= 0 ? 1 / (1 + expf(-x)) : expf(x) / (1 + expf(x)); }
+
+// Whether a device of these log odds was found, but barely.
+JADCE_INLINE bool is_faint(const Rules& rules, float log_odds) { return log_odds > 0 && log_odds < rules.faint; }
 
 // Least variance of module A's prior mean that is believed.
 JADCE_INLINE float variance_floor(const Rules& rules, float noise, float received, float mean_gram) {

@@ -244,12 +244,13 @@ void Stmp::test_activity() {
                       .llr = llr_.data()},
                      task);
   });
-  control_.idle = 0;
+  control_.idle = control_.faint = 0;
   for (index_t k = 0; k < shape_.devices; ++k) {
     llr_[at(k)] += plan_.log_odds + control_.shift;
     posterior_[at(k)] = sigmoid(llr_[at(k)]);
     idle_[at(k)] = llr_[at(k)] < rules_.idle;
     control_.idle += idle_[at(k)];
+    control_.faint += is_faint(rules_, llr_[at(k)]);
   }
   select();
 }
@@ -277,7 +278,7 @@ void Stmp::select() {
   double expected = 0;
   for (index_t a = 0; a < count; ++a) expected += static_cast<double>(tested_.posterior[at(a)]);
   c.expected = static_cast<float>(expected);
-  if (plan_.learn_rate) c.shift = learned_log_odds(c.expected, shape_.devices) - plan_.log_odds;
+  if (plan_.learn_rate) learn_rate(c, plan_.log_odds, shape_.devices);
   tested_.count = count;
   c.candidates = static_cast<std::int32_t>(count);
   c.left_out = static_cast<std::int32_t>(plausible - count);
@@ -390,7 +391,8 @@ void Stmp::decide() {
   control_.fitted = static_cast<float>(fitted / static_cast<double>(shape_.antennas));
   const float share = static_cast<float>(shape_.coefficients) / static_cast<float>(shape_.measurements());
   conclude(control_, rules_, static_cast<float>(left), share);
-  if (control_.stopped == kSilence) std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
+  const float more = unseen(control_, rules_, shape_.devices);
+  for (float& p : kept_posterior_) p = control_.stopped == kSilence ? 0.0f : p + (1 - p) * more;
 }
 
 void Stmp::channels(cfloat* channel, float* var) {

@@ -56,12 +56,17 @@ class Rules:
     decodable, weakest : float
         Least power that is looked for: in units of the error variance, or of the active devices' mean power if the
         block proves that there are some.
+    faint : float
+        Log odds of a device that was found, but barely: there are weaker ones.
+    unseen : float
+        Active devices that may be too weak to be seen, for every one that was barely found.
     evidence : float
         Power above the noise that proves it, in standard deviations.
     least_left, most_left : float
         Range of what remains of a block that is explained, over the noise, before estimates took some of it.
-    most_errors : float
-        Sum of the estimates' variances over the noise up to which they widen that range.
+    most_errors, error_share : float
+        Sum of the estimates' variances up to which they widen that range: over the noise, or over the devices' power
+        if that is more.
     left_out : float
         Part of the devices' power that may lie outside the prior's basis.
     smallest_variance, rounding : float
@@ -100,10 +105,13 @@ class Rules:
     enough_idle: int = int(_default("enough_idle"))
     decodable: float = _default("decodable")
     weakest: float = _default("weakest")
+    faint: float = _default("faint")
+    unseen: float = _default("unseen")
     evidence: float = _default("evidence")
     least_left: float = _default("least_left")
     most_left: float = _default("most_left")
     most_errors: float = _default("most_errors")
+    error_share: float = _default("error_share")
     left_out: float = _default("left_out")
     smallest_variance: float = _default("smallest_variance")
     rounding: float = _default("rounding")
@@ -127,7 +135,9 @@ class Rules:
         _check.real("idle", self.idle, -1e6, 1e6, closed=True)
         for name in ("settled", "stalled", "handover", "near_best", "caution", "smallest_variance", "rounding"):
             _check.real(name, getattr(self, name), 0.0, 1e6)
-        for name in ("decodable", "weakest", "evidence", "least_left", "most_left", "most_errors", "left_out"):
+        for name in ("decodable", "weakest", "faint", "unseen", "evidence", "least_left", "most_left"):
+            _check.real(name, getattr(self, name), 0.0, 1e6, closed=True)
+        for name in ("most_errors", "error_share", "left_out"):
             _check.real(name, getattr(self, name), 0.0, 1e6, closed=True)
         for name in ("smallest_power", "smallest_mean_power", "smallest_null", "smallest_alpha", "negligible"):
             _check.real(name, getattr(self, name), 0.0, 1e6)

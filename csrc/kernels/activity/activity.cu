@@ -212,14 +212,16 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
   int* const found = bins + 256;   // cut, how many at the cut are taken
   int* const changed = found + 2;  // the candidates are others than before, or one is not certain
   const int thread = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x);
-  int plausible = 0, silent = 0;
+  int plausible = 0, silent = 0, faint = 0;
   for (int k = thread; k < devices; k += step) {
     plausible += posterior[k] > threshold;
     silent += idle[k];
+    faint += is_faint(args.rules, llr[k]);
   }
   int before = 0;
   plausible = total_of(plausible, shared, before);
   silent = total_of(silent, shared, before);
+  faint = total_of(faint, shared, before);
   unsigned cut = 0;
   int wanted = capacity;  // candidates still to be taken at the cut
   if (plausible > capacity) {
@@ -275,13 +277,14 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
     c.candidates = count;
     c.left_out = plausible - count;
     c.idle = silent;
+    c.faint = faint;
   }
   float expected = 0.0f;
   for (int i = thread; i < count; i += step) expected += chosen[i];
   expected = block_sum(expected, reinterpret_cast<float*>(shared));
   if (thread > 0) return;
   c.expected = expected;
-  if (args.learn_rate) c.shift = learned_log_odds(expected, devices) - args.log_odds;
+  if (args.learn_rate) learn_rate(c, args.log_odds, devices);
 }
 
 // Places of the candidates in the support: new ones take the first free slots.

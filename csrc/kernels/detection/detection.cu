@@ -156,8 +156,11 @@ __global__ void __launch_bounds__(kThreads, 4)
   const bool silent = is_silent(c, residual);
   if (block() >= args.capacity) {
     const int first = (block() - args.capacity) * kElements;
-    for (int k = first + thread(); silent && k < min(first + kElements, size.devices); k += kThreads)
-      args.activity[batch() * size.devices + k] = 0.0f;
+    const float more = unseen(c, args.rules, size.devices);
+    for (int k = first + thread(); k < min(first + kElements, size.devices); k += kThreads) {
+      float& p = args.activity[batch() * size.devices + k];
+      p = silent ? 0.0f : p + (1 - p) * more;
+    }
     return;
   }
   const int i = block();

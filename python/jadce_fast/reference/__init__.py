@@ -25,6 +25,7 @@ from .beamspace import klt_statistics as klt_statistics
 from .beamspace import least_power as least_power
 from .beamspace import noise_reference as noise_reference
 from .beamspace import project as project
+from .beamspace import unseen as unseen
 from .cell import cell_lmmse as cell_lmmse
 from .cell import cell_posterior as cell_posterior
 from .cell import cell_score as cell_score

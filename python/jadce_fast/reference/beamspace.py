@@ -186,6 +186,26 @@ def least_power(error: float, excess: float, deviation: float, expected: float, 
     )
 
 
+def unseen(log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT) -> float:
+    """Probability that a device is active but too weak to be seen, to be added to those of all devices at the end.
+
+    Devices are missing if fewer were found than awaited. They are too weak to be seen if others were barely seen, which
+    is more likely than that the rate is wrong; no more than `rules.unseen` for each of those.
+
+    Parameters
+    ----------
+    log_odds : array_like, shape (K,)
+        Of the last test of activity.
+    found, awaited : float
+        Sum of the candidates' probabilities, and the number of active devices a priori.
+    rules : Rules
+        `faint` and `unseen`.
+    """
+    odds = np.asarray(log_odds)
+    faint = np.count_nonzero((odds > 0) & (odds < rules.faint))
+    return float(min(max(awaited - found, 0.0), rules.unseen * faint) / max(len(odds) - found, 1.0))
+
+
 def alpha(probability: Array, var: Array, v: Array, devices: int, rules: Rules = DEFAULT) -> Real:
     """Extrinsic ratio per beam: caution / K sum over candidates of probability var / v, within its bounds.
 
