@@ -12,7 +12,10 @@ import typer
 from . import console
 from .app import Group, Json, app, write_csv
 
-_NAMES = ("cai-4", "tang-4", "tang-5", "tang-6", "tang-density", "tang-shift", "tang-impaired", "tang-link")
+_NAMES = (
+    *("cai-4", "tang-4", "tang-5", "tang-6", "tang-density", "tang-shift", "tang-impaired", "tang-link"),
+    *("calibration", "roc", "mismatch"),
+)
 
 
 class _Figures(Group):

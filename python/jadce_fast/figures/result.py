@@ -16,6 +16,7 @@ Rows = list[dict[str, Any]]
 Progress = Callable[[int, int, str], None]  # takes what is done, what is to be done, and a note
 Output = Annotated[Path, typer.Option(help="Directory of pictures, table and what the command goes on from.")]
 Snr = Annotated[str, typer.Option(help="SNRs in dB: a list 0,10,20 or LOW:HIGH:STEP.")]
+Quick = Annotated[bool, typer.Option("--quick", help="A few blocks of a few points, in seconds.")]
 Seed = Annotated[int, typer.Option(help="Random seed.")]
 Threads = Annotated[int | None, typer.Option(help="Native threads.", show_default="all processors")]
 Priors = Annotated[
