@@ -161,6 +161,7 @@ def test_finish(backend, shape, beams, identity):
     scale = np.array([0.5, 0.5, 0.5], np.float32)
     noise, fitted = (received / np.float32(1.1)).astype(np.float32), np.full(3, 0.1, np.float32)
     state = dict(converged=[1, 1, 1], kept_left_out=[0, 0, 0], stopped=[1, 1, 1])
+    state |= dict(awaited=[10.0] * 3, expected=[6.0] * 3, faint=[1] * 3)
     words = control(backend, decided=[decided] * 3, received=received, scale=scale, noise=noise, fitted=fitted, **state)
     words = backend.put(words)
     found = run(
@@ -188,7 +189,8 @@ def test_finish(backend, shape, beams, identity):
     assert error(found.channels[0, :decided], exact) <= 8 * EPS
     np.testing.assert_allclose(found.channel_var[0, :decided], var[0, chosen] / (0.5 * gain[who]) ** 2, rtol=8 * EPS)
     assert np.all(found.channels[0, decided:] == 0)
-    assert np.array_equal(found.activity[0], activity[0])
+    # Three of the four who are missing may be too weak to be seen.
+    np.testing.assert_allclose(found.activity[0], activity[0] + (1 - activity[0]) * 3 / (k - 6), rtol=8 * EPS)
     assert np.all(found.active[1:] == -1)
     assert np.all(found.channels[1:] == 0)
     assert np.all(found.activity[1:] == 0)
