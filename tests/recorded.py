@@ -45,6 +45,8 @@ def detect(name: str) -> jf.Detection:
     sizes, prior, power, options = CASES[name]
     p = problem(**(sizes if prior == "wiener" else {**GRID, **sizes}), delay_spread=0.15 if prior == "wiener" else 0.02)
     n, m = p.y.shape[1:]
+    if prior not in ("wiener", "gaussian"):
+        options = {"network": "fp32"} | options  # the same on all processors
     rx = jf.Receiver(
         p.pilots, m, WienerPrior(n) if prior == "wiener" else prior, p.activity_rate, power, threads=2, **options
     )

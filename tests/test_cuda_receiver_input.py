@@ -86,7 +86,7 @@ def test_what_a_cpu_receiver_refuses():
     p = problem(**SIZES["plain"], seed=1)
     with pytest.raises(ValueError, match="batch: expected the default without a GPU, found 2"):
         jf.Receiver(p.pilots, 8, "gaussian", batch=2)
-    with pytest.raises(ValueError, match="network: expected the default without a GPU, found 'fp32'"):
+    with pytest.raises(ValueError, match="network: expected 'auto' for this prior on the CPU, found 'fp32'"):
         jf.Receiver(p.pilots, 8, "gaussian", network="fp32")
     with pytest.raises(ValueError, match="network: expected 'auto', 'bf16', 'fp32' or 'torchscript', found 'fp64'"):
         jf.Receiver(p.pilots, 8, "gaussian", network="fp64")

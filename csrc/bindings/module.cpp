@@ -16,11 +16,12 @@ PYBIND11_MODULE(_core, m) {
   m.attr("__version__") = JADCE_VERSION;
   m.attr("compiler") = __VERSION__;
   m.def("isa", [] { return std::string(jadce::table().name); }, "Instruction set of the kernels in use");
+  m.def("fast_bf16", [] { return jadce::table().fast_bf16; }, "Whether it has instructions for bfloat16");
   m.def(
       "variants",
       [] {
         std::vector<std::string> names;
-        for (const char* name : {"generic", "avx2", "avx512"}) {
+        for (const char* name : {"generic", "avx2", "avx512", "avx512_bf16", "amx"}) {
           try {
             names.emplace_back(jadce::table(name).name);
           } catch (const std::invalid_argument&) {

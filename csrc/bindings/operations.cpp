@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -56,8 +57,9 @@ void statistics(Transform& t, const Array<cfloat>& r, Array<cfloat>& out) {
     if (t.view().rows) {
       t.statistics(in.get(), z.get());
     } else {
-      t.pool().each(s.devices,
-                    [&](index_t k, int) { t.kernels().gather(t.view(), k, in.get(), z.get() + k * s.channel()); });
+      std::vector<std::int32_t> all(static_cast<std::size_t>(s.devices));
+      std::iota(all.begin(), all.end(), 0);
+      t.gather(in.get(), all.data(), s.devices, z.get());
     }
   }
   merge_coefficients(s, s.devices, z.get(), out.mutable_data());
@@ -66,13 +68,12 @@ void statistics(Transform& t, const Array<cfloat>& r, Array<cfloat>& out) {
 void gather(Transform& t, const Array<cfloat>& r, const Array<std::int64_t>& devices, Array<cfloat>& out) {
   const Shape& s = t.shape();
   const index_t count = devices.shape(0);
+  const std::vector<std::int32_t> device(devices.data(), devices.data() + count);
   const Floats in = floats(s.measurements() * s.point()), z = floats(count * s.channel());
   split(s, r.data(), in.get());
   {
     const Alone alone(t);
-    const std::int64_t* device = devices.data();
-    t.pool().each(
-        count, [&](index_t a, int) { t.kernels().gather(t.view(), device[a], in.get(), z.get() + a * s.channel()); });
+    t.gather(in.get(), device.data(), count, z.get());
   }
   merge_coefficients(s, count, z.get(), out.mutable_data());
 }

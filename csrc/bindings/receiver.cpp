@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -25,11 +26,36 @@ namespace {
 
 std::unique_ptr<BeamNetwork> make_network(index_t subcarriers, index_t taps, std::vector<std::int32_t> dilation,
                                           const Array<float>& eigenvalue,
-                                          const std::vector<std::pair<Array<float>, Array<float>>>& layers) {
+                                          const std::vector<std::pair<Array<float>, Array<float>>>& layers, bool bf16) {
   std::vector<Layer> views;
   for (const auto& [weight, bias] : layers)
     views.push_back({weight.data(), bias.data(), weight.shape(0), weight.shape(1)});
-  return std::make_unique<BeamNetwork>(subcarriers, taps, std::move(dilation), list(eigenvalue), views);
+  return std::make_unique<BeamNetwork>(subcarriers, taps, std::move(dilation), list(eigenvalue), views, bf16);
+}
+
+// The network on some devices, for tests and benchmarks: z (A, P, M), noise (A, M) -> mean (A, P, M), var (A, M).
+std::pair<Array<cfloat>, Array<float>> run_network(const BeamNetwork& network, const Array<cfloat>& z,
+                                                   const Array<float>& noise, const py::object& isa) {
+  const std::string name = isa.is_none() ? "" : isa.cast<std::string>();
+  const KernelTable& kernels = table(isa.is_none() ? nullptr : name.c_str());
+  const index_t count = z.shape(0), m = z.shape(2), lanes = padded(m);
+  const Shape s{count, 0, 0, m, z.shape(1), lanes};
+  const BeamNetworkView view = network.view(m);
+  const Floats in = floats(count * s.channel()), level = floats(count * lanes), scratch = floats(network.scratch(m));
+  const Floats h = floats(count * s.channel()), error = floats(count * lanes);
+  split_coefficients(s, count, z.data(), in.get());
+  for (index_t a = 0; a < count; ++a) std::copy_n(noise.data(a, 0), m, level.get() + a * lanes);
+  {
+    const py::gil_scoped_release release;
+    for (index_t a = 0; a < count; ++a)
+      network.kernel(kernels)(view, in.get() + a * s.channel(), level.get() + a * lanes, scratch.get(),
+                              h.get() + a * s.channel(), error.get() + a * lanes);
+  }
+  Array<cfloat> mean({count, s.coefficients, m});
+  Array<float> var({count, m});
+  merge_coefficients(s, count, h.get(), mean.mutable_data());
+  for (index_t a = 0; a < count; ++a) std::copy_n(error.get() + a * lanes, m, var.mutable_data(a, 0));
+  return {mean, var};
 }
 
 // Python's denoise(z (A, P, M), noise_var (A, M), devices (A,)) -> (mean (A, P, M), var (A, M)), with the interpreter's
@@ -133,7 +159,9 @@ std::unique_ptr<Receiver> make_receiver(Transform& transform, const ActivityPlan
 void register_receiver(py::module_& m) {
   py::class_<BeamNetwork>(m, "BeamNetwork")
       .def(py::init(&make_network), py::kw_only(), py::arg("subcarriers"), py::arg("taps"), py::arg("dilation"),
-           py::arg("eigenvalue").noconvert(), py::arg("layers"));
+           py::arg("eigenvalue").noconvert(), py::arg("layers"), py::arg("bf16"))
+      .def("denoise", &run_network, py::arg("z").noconvert(), py::arg("noise_var").noconvert(),
+           py::arg("isa") = py::none());
   py::class_<NoiseCovariance>(m, "NoiseCovariance")
       .def(py::init<>())
       .def(py::init([](const Array<cfloat>& covariance, const Array<cfloat>& inverse, const Array<float>& unmix,

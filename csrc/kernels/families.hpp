@@ -14,6 +14,7 @@ void fill_activity(KernelTable& table);
 void fill_posterior(KernelTable& table);
 void fill_repeated(KernelTable& table);
 void fill_beam_network(KernelTable& table);
+void fill_beam_network_bf16(KernelTable& table);
 void fill_langevin(KernelTable& table);
 void fill_langevin_tables(KernelTable& table);
 

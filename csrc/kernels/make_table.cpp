@@ -14,6 +14,7 @@ KernelTable make_table() {
   fill_posterior(table);
   fill_repeated(table);
   fill_beam_network(table);
+  fill_beam_network_bf16(table);
   fill_langevin(table);
   fill_langevin_tables(table);
   return table;

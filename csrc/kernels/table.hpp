@@ -25,15 +25,27 @@ struct BeamspaceArgs {
   float* out;             // [N, T, 2, Mp]
 };
 
+// Of some devices; points are what they send or receive on every subcarrier, before the pilots.
+struct CorrelateArgs {
+  const Shape& shape;
+  index_t count;        // devices, at most kTogether
+  const float* pilots;  // [N, count, T, 2], pilots_row floats from one subcarrier to the next
+  index_t pilots_row;
+  const float* r;  // [N, T, 2, Mp]
+  float* points;   // [N, count, 2, Mp]
+};
+
 struct ResidualArgs {
-  const TransformView& transform;
-  const float* y;      // [N, T, 2, Mp], or null: zero
-  const float* gram;   // [N, T], null with r_pri
-  const float* r_pri;  // [N, T, 2, Mp] R, or null: zero
-  const Support& support;
-  float* scratch;  // [kDevices, 2, Mp]
-  float* r;        // [N, T, 2, Mp]
-  float* power;    // [N, Mp] sum over t of |r|^2
+  const Shape& shape;
+  const float* y;       // [N, T, 2, Mp], or null: zero; may be r
+  const float* gram;    // [N, T], null with r_pri
+  const float* r_pri;   // [N, T, 2, Mp] R, or null: zero
+  index_t count;        // devices, at most kTogether
+  const float* pilots;  // [N, count, T, 2], pilots_row floats from one subcarrier to the next
+  index_t pilots_row;
+  const float* points;  // [N, count, 2, Mp]
+  float* r;             // [N, T, 2, Mp]
+  float* power;         // [N, Mp] sum over t of |r|^2
 };
 
 struct ModuleAArgs {
@@ -42,8 +54,8 @@ struct ModuleAArgs {
   const float* v;     // [Mp]
   const float* eta;   // [Mp]
   float noise;
-  const float* r;  // [N, T, 2, Mp]
-  float* message;  // [N, T, 2, Mp] R before, R~ after
+  const float* r_pri;  // [N, T, 2, Mp] R
+  float* r;            // [N, T, 2, Mp] the residual before, R~ after
 };
 
 // Energies of all devices, as spectral_energy lays them out.
@@ -90,8 +102,7 @@ struct DampArgs {
   float gamma;
   const float* b;    // [Mp]
   const float* r_b;  // [N, T, 2, Mp] R~
-  const float* old;  // [N, T, 2, Mp] R of the iteration before
-  float* r_pri;      // [N, T, 2, Mp], may be r_b
+  float* r_pri;      // [N, T, 2, Mp] R before and after
 };
 
 struct KernelTable {
@@ -101,10 +112,17 @@ struct KernelTable {
   // y to beamspace, rotated over symbols. One task a subcarrier.
   void (*beamspace)(BeamspaceArgs, index_t task);
 
-  // r = y - gram R - Q S. One task a subcarrier.
+  // The pilots' part of the statistics, points[n, a] = sum_t conj(q[t, n, a]) r[t, n]. One task a subcarrier.
+  void (*correlate)(CorrelateArgs, index_t task);
+
+  // The basis' part, z [2 P, Mp] = V^H points of device a of `count`; and V z, the points of one that sends z.
+  void (*analyse)(const TransformView&, index_t a, index_t count, const float* points, float* z);
+  void (*synthesise)(const TransformView&, index_t a, index_t count, const float* z, float* points);
+
+  // r = y - gram R - sum_a q[t, n, a] points[n, a]. One task a subcarrier.
   void (*residual)(ResidualArgs, index_t task);
 
-  // R~ = R + gain[n, t, b] r in place of R, with gain = (v / (v gram + noise)) / eta. One task a subcarrier.
+  // R~ = R + gain[n, t, b] r in place of r, with gain = (v / (v gram + noise)) / eta. One task a subcarrier.
   void (*module_a)(ModuleAArgs, index_t task);
 
   // Energies |z + S|^2 of all devices by one K-point transform per coefficient, partial-DFT pilots only.
@@ -115,9 +133,6 @@ struct KernelTable {
   // The same statistics themselves for one coefficient and W beams -> z [K, 2 P, Mp]. One task per (coefficient, W
   // beams).
   void (*spectral_statistics)(const TransformView&, index_t task, const float* r, float* scratch, float* z);
-
-  // z [2 P, Mp] of one device by direct correlation.
-  void (*gather)(const TransformView&, index_t device, const float* r, float* z);
 
   // Energies of one device from z [2 P, Mp], into the layout of spectral_energy.
   void (*spread_energy)(const TransformView&, index_t device, const float* z, float* energy);
@@ -138,7 +153,7 @@ struct KernelTable {
   // S = (1 - gamma - gamma b) S + gamma a weight h of one device, in place.
   void (*combine)(CombineArgs);
 
-  // R = (1 - gamma) R_old - gamma b R~. One task a subcarrier.
+  // R = (1 - gamma) R - gamma b R~ in place. One task a subcarrier.
   void (*damp)(DampArgs, index_t task);
 
   // channel [N, M, 2] = IDFT over beams of V h scaled by `scale`; dft [M, 2, Mp]; scratch [2, Mp].
@@ -153,6 +168,10 @@ struct KernelTable {
 
   // The beam network on one device (beam_network.hpp).
   void (*network)(const BeamNetworkView&, const float* z, const float* v, float* scratch, float* h, float* var);
+
+  // The same with bfloat16 operands.
+  void (*network_bf16)(const BeamNetworkView&, const float* z, const float* v, float* scratch, float* h, float* var);
+  bool fast_bf16;  // by instructions for them, not by rounding
 
   // One Langevin step of one chain, in place.
   void (*langevin_step)(const ChainShape&, const LevelView&, NoiseKey, const DenoisedView&, const ChainView&);

@@ -27,14 +27,19 @@ class BeamNetwork {
   // Throws std::invalid_argument if the convolutions are too wide for the kernel, or layers are missing: input, then
   // depthwise, expanding and mixing one of every block, then output.
   BeamNetwork(index_t subcarriers, index_t taps, std::vector<std::int32_t> dilation, std::vector<float> eigenvalue,
-              const std::vector<Layer>& layers);
+              const std::vector<Layer>& layers, bool bf16);
 
   BeamNetworkView view(index_t antennas) const;
+  // The kernel that computes it, in single precision or with bfloat16 operands, and the floats of its scratch.
+  auto kernel(const KernelTable& table) const { return bf16_ ? table.network_bf16 : table.network; }
+  index_t scratch(index_t antennas) const { return bf16_ ? view(antennas).scratch_bf16() : view(antennas).scratch(); }
 
  private:
   index_t subcarriers_, width_, hidden_, taps_;
   std::vector<std::int32_t> dilation_;
-  std::vector<float> eigenvalue_, packed_;
+  bool bf16_;
+  std::vector<float> eigenvalue_;
+  Floats packed_;
 };
 
 // `network`, which must outlive it, on the candidates of receivers with this transform.

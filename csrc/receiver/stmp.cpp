@@ -25,6 +25,16 @@ double mean_square(const cfloat* y, index_t count) {
   return total / static_cast<double>(count);
 }
 
+// Sum of squares in double precision; `count` is a multiple of kLanes.
+double square(const float* x, index_t count) {
+  double part[kLanes] = {};
+  for (index_t i = 0; i < count; i += kLanes)
+    for (index_t j = 0; j < kLanes; ++j) part[j] += static_cast<double>(x[i + j]) * static_cast<double>(x[i + j]);
+  double total = 0;
+  for (double p : part) total += p;
+  return total;
+}
+
 }  // namespace
 
 ActivityView ActivityPlan::view() const {
@@ -56,7 +66,7 @@ Stmp::Stmp(Transform& transform, StmpPlan plan)
 
   const index_t points = shape_.measurements() * shape_.point(), k = shape_.devices, lanes = shape_.lanes;
   const index_t groups = transform_.view().groups(), products = static_cast<index_t>(plan_.activity.product.size());
-  for (Floats* buffer : {&y_, &r_pri_, &r_old_, &r_}) *buffer = floats(points);
+  for (Floats* buffer : {&y_, &r_pri_, &r_}) *buffer = floats(points);
   residual_power_ = floats(shape_.subcarriers * lanes);
   for (Floats* buffer : {&v_a_, &v_b_, &eta_, &a_, &b_}) *buffer = floats(lanes);
   null_ = floats(groups * lanes);
@@ -184,15 +194,13 @@ float Stmp::module_a() {
     if (b < shape_.antennas) mean += v_b_[at(b)];
   }
   transform_.pool().each(n, [&](index_t i, int) {
-    const index_t row = shape_.symbols * shape_.point();
-    std::copy_n(r_pri_.get() + i * row, row, r_old_.get() + i * row);
     transform_.kernels().module_a({.shape = shape_,
                                    .gram = gram.data(),
                                    .v = v_a_.get(),
                                    .eta = eta_.get(),
                                    .noise = noise,
-                                   .r = r_.get(),
-                                   .message = r_pri_.get()},
+                                   .r_pri = r_pri_.get(),
+                                   .r = r_.get()},
                                   i);
   });
   return static_cast<float>(mean / static_cast<double>(shape_.antennas));
@@ -203,7 +211,7 @@ void Stmp::test_activity() {
   const KernelTable& kernels = transform_.kernels();
   const TransformView& view = transform_.view();
   const index_t groups = view.groups(), lanes = shape_.lanes, blocks = lanes / kernels.width;
-  transform_.energy(r_pri_.get(), s_.view(), s_.slots(), energy_.get());
+  transform_.energy(r_.get(), s_.view(), s_.slots(), energy_.get());
   if (control_.idle > rules_.enough_idle) {
     transform_.pool().each(groups * blocks, [&](index_t task, int) {
       kernels.null_energy({.transform = view,
@@ -289,21 +297,18 @@ void Stmp::gather() {
   const index_t size = shape_.channel(), lanes = shape_.lanes;
   const float dimensions = static_cast<float>(shape_.subcarriers * shape_.antennas), mean_v = control_.error;
   const float noise = mean_v * static_cast<float>(shape_.coefficients) / static_cast<float>(shape_.subcarriers);
+  transform_.gather(r_.get(), now_.device.data(), now_.count, z_.get());
   transform_.pool().each(now_.count, [&](index_t a, int) {
-    const index_t k = now_.device[at(a)];
     float* z = z_.get() + a * size;
-    transform_.kernels().gather(transform_.view(), k, r_pri_.get(), z);
-    const float* s = s_.of_device(k);
-    double energy = 0;
-    for (index_t i = 0; i < size; ++i) {
-      if (s) z[i] += s[i];
-      energy += static_cast<double>(z[i]) * static_cast<double>(z[i]);
+    if (const float* s = s_.of_device(now_.device[at(a)]))
+      for (index_t i = 0; i < size; ++i) z[i] += s[i];
+    float power = 1;  // a known one is one in our units
+    if (!known_power_) {
+      power = device_power(rules_, square(z, size), dimensions, noise, mean_v);
+      const float gain = 1 / std::sqrt(power);
+      for (index_t i = 0; i < size; ++i) z[i] *= gain;
     }
-    // A known power is one in our units.
-    const float power = known_power_ ? 1.0f : device_power(rules_, energy, dimensions, noise, mean_v);
     now_.power[at(a)] = power;
-    const float gain = 1 / std::sqrt(power);
-    for (index_t i = 0; i < size; ++i) z[i] *= gain;
     for (index_t b = 0; b < lanes; ++b) noise_[at(a * lanes + b)] = b < shape_.antennas ? v_b_[at(b)] / power : 1.0f;
   });
 }
@@ -346,12 +351,7 @@ void Stmp::update() {
                                   .s = s_.of_slot(slot)});
   });
   transform_.pool().each(shape_.subcarriers, [&](index_t n, int) {
-    transform_.kernels().damp({.shape = shape_,
-                               .gamma = gamma,
-                               .b = b_.get(),
-                               .r_b = r_pri_.get(),
-                               .old = r_old_.get(),
-                               .r_pri = r_pri_.get()},
+    transform_.kernels().damp({.shape = shape_, .gamma = gamma, .b = b_.get(), .r_b = r_.get(), .r_pri = r_pri_.get()},
                               n);
   });
   if (rules_.screening)

@@ -123,8 +123,8 @@ class Stmp {
   double received_ = 0, power_ = 1;      // mean square of the block; mean power of an active device
   std::vector<Step> history_;
   std::array<double, kParts> seconds_{};
-  Floats y_, r_pri_, r_old_, r_, residual_power_;  // [N, T, 2, Mp], residual_power_ [N, Mp]; r_pri_ is R and then R~
-  Floats v_a_, v_b_, eta_, a_, b_, null_;          // [Mp], null_ [groups, Mp]
+  Floats y_, r_pri_, r_, residual_power_;  // [N, T, 2, Mp], residual_power_ [N, Mp]; r_ is a residual, then R~
+  Floats v_a_, v_b_, eta_, a_, b_, null_;  // [Mp], null_ [groups, Mp]
   Floats energy_, slope_, offset_;
   std::vector<float> llr_, posterior_, kept_posterior_;  // [K]
   std::vector<float> unknown_;                           // [M] variance of an active device's channel

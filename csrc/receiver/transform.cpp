@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numbers>
+#include <numeric>
 
 namespace jadce {
 
@@ -39,8 +40,12 @@ Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, con
       dft_[count(m * shape_.point() + shape_.lanes + b)] = w.imag();
     }
   }
-  const index_t needed = std::max({rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0},
-                                   std::max(shape_.symbols, kDevices) * shape_.point(), shape_.channel()});
+  const index_t needed =
+      std::max({rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0}, shape_.symbols * shape_.point()});
+  known_.reserve(static_cast<std::size_t>(kKnown));
+  pilots_ = floats(measurements * kKnown * 2);
+  points_ = floats(shape_.subcarriers * kTogether * shape_.point());
+  if (!rows) statistics_ = floats(kTogether * shape_.channel());
   for (int i = 0; i < threads; ++i) scratch_.push_back(floats(needed));
   const auto raw = [](const std::vector<cfloat>& v) { return reinterpret_cast<const float*>(v.data()); };
   view_ = {shape_,     rows ? rows_.data() : nullptr, raw(twiddle_), amplitude, raw(array_), raw(basis_), merge,
@@ -66,14 +71,74 @@ void Transform::energy(const float* r, const Support& support, const std::int32_
     });
     return;
   }
-  pool_.each(shape_.devices, [&](index_t k, int thread) {
-    float* z = scratch(thread);
-    kernels_.gather(view_, k, r, z);
-    if (slot && slot[k] >= 0) {
-      const float* s = support.coefficients + slot[k] * shape_.channel();
-      for (index_t i = 0; i < shape_.channel(); ++i) z[i] += s[i];
+  for (index_t first = 0; first < shape_.devices; first += kTogether) {
+    std::int32_t device[kTogether];
+    const index_t count = std::min(kTogether, shape_.devices - first);
+    std::iota(device, device + count, static_cast<std::int32_t>(first));
+    gather(r, device, count, statistics_.get());
+    pool_.each(count, [&](index_t a, int) {
+      float* const z = statistics_.get() + a * shape_.channel();
+      const index_t k = first + a;
+      if (slot && slot[k] >= 0) {
+        const float* s = support.coefficients + slot[k] * shape_.channel();
+        for (index_t i = 0; i < shape_.channel(); ++i) z[i] += s[i];
+      }
+      kernels_.spread_energy(view_, k, z, energy);
+    });
+  }
+}
+
+// Candidates seldom change from one iteration to the next: pilots are looked up once.
+void Transform::know(const std::int32_t* device, index_t count) {
+  if (std::equal(device, device + count, known_.begin(), known_.end())) return;
+  known_.assign(device, device + count);
+  pool_.each(shape_.subcarriers, [&](index_t n, int) {
+    const double inverse = 1.0 / static_cast<double>(shape_.devices);
+    float* q = pilots_.get() + n * count * shape_.symbols * 2;
+    for (index_t a = 0; a < count; ++a) {
+      const index_t k = device[a];
+      for (index_t t = 0; t < shape_.symbols; ++t, q += 2) {
+        const float* from = nullptr;
+        if (!view_.rows) {
+          from = view_.array + ((n * shape_.devices + k) * shape_.symbols + t) * 2;
+        } else {  // row k modulo K
+          const index_t turns = view_.rows[n * shape_.symbols + t] * k;
+          index_t rest = turns - static_cast<index_t>(static_cast<double>(turns) * inverse) * shape_.devices;
+          rest += rest < 0 ? shape_.devices : 0;  // the quotient may be one too large or too small
+          rest -= rest >= shape_.devices ? shape_.devices : 0;
+          from = view_.twiddle + 2 * rest;
+        }
+        q[0] = from[0];
+        q[1] = view_.rows ? -from[1] : from[1];  // the table is of the conjugates
+      }
     }
-    kernels_.spread_energy(view_, k, z, energy);
+  });
+}
+
+// Calls f with the pilots of `some` devices from `first` on, which are at most kTogether.
+template <class F>
+void Transform::in_parts(const std::int32_t* device, index_t count, F f) {
+  const bool all = count <= kKnown;
+  if (all) know(device, count);
+  index_t first = 0;
+  do {
+    const index_t some = std::min(kTogether, count - first);
+    if (!all) know(device + first, some);
+    const index_t at = all ? first : 0, row = (all ? count : some) * shape_.symbols * 2;
+    f(first, some, pilots_.get() + at * shape_.symbols * 2, row);
+    first += kTogether;
+  } while (first < count);
+}
+
+void Transform::gather(const float* r, const std::int32_t* device, index_t count, float* z) {
+  in_parts(device, count, [&](index_t first, index_t some, const float* pilots, index_t row) {
+    pool_.each(shape_.subcarriers, [&](index_t n, int) {
+      kernels_.correlate(
+          {.shape = shape_, .count = some, .pilots = pilots, .pilots_row = row, .r = r, .points = points_.get()}, n);
+    });
+    pool_.each(some, [&](index_t a, int) {
+      kernels_.analyse(view_, a, some, points_.get(), z + (first + a) * shape_.channel());
+    });
   });
 }
 
@@ -84,16 +149,23 @@ void Transform::statistics(const float* r, float* z) {
 
 void Transform::residual(const float* y, const float* gram, const float* r_pri, const Support& support, float* r,
                          float* power) {
-  pool_.each(shape_.subcarriers, [&](index_t n, int thread) {
-    kernels_.residual({.transform = view_,
-                       .y = y,
-                       .gram = gram,
-                       .r_pri = r_pri,
-                       .support = support,
-                       .scratch = scratch(thread),
-                       .r = r,
-                       .power = power},
-                      n);
+  in_parts(support.device, support.count, [&](index_t first, index_t some, const float* pilots, index_t row) {
+    pool_.each(some, [&](index_t a, int) {
+      kernels_.synthesise(view_, a, some, support.coefficients + (first + a) * shape_.channel(), points_.get());
+    });
+    pool_.each(shape_.subcarriers, [&](index_t n, int) {
+      kernels_.residual({.shape = shape_,
+                         .y = first == 0 ? y : r,
+                         .gram = gram,
+                         .r_pri = first == 0 ? r_pri : nullptr,
+                         .count = some,
+                         .pilots = pilots,
+                         .pilots_row = row,
+                         .points = points_.get(),
+                         .r = r,
+                         .power = power},
+                        n);
+    });
   });
 }
 

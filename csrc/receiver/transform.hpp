@@ -32,12 +32,20 @@ class Transform {
   void beamspace(const cfloat* y, const cfloat* rotation, float* out);
   // Energies of all devices for r [N, T, 2, Mp]; kernels().spectral_energy documents the layout.
   void energy(const float* r, const Support& support, const std::int32_t* slot, float* energy);
+  // Statistics of some devices by direct correlation -> z [count, 2 P, Mp].
+  void gather(const float* r, const std::int32_t* device, index_t count, float* z);
   // Statistics of all devices by the spectral method (partial-DFT pilots) -> z [K, 2 P, Mp].
   void statistics(const float* r, float* z);
   // r = y - gram R - Q S; power [N, Mp].
   void residual(const float* y, const float* gram, const float* r_pri, const Support& support, float* r, float* power);
 
  private:
+  static constexpr index_t kKnown = 512;  // devices whose pilots are kept
+
+  void know(const std::int32_t* device, index_t count);
+  template <class F>
+  void in_parts(const std::int32_t* device, index_t count, F f);
+
   Shape shape_;
   const KernelTable& kernels_;
   ThreadPool pool_;
@@ -45,7 +53,9 @@ class Transform {
   FftPlan fft_;
   std::vector<std::int32_t> rows_;
   std::vector<cfloat> twiddle_, array_, basis_;
-  Floats dft_;
+  std::vector<std::int32_t> known_;   // devices of pilots_
+  Floats pilots_;                     // [N, kKnown, T, 2], as many as are known
+  Floats dft_, points_, statistics_;  // points_ [N, kTogether, 2, Mp], statistics_ [kTogether, 2 P, Mp]
   std::vector<Floats> scratch_;
   TransformView view_;
 };

@@ -41,6 +41,7 @@ def _native() -> dict[str, Any]:
         "native": {"version": _core.__version__, "compiler": _core.compiler},
         "kernels": _core.isa(),
         "kernels_available": list(_core.variants()),
+        "network": "bf16" if _core.fast_bf16() else "fp32",
         "threads": ops.default_threads(),
         "cuda": {"built": device.kernels() is not None, "devices": count, "reason": reason or None},
     }

@@ -71,9 +71,10 @@ class Receiver:
     batch : int
         On a GPU: received blocks that are detected at once.
     network : {"auto", "bf16", "fp32", "torchscript"}
-        On a GPU: how the prior's network runs. "bf16" and "fp32" are native kernels of the beam networks, on tensor
-        cores or in single precision; "torchscript" takes any network, in single precision, of a cascade the last
-        one. "auto" is the first that fits.
+        How the prior's networks run. "bf16" and "fp32" are native kernels of the beam networks, with operands rounded
+        to bfloat16 (at most 0.06 dB, docs/design.md) or in single precision; "torchscript" takes any network on a GPU,
+        in single precision. "auto" is on a GPU the first that fits, on a CPU "bf16" where that is faster (AMX, and
+        AVX512-BF16 of AMD), else "fp32". On the CPU the attribute `network` says what was chosen.
 
     Raises
     ------
@@ -110,9 +111,8 @@ class Receiver:
         self.batch = _check.integer("batch", batch, 1, 65535)
         if network not in ("auto", "bf16", "fp32", "torchscript"):
             raise ValueError(f"network: expected 'auto', 'bf16', 'fp32' or 'torchscript', found {network!r}")
-        if gpu is None and (self.batch > 1 or network != "auto"):
-            name, value = ("batch", self.batch) if self.batch > 1 else ("network", network)
-            raise ValueError(f"{name}: expected the default without a GPU, found {value!r}")
+        if gpu is None and self.batch > 1:
+            raise ValueError(f"batch: expected the default without a GPU, found {self.batch!r}")
         self.antennas = _check.integer("antennas", antennas, 1, 4096)
         rate = FIRST_RATE if activity_rate is None else _check.real("activity_rate", activity_rate, 0.0, 1.0)
         _check.real("activity_rate", rate, 1e-12, 1 - 1e-12, closed=True)
@@ -137,12 +137,14 @@ class Receiver:
         most = None if capacity is None else _check.integer("capacity", capacity, 1)
         self._parts: Parts | None = None
         self.gpu: Any = None
+        members = getattr(p, "members", (p,))
+        self.network = _choose(network, members) if gpu is None else None
         if parts := split(pilots, p):
             if gpu is not None:
                 raise ValueError(
                     f"device: expected 'cpu' for pilots that leave subcarriers out or repeat, found {str(device)!r}"
                 )
-            options: dict[str, Any] = {"threads": threads, "rules": self.rules, "capacity": capacity}
+            options: dict[str, Any] = {"threads": threads, "rules": self.rules, "capacity": capacity, "network": network}
 
             def plan(part: Pilots, seen: Any) -> Receiver | RepeatedReceiver:
                 if (repeated := sequences(part)) is None:
@@ -202,7 +204,7 @@ class Receiver:
             gram=self._plan.gram.ravel(),
             rotation=self._plan.rotation,
             amplitude=gain,
-            denoisers=tuple(_native_denoiser(one, self._shared) for one in getattr(p, "members", (p,))),
+            denoisers=tuple(_native_denoiser(member, self._shared, self.network) for member in members),
             **(loop | {"rules": loop["rules"].native()}),
         )
 
@@ -268,7 +270,8 @@ class Receiver:
             if best.trusted or best.reason.startswith(DUPLICATE):  # no prior helps there
                 break
             if name not in self._fallbacks:
-                self._fallbacks[name] = Receiver(**(self._arguments | {"prior": name}))
+                closed = {} if name.startswith("cdl") else {"network": "auto"}  # others have no network
+                self._fallbacks[name] = Receiver(**(self._arguments | {"prior": name} | closed))
             other = self._fallbacks[name]._detect(y, noise)
             error = _tracked_error(other)
             if other.trusted or error < least:
@@ -432,24 +435,47 @@ def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
     return pilots.only(over=gain), gain
 
 
-def _native_denoiser(prior: Any, shared: Shared | None) -> Any:
+def _has_kernel(prior: Any) -> bool:
+    """Tell whether the prior's network has native kernels; others run where the prior wants."""
+    if not hasattr(prior, "network"):
+        return False
+    from .priors.beam import BeamPrior  # loads no torch that is not loaded: the prior has a network
+
+    return isinstance(prior, BeamPrior)
+
+
+def _choose(network: str, members: Iterable[Any]) -> str | None:
+    """The kernel by which networks run on the CPU; None if there is none with a kernel."""
+    if network == "torchscript":
+        raise ValueError("network: expected 'auto', 'bf16' or 'fp32' on the CPU, found 'torchscript'")
+    if not any(map(_has_kernel, members)):
+        if network != "auto":
+            raise ValueError(f"network: expected 'auto' for this prior on the CPU, found {network!r}")
+        return None
+    return "bf16" if network == "bf16" or (network == "auto" and _core.fast_bf16()) else "fp32"
+
+
+def _native_denoiser(prior: Any, shared: Shared | None, network: str | None) -> Any:
     """What the native loop takes: None for the closed form, a beam network for its kernel, or the prior's function."""
     if prior.closed_form:
         return None
-    python = functools.partial(_denoise, prior, shared)
-    if not hasattr(prior, "network"):
-        return python
-    from .priors.beam import BeamPrior  # loads no torch that is not loaded: the prior has a network
+    if _has_kernel(prior):
+        return native_network(prior.network, network == "bf16")
+    return functools.partial(_denoise, prior, shared)
 
-    if not isinstance(prior, BeamPrior):
-        return python
-    network, layers = prior.network, [layer for layer, _ in prior.network.layers()]
+
+def native_network(network: Any, bf16: bool) -> _core.BeamNetwork:
+    """A beam network for the native kernels, in single precision or with bfloat16 operands."""
     return _core.BeamNetwork(
         subcarriers=network.subcarriers,
         taps=network.body[0].depthwise.weight.shape[1],
         dilation=[block.depthwise.dilation for block in network.body],
         eigenvalue=np.ascontiguousarray(network.eigenvalues.numpy(), np.float32),
-        layers=[(np.ascontiguousarray(x.weight.detach().numpy(), np.float32), x.bias.detach().numpy()) for x in layers],
+        layers=[
+            (np.ascontiguousarray(layer.weight.detach().numpy(), np.float32), layer.bias.detach().numpy())
+            for layer, _ in network.layers()
+        ],
+        bf16=bf16,
     )
 
 

@@ -1,5 +1,6 @@
 #include "kernels/beam_network/beam_network.hpp"
 
+#include "kernels/beam_network/beam_network_ends.hpp"
 #include "kernels/families.hpp"
 
 namespace jadce::JADCE_ISA {
@@ -74,48 +75,21 @@ void wrap(const BeamNetworkView& v, index_t reach, float* x) {
 }
 
 void network(const BeamNetworkView& v, const float* z, const float* noise, float* scratch, float* h, float* var) {
-  const index_t p = v.coefficients, lanes = v.lanes, row = v.row();
-  float* const features = scratch + kHalo;
-  float* const trunk = features + (v.features() + kOutputs) * row;
+  const index_t row = v.row();
+  float* const inputs = scratch + kHalo;  // and outputs
+  float* const trunk = inputs + (v.features() + kOutputs) * row;
   float* const mixed = trunk + (v.width + kOutputs) * row;
   float* const hidden = mixed + v.width * row;
-  for (index_t b = 0; b < lanes; b += W) {
-    const vec level = max(load(noise + b), splat(1e-20f));
-    for (index_t i = 0; i < p; ++i) {
-      const vec scale = 1.0f / sqrt(v.eigenvalue[i] + level);
-      const vec re = load(z + i * lanes + b) * scale, im = load(z + (p + i) * lanes + b) * scale;
-      store(features + i * row + b, 1.4f * re);
-      store(features + (p + i) * row + b, 1.4f * im);
-      store(features + (2 * p + i) * row + b, 0.5f * log(re * re + im * im + 1e-3f));
-    }
-    store(features + 3 * p * row + b, 0.25f * log(min(max(level, splat(1e-5f)), splat(1e3f))));
-  }
-  const float* layer = dense<Then::kStore>(v, features, v.features(), v.width, v.weights, trunk);
+  features(v, z, noise, inputs, row);
+  const float* layer = dense<Then::kStore>(v, inputs, v.features(), v.width, v.weights, trunk);
   for (index_t i = 0; i < v.blocks; ++i) {
     wrap(v, v.taps / 2 * v.dilation[i], trunk);
     layer = depthwise(v, trunk, v.dilation[i], layer, mixed);
     layer = dense<Then::kSilu>(v, mixed, v.width, v.hidden, layer, hidden);
     layer = dense<Then::kAdd>(v, hidden, v.hidden, v.width, layer, trunk);
   }
-  float* const f = features;
-  dense<Then::kStore>(v, trunk, v.width, v.outputs(), layer, f);
-  for (index_t b = 0; b < lanes; b += W) {
-    const vec level = max(load(noise + b), splat(1e-20f));
-    vec total{};
-    for (index_t i = 0; i < p; ++i) {
-      const vec gain = v.eigenvalue[i] / (v.eigenvalue[i] + level), error = gain * level;
-      const vec step = 0.7f * sqrt(error / (1.0f + level * 1e-3f));
-      total += error;
-      for (index_t half = 0; half < 2; ++half) {
-        const index_t c = half * p + i;
-        store(h + c * lanes + b, gain * load(z + c * lanes + b) + step * load(f + c * row + b));
-      }
-    }
-    const vec spread = exp(min(max(load(f + 2 * p * row + b), splat(-12.0f)), splat(4.0f)));
-    store(var + b, total * spread / static_cast<float>(v.subcarriers));
-  }
-  for (index_t c = 0; c < 2 * p; ++c)  // lanes beyond the antennas stay empty
-    for (index_t b = v.antennas; b < lanes; ++b) h[c * lanes + b] = 0;
+  dense<Then::kStore>(v, trunk, v.width, v.outputs(), layer, inputs);
+  combined(v, z, noise, inputs, row, h, var);
 }
 
 }  // namespace

@@ -39,85 +39,125 @@ void beamspace(BeamspaceArgs args, index_t n) {
   }
 }
 
-// q[t] of device k on subcarrier n: conjugated values are read, so callers negate the imaginary part where needed.
-struct Pilot {
-  const TransformView& v;
-  index_t k;
+template <int N>
+struct Number {};
 
-  // conj(q[t, n, k]) into w[2].
-  void conjugate(index_t n, index_t t, float* w) const {
-    if (v.rows) {
-      const auto devices = static_cast<std::uint64_t>(v.shape.devices);
-      const auto row = static_cast<std::uint64_t>(v.rows[n * v.shape.symbols + t]);
-      const float* e = v.twiddle + 2 * (row * static_cast<std::uint64_t>(k) % devices);
-      w[0] = e[0];
-      w[1] = e[1];
-    } else {
-      const float* q = v.array + ((n * v.shape.devices + k) * v.shape.symbols + t) * 2;
-      w[0] = q[0];
-      w[1] = -q[1];
-    }
-  }
+// Calls f for tiles of rows and beams: a number of rows and of vectors of beams, which the registers hold, and the
+// first ones.
+template <class F>
+void tiles(index_t rows, index_t lanes, F f) {
+  const auto beams = [&](auto vectors, index_t b) {
+    index_t i = 0;
+    for (; i + 4 <= rows; i += 4) f(Number<4>{}, vectors, i, b);
+    for (; i + 2 <= rows; i += 2) f(Number<2>{}, vectors, i, b);
+    if (i < rows) f(Number<1>{}, vectors, i, b);
+  };
+  index_t b = 0;
+  if constexpr (W == 16)
+    for (; b + 2 * W <= lanes; b += 2 * W) beams(Number<2>{}, b);
+  for (; b < lanes; b += W) beams(Number<1>{}, b);
+}
+
+// A complex matrix; strides in floats.
+struct Matrix {
+  const float* at;
+  index_t row, column;
 };
 
-void residual(ResidualArgs args, index_t n) {
-  const TransformView& v = args.transform;
-  const Support& support = args.support;
+// acc[i] = sum over k of w[i, k] x[k], or with `conjugate` of conj(w[i, k]) x[k]. Columns of zeros are passed over if
+// there may be many: a basis may be of single subcarriers.
+template <bool conjugate, bool sparse, int I, int B>
+void product(Matrix w, index_t count, const float* x, index_t step, index_t half, cvec (&acc)[I][B]) {
+  for (int i = 0; i < I; ++i)
+    for (int j = 0; j < B; ++j) acc[i][j] = cvec{};
+  for (index_t k = 0; k < count; ++k, w.at += w.column, x += step) {
+    if constexpr (sparse) {
+      bool zero = true;
+      for (int i = 0; i < I; ++i) zero = zero && w.at[i * w.row] == 0.0f && w.at[i * w.row + 1] == 0.0f;
+      if (zero) continue;
+    }
+    cvec in[B];
+    for (int j = 0; j < B; ++j) in[j] = {load(x + j * W), load(x + half + j * W)};
+    for (int i = 0; i < I; ++i) {
+      const float re = w.at[i * w.row], im = w.at[i * w.row + 1];
+      for (int j = 0; j < B; ++j) {
+        acc[i][j].re += re * in[j].re;
+        acc[i][j].im += re * in[j].im;
+        acc[i][j].re = conjugate ? acc[i][j].re + im * in[j].im : acc[i][j].re - im * in[j].im;
+        acc[i][j].im = conjugate ? acc[i][j].im - im * in[j].re : acc[i][j].im + im * in[j].re;
+      }
+    }
+  }
+}
+
+void correlate(CorrelateArgs args, index_t n) {
+  const Shape& s = args.shape;
+  tiles(args.count, s.lanes, [&]<int I, int B>(Number<I>, Number<B>, index_t a, index_t b) {
+    cvec acc[I][B];
+    const Matrix q{args.pilots + n * args.pilots_row + a * s.symbols * 2, s.symbols * 2, 2};
+    product<true, false>(q, s.symbols, args.r + n * s.symbols * s.point() + b, s.point(), s.lanes, acc);
+    for (int i = 0; i < I; ++i)
+      for (int j = 0; j < B; ++j) {
+        float* to = args.points + (n * args.count + a + i) * s.point() + b + j * W;
+        store(to, acc[i][j].re);
+        store(to + s.lanes, acc[i][j].im);
+      }
+  });
+}
+
+void analyse(const TransformView& v, index_t a, index_t count, const float* points, float* z) {
   const Shape& s = v.shape;
-  float* const r = args.r;
-  const index_t row = s.symbols * s.point(), start = n * row;
-  for (index_t t = 0; t < s.symbols; ++t) {
-    const float g = args.gram ? args.gram[n * s.symbols + t] : 0.0f;
-    for (index_t i = t * s.point(); i < (t + 1) * s.point(); i += W) {
-      vec value = args.y ? load(args.y + start + i) : vec{};
-      if (args.r_pri) value -= load(args.r_pri + start + i) * g;
-      store(r + start + i, value);
-    }
-  }
-  const float* basis = v.basis + n * s.coefficients * 2;
-  for (index_t a = 0; a < support.count; a += kDevices) {  // together, so that r is read and written less often
-    const index_t count = support.count - a < kDevices ? support.count - a : kDevices;
-    for (index_t i = 0; i < count; ++i) {
-      const float* c = support.coefficients + (a + i) * s.channel();
-      float* x = args.scratch + i * s.point();
-      for (index_t b = 0; b < s.lanes; b += W) {
-        cvec total{};
-        for (index_t p = 0; p < s.coefficients; ++p) {
-          if (basis[2 * p] == 0.0f && basis[2 * p + 1] == 0.0f) continue;
-          total =
-              total + turn({load(c + p * s.lanes + b), load(c + (s.coefficients + p) * s.lanes + b)}, basis + 2 * p);
-        }
-        store(x + b, total.re);
-        store(x + s.lanes + b, total.im);
+  tiles(s.coefficients, s.lanes, [&]<int I, int B>(Number<I>, Number<B>, index_t p, index_t b) {
+    cvec acc[I][B];
+    const Matrix basis{v.basis + p * 2, 2, s.coefficients * 2};
+    product<true, true>(basis, s.subcarriers, points + a * s.point() + b, count * s.point(), s.lanes, acc);
+    for (int i = 0; i < I; ++i)
+      for (int j = 0; j < B; ++j) {
+        store(z + (p + i) * s.lanes + b + j * W, acc[i][j].re);
+        store(z + (s.coefficients + p + i) * s.lanes + b + j * W, acc[i][j].im);
       }
-    }
-    for (index_t t = 0; t < s.symbols; ++t) {
-      float q[kDevices][2];
-      for (index_t i = 0; i < count; ++i) {
-        Pilot{v, support.device[a + i]}.conjugate(n, t, q[i]);
-        q[i][1] = -q[i][1];
+  });
+}
+
+void synthesise(const TransformView& v, index_t a, index_t count, const float* coefficients, float* points) {
+  const Shape& s = v.shape;
+  tiles(s.subcarriers, s.lanes, [&]<int I, int B>(Number<I>, Number<B>, index_t n, index_t b) {
+    cvec acc[I][B];
+    const Matrix basis{v.basis + n * s.coefficients * 2, s.coefficients * 2, 2};
+    product<false, true>(basis, s.coefficients, coefficients + b, s.lanes, s.coefficients * s.lanes, acc);
+    for (int i = 0; i < I; ++i)
+      for (int j = 0; j < B; ++j) {
+        float* to = points + ((n + i) * count + a) * s.point() + b + j * W;
+        store(to, acc[i][j].re);
+        store(to + s.lanes, acc[i][j].im);
       }
-      float* out = r + start + t * s.point();
-      for (index_t b = 0; b < s.lanes; b += W) {
-        cvec total{load(out + b), load(out + s.lanes + b)};
-        for (index_t i = 0; i < count; ++i) {
-          const float* x = args.scratch + i * s.point() + b;
-          total = total - turn({load(x), load(x + s.lanes)}, q[i]);
-        }
-        store(out + b, total.re);
-        store(out + s.lanes + b, total.im);
+  });
+}
+
+void residual(ResidualArgs args, index_t n) {
+  const Shape& s = args.shape;
+  const index_t start = n * s.symbols * s.point();
+  for (index_t b = 0; b < s.lanes; b += W) store(args.power + n * s.lanes + b, vec{});
+  tiles(s.symbols, s.lanes, [&]<int I, int B>(Number<I>, Number<B>, index_t t, index_t b) {
+    cvec acc[I][B];
+    const Matrix q{args.pilots + n * args.pilots_row + t * 2, 2, s.symbols * 2};
+    product<false, false>(q, args.count, args.points + n * args.count * s.point() + b, s.point(), s.lanes, acc);
+    for (int j = 0; j < B; ++j) {
+      float* const power = args.power + n * s.lanes + b + j * W;
+      vec total = load(power);
+      for (int i = 0; i < I; ++i) {
+        const float g = args.gram ? args.gram[n * s.symbols + t + i] : 0.0f;
+        const index_t at = start + (t + i) * s.point() + b + j * W;
+        cvec value = args.y ? cvec{load(args.y + at), load(args.y + at + s.lanes)} : cvec{};
+        if (args.r_pri) value = value - cvec{load(args.r_pri + at), load(args.r_pri + at + s.lanes)} * g;
+        value = value - acc[i][j];
+        store(args.r + at, value.re);
+        store(args.r + at + s.lanes, value.im);
+        total += value.re * value.re + value.im * value.im;
       }
+      store(power, total);
     }
-  }
-  for (index_t b = 0; b < s.lanes; b += W) {
-    vec total{};
-    for (index_t t = 0; t < s.symbols; ++t) {
-      const float* x = r + start + t * s.point() + b;
-      const vec re = load(x), im = load(x + s.lanes);
-      total += re * re + im * im;
-    }
-    store(args.power + n * s.lanes + b, total);
-  }
+  });
 }
 
 void module_a(ModuleAArgs args, index_t n) {
@@ -125,12 +165,12 @@ void module_a(ModuleAArgs args, index_t n) {
   for (index_t t = 0; t < s.symbols; ++t) {
     const float g = args.gram[n * s.symbols + t];
     const index_t at = (n * s.symbols + t) * s.point();
-    const float* const r = args.r + at;
-    float* const message = args.message + at;
+    const float* const prior = args.r_pri + at;
+    float* const r = args.r + at;
     for (index_t b = 0; b < s.lanes; b += W) {
       const vec gain = residual_gain(load(args.v + b), g, args.noise, load(args.eta + b));
-      store(message + b, load(message + b) + gain * load(r + b));
-      store(message + s.lanes + b, load(message + s.lanes + b) + gain * load(r + s.lanes + b));
+      store(r + b, load(prior + b) + gain * load(r + b));
+      store(r + s.lanes + b, load(prior + s.lanes + b) + gain * load(r + s.lanes + b));
     }
   }
 }
@@ -188,41 +228,6 @@ void spectral_statistics(const TransformView& v, index_t task, const float* r, f
   }
 }
 
-// B vectors of beams at a time: their accumulators are independent chains of multiply-adds.
-template <int B>
-void gather_block(const TransformView& v, index_t k, const float* r, float* z, index_t b) {
-  const Shape& s = v.shape;
-  const Pilot pilot{v, k};
-  const index_t half = s.coefficients * s.lanes;
-  for (index_t n = 0; n < s.subcarriers; ++n) {
-    cvec acc[B] = {};
-    const float* in = r + n * s.symbols * s.point() + b;
-    for (index_t t = 0; t < s.symbols; ++t, in += s.point()) {
-      float q[2];
-      pilot.conjugate(n, t, q);
-      for (int i = 0; i < B; ++i) acc[i] = acc[i] + turn({load(in + i * W), load(in + s.lanes + i * W)}, q);
-    }
-    const float* e = v.basis + n * s.coefficients * 2;
-    for (index_t p = 0; p < s.coefficients; ++p) {
-      const float w[2] = {e[2 * p], -e[2 * p + 1]};
-      if (w[0] == 0.0f && w[1] == 0.0f) continue;  // the basis may be of single subcarriers
-      float* out = z + p * s.lanes + b;
-      for (int i = 0; i < B; ++i) {
-        const cvec x = turn(acc[i], w);
-        store(out + i * W, load(out + i * W) + x.re);
-        store(out + half + i * W, load(out + half + i * W) + x.im);
-      }
-    }
-  }
-}
-
-void gather(const TransformView& v, index_t k, const float* r, float* z) {
-  for (index_t i = 0; i < v.shape.channel(); i += W) store(z + i, vec{});
-  index_t b = 0;
-  for (; b + 2 * W <= v.shape.lanes; b += 2 * W) gather_block<2>(v, k, r, z, b);
-  for (; b < v.shape.lanes; b += W) gather_block<1>(v, k, r, z, b);
-}
-
 void spread_energy(const TransformView& v, index_t k, const float* z, float* energy) {
   const Shape& s = v.shape;
   const index_t blocks = s.lanes / W, half = s.coefficients * s.lanes;
@@ -273,7 +278,9 @@ void fill_pilot_transform(KernelTable& table) {
   table.module_a = module_a;
   table.spectral_energy = spectral_energy;
   table.spectral_statistics = spectral_statistics;
-  table.gather = gather;
+  table.correlate = correlate;
+  table.analyse = analyse;
+  table.synthesise = synthesise;
   table.spread_energy = spread_energy;
   table.channel = channel;
 }

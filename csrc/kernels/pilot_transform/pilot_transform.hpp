@@ -11,7 +11,7 @@
 
 namespace jadce {
 
-inline constexpr index_t kDevices = 4;  // devices projected together
+inline constexpr index_t kTogether = 64;  // devices that are gathered or projected together
 
 // Tables that the transforms read; planned once.
 struct TransformView {

@@ -35,7 +35,7 @@ void damp(DampArgs args, index_t n) {
     for (index_t half = 0; half < 2; ++half) {
       const index_t at = (n * s.symbols + t) * s.point() + half * s.lanes;
       for (index_t i = 0; i < s.lanes; i += W) {
-        const vec value = damped(args.gamma, load(args.b + i), load(args.r_b + at + i), load(args.old + at + i));
+        const vec value = damped(args.gamma, load(args.b + i), load(args.r_b + at + i), load(args.r_pri + at + i));
         store(args.r_pri + at + i, value);
       }
     }
