@@ -27,7 +27,7 @@ def nmse_db(active, channels, drop):
 
 def main() -> None:
     threads = jf.ops.default_threads()
-    peak = peak_gflop_s(threads)
+    peaks = {name: peak_gflop_s(threads, name) for name in ("float32", "bfloat16")}
     torch.set_num_threads(threads)
     rows = []
     for devices, symbols in ((800, 20), (800, 10), (3000, 40)):
@@ -43,7 +43,8 @@ def main() -> None:
                 flop = 2 * network.multiplications(32) * sum(h["candidates"] for h in out.history) if network else 0
                 row = {"K": devices, "T": symbols, "prior": prior, "power": power, "NMSE dB": ours}
                 row |= {"iterations": out.iterations} | took
-                row["of peak"] = flop / took["p50_ms"] / 1e6 / peak if network else ""
+                peak = peaks["bfloat16" if rx.network == "bf16" else "float32"]
+                row |= {"network": rx.network or "", "of peak": flop / took["p50_ms"] / 1e6 / peak if network else ""}
                 if power == 1.0 and network:
                     for name, plain in (
                         ("NumPy", lambda: numpy_detect(drop.y, drop.noise_var, 0.05, drop.pilots, rx.prior, threads)),
@@ -55,9 +56,8 @@ def main() -> None:
                         row[f"{name} p50 ms"] = measure(plain, seconds=1.5, least=3)["p50_ms"]
                         row[f"x {name}"] = row[f"{name} p50 ms"] / took["p50_ms"]
                 rows.append(row)
-    print(
-        f"matrix product {peak:.0f} Gflop/s on {threads} threads; 'of peak': the network's flops at that rate over p50"
-    )
+    print("matrix product: " + ", ".join(f"{rate:.0f} Gflop/s in {name}" for name, rate in peaks.items()))
+    print("'of peak': the network's flops at that rate, as a share of p50")
     report("Detection, N=48, M=32, rate 0.05, CDL-C, 10 dB", rows)
     report("Memory", [_memory("cdl"), _memory("gaussian")])
 

@@ -50,12 +50,12 @@ def bandwidth_gb_s(threads: int = 1) -> float:
     return 2 * source.nbytes / measure(lambda: target.copy_(source), seconds=1.0)["p50_ms"] / 1e6
 
 
-def peak_gflop_s(threads: int = 1) -> float:
-    """Rate of a large single-precision matrix product, the practical peak of this machine."""
+def peak_gflop_s(threads: int = 1, dtype: str = "float32") -> float:
+    """Rate of a large matrix product, the practical peak of this machine; `dtype` as torch calls it."""
     import torch
 
     torch.set_num_threads(threads)
-    a = torch.randn(2048, 2048)
+    a = torch.randn(2048, 2048).to(getattr(torch, dtype))
     return 2 * 2048**3 / measure(lambda: a @ a, seconds=1.0)["p50_ms"] / 1e6
 
 
