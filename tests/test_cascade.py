@@ -152,7 +152,7 @@ def test_gpu(gpu_device, network, tolerance):
     other = problem(**(dict(devices=90, symbols=12, subcarriers=48, antennas=4, active=2)), snr_db=0, seed=2)
     y = np.stack([p.y, other.y])
     arguments = dict(prior="cdl-tiny+cdl", activity_rate=0.05, power=1.0, rules=jf.Rules(max_iterations=6), capacity=8)
-    cpu = jf.Receiver(p.pilots, 4, threads=1, **arguments)
+    cpu = jf.Receiver(p.pilots, 4, threads=1, network="fp32", **arguments)
     rx = jf.Receiver(p.pilots, 4, device="cuda", batch=2, network=network, **arguments)
     assert rx.gpu.detector.word("members").tolist() == [2, 2]
     for found, block in zip(rx.detect_many(y, p.noise_var), y, strict=True):

@@ -91,7 +91,7 @@ void Transform::energy(const float* r, const Support& support, const std::int32_
 // Candidates seldom change from one iteration to the next: pilots are looked up once.
 void Transform::know(const std::int32_t* device, index_t count) {
   if (std::equal(device, device + count, known_.begin(), known_.end())) return;
-  known_.assign(device, device + count);
+  known_.clear();  // until they are complete: a forked child may find them at any time
   pool_.each(shape_.subcarriers, [&](index_t n, int) {
     const double inverse = 1.0 / static_cast<double>(shape_.devices);
     float* q = pilots_.get() + n * count * shape_.symbols * 2;
@@ -113,6 +113,7 @@ void Transform::know(const std::int32_t* device, index_t count) {
       }
     }
   });
+  known_.assign(device, device + count);
 }
 
 // Calls f with the pilots of `some` devices from `first` on, which are at most kTogether.
