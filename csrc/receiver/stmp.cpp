@@ -66,7 +66,7 @@ Stmp::Stmp(Transform& transform, StmpPlan plan)
 
   const index_t points = shape_.measurements() * shape_.point(), k = shape_.devices, lanes = shape_.lanes;
   const index_t groups = transform_.view().groups(), products = static_cast<index_t>(plan_.activity.product.size());
-  for (Floats* buffer : {&y_, &r_pri_, &r_}) *buffer = floats(points);
+  for (Floats* buffer : {&y_, &r_pri_, &r_, &r_old_}) *buffer = floats(points);
   residual_power_ = floats(shape_.subcarriers * lanes);
   for (Floats* buffer : {&v_a_, &v_b_, &eta_, &a_, &b_}) *buffer = floats(lanes);
   null_ = floats(groups * lanes);
@@ -172,6 +172,8 @@ float Stmp::module_a() {
     std::copy_n(r_pri_.get(), shape_.measurements() * shape_.point(), r_old_.get());
     colored_->correct({v_a_.get(), unknown_.data(), noise}, measure ? floor : rules_.smallest_alpha * floor, r_.get(),
                       r_pri_.get(), v_b_.get());
+    std::swap(r_, r_pri_);  // R~
+    std::swap(r_pri_, r_old_);
     for (index_t b = 0; b < shape_.antennas; ++b) mean += v_b_[at(b)];
     return static_cast<float>(mean / static_cast<double>(shape_.antennas));
   }

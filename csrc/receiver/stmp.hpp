@@ -124,6 +124,7 @@ class Stmp {
   std::vector<Step> history_;
   std::array<double, kParts> seconds_{};
   Floats y_, r_pri_, r_, residual_power_;  // [N, T, 2, Mp], residual_power_ [N, Mp]; r_ is a residual, then R~
+  Floats r_old_;                           // [N, T, 2, Mp] R in colored noise
   Floats v_a_, v_b_, eta_, a_, b_, null_;  // [Mp], null_ [groups, Mp]
   Floats energy_, slope_, offset_;
   std::vector<float> llr_, posterior_, kept_posterior_;  // [K]

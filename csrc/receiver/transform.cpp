@@ -40,8 +40,8 @@ Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, con
       dft_[count(m * shape_.point() + shape_.lanes + b)] = w.imag();
     }
   }
-  const index_t needed =
-      std::max({rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0}, shape_.symbols * shape_.point()});
+  const index_t needed = std::max({rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0},
+                                   std::max<index_t>(shape_.symbols, 4) * shape_.point(), shape_.channel()});
   known_.reserve(static_cast<std::size_t>(kKnown));
   pilots_ = floats(measurements * kKnown * 2);
   points_ = floats(shape_.subcarriers * kTogether * shape_.point());
