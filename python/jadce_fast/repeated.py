@@ -158,7 +158,8 @@ class RepeatedReceiver:
             explained=explained,
             stopped_because=stopped,
             overflow=found["overflow"],
-            reason=reason(stopped, explained, found["overflow"]),
+            reason=reason(stopped, explained, found["overflow"])
+            or ("the set of devices did not settle" if stopped == "iterations" else ""),
             history=tuple({**step, "error_var": step["error_var"] * power} for step in found["history"]),
         )
 
