@@ -154,7 +154,7 @@ def cell_capture(path, active):
     return path
 
 
-@pytest.mark.parametrize(("power", "prior"), itertools.product(["10", "unknown"], ["cell", "cell-network"]))
+@pytest.mark.parametrize(("power", "prior"), list(itertools.product(["10", "unknown"], ["cell", "cell-network"])))
 def test_detect_langevin(jadce, tmp_path, power, prior):
     capture = cell_capture(tmp_path / "cell.npz", 5)
     wanted = ["--receiver", "langevin", "--prior", prior, "--power", power, "--threads", 1, "--json"]

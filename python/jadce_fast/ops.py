@@ -1,8 +1,7 @@
 """Stateless operations on arrays: the kernels one by one, for tests, benchmarks and other algorithms.
 
-NumPy arrays stay on the CPU. :func:`beamspace`, :func:`matched_filter`, :func:`energies`, :func:`gather` and
-:func:`project` also take torch, CuPy and other arrays on a GPU, run there on torch's current stream, and return arrays
-of the same kind.
+NumPy arrays stay on the CPU. All operations also take torch, CuPy and other arrays on a GPU, run there on torch's
+current stream, and return arrays of the same kind.
 
 Operations on one plan may be called from several threads; they take turns.
 
