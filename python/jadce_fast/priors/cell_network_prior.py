@@ -76,7 +76,7 @@ class CellNetworkPrior:
         if isinstance(x, torch.Tensor):
             return self._mean(x, v), variance, probability
         # Torch warns of read-only arrays, as broadcast ones are.
-        mean = self._mean(*(torch.from_numpy(np.require(a, requirements="CW")) for a in (x, v)))
+        mean = self._mean(*(torch.from_numpy(np.require(a, requirements=["C", "W"])) for a in (x, v)))
         return mean.numpy(), variance, probability
 
     def _mean(self, columns: torch.Tensor, noise_var: torch.Tensor) -> torch.Tensor:
