@@ -8,9 +8,9 @@ from rounded import SHAPES, assert_rounded, assert_single, problem, random_netwo
 import jadce_fast as jf
 from jadce_fast import _core
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
+from jadce_fast.denoisers import native_network
 from jadce_fast.metrics import score
 from jadce_fast.priors.files import load_prior
-from jadce_fast.receiver import native_network
 
 torch.set_num_threads(1)
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from . import _check, _core, ops
 from .cuda import device as cuda_device
+from .denoisers import choose_network, native_denoiser
 from .detection import REASONS, Detection, Enqueued, Explained, reason
 from .noise import colored, noise_covariance
 from .parts import Parts, split
@@ -25,7 +26,7 @@ from .pilots import Pilots
 from .priors.protocol import check_prior
 from .repeated import RepeatedReceiver, sequences
 from .rules import Rules
-from .structure import DUPLICATE, Shared, shared
+from .structure import DUPLICATE, shared
 from .unknown_noise import learn_noise
 
 FIRST_RATE = 0.05  # an activity rate that is learned begins here
@@ -138,13 +139,18 @@ class Receiver:
         self._parts: Parts | None = None
         self.gpu: Any = None
         members = getattr(p, "members", (p,))
-        self.network = _choose(network, members) if gpu is None else None
+        self.network = choose_network(network, members) if gpu is None else None
         if parts := split(pilots, p):
             if gpu is not None:
                 raise ValueError(
                     f"device: expected 'cpu' for pilots that leave subcarriers out or repeat, found {str(device)!r}"
                 )
-            options: dict[str, Any] = {"threads": threads, "rules": self.rules, "capacity": capacity, "network": network}
+            options: dict[str, Any] = {
+                "threads": threads,
+                "rules": self.rules,
+                "capacity": capacity,
+                "network": network,
+            }
 
             def plan(part: Pilots, seen: Any) -> Receiver | RepeatedReceiver:
                 if (repeated := sequences(part)) is None:
@@ -204,7 +210,7 @@ class Receiver:
             gram=self._plan.gram.ravel(),
             rotation=self._plan.rotation,
             amplitude=gain,
-            denoisers=tuple(_native_denoiser(member, self._shared, self.network) for member in members),
+            denoisers=tuple(native_denoiser(member, self._shared, self.network) for member in members),
             **(loop | {"rules": loop["rules"].native()}),
         )
 
@@ -320,7 +326,7 @@ class Receiver:
         return result
 
     def detect_many(self, ys: Iterable[npt.ArrayLike], noise_var: Any = None) -> list[Detection]:
-        """Detect in several independent blocks; on a GPU `batch` of them at once.
+        """Detect in several independent blocks; on a GPU `batch` of them at once if they are one array.
 
         Parameters
         ----------
@@ -404,18 +410,6 @@ def _tracked_error(found: Detection) -> float:
     return min((step["error_var"] for step in found.history), default=math.inf)
 
 
-def _denoise(
-    prior: Any, shared: Shared | None, z: npt.NDArray[Any], noise_var: npt.NDArray[Any], devices: npt.NDArray[Any]
-) -> tuple[Any, Any]:
-    """The prior's answer as the native loop takes it."""
-    devices = devices if shared is None else shared.planned[devices]
-    mean, var = prior.denoise(z, noise_var, devices)
-    return (
-        _check.array("prior.denoise: mean", mean, z.shape, np.complex64, finite=False),
-        _check.array("prior.denoise: var", var, noise_var.shape, np.float32, finite=False),
-    )
-
-
 def _power_levels(flat: bool, antennas: int) -> npt.NDArray[np.float64]:
     """Grid of unknown received powers, relative to the mean of the active devices.
 
@@ -433,50 +427,6 @@ def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
     array = pilots.select()
     gain = np.sqrt(np.mean(np.abs(array.astype(np.complex128)) ** 2, axis=(0, 1)))
     return pilots.only(over=gain), gain
-
-
-def _has_kernel(prior: Any) -> bool:
-    """Tell whether the prior's network has native kernels; others run where the prior wants."""
-    if not hasattr(prior, "network"):
-        return False
-    from .priors.beam import BeamPrior  # loads no torch that is not loaded: the prior has a network
-
-    return isinstance(prior, BeamPrior)
-
-
-def _choose(network: str, members: Iterable[Any]) -> str | None:
-    """The kernel by which networks run on the CPU; None if there is none with a kernel."""
-    if network == "torchscript":
-        raise ValueError("network: expected 'auto', 'bf16' or 'fp32' on the CPU, found 'torchscript'")
-    if not any(map(_has_kernel, members)):
-        if network != "auto":
-            raise ValueError(f"network: expected 'auto' for this prior on the CPU, found {network!r}")
-        return None
-    return "bf16" if network == "bf16" or (network == "auto" and _core.fast_bf16()) else "fp32"
-
-
-def _native_denoiser(prior: Any, shared: Shared | None, network: str | None) -> Any:
-    """What the native loop takes: None for the closed form, a beam network for its kernel, or the prior's function."""
-    if prior.closed_form:
-        return None
-    if _has_kernel(prior):
-        return native_network(prior.network, network == "bf16")
-    return functools.partial(_denoise, prior, shared)
-
-
-def native_network(network: Any, bf16: bool) -> _core.BeamNetwork:
-    """A beam network for the native kernels, in single precision or with bfloat16 operands."""
-    return _core.BeamNetwork(
-        subcarriers=network.subcarriers,
-        taps=network.body[0].depthwise.weight.shape[1],
-        dilation=[block.depthwise.dilation for block in network.body],
-        eigenvalue=np.ascontiguousarray(network.eigenvalues.numpy(), np.float32),
-        layers=[
-            (np.ascontiguousarray(layer.weight.detach().numpy(), np.float32), layer.bias.detach().numpy())
-            for layer, _ in network.layers()
-        ],
-        bf16=bf16,
-    )
 
 
 def _fallbacks(subcarriers: int, gpu: Any) -> tuple[str, ...]:
