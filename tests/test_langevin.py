@@ -295,6 +295,18 @@ def test_nobody(y, noise_var):
     assert np.all(np.isfinite(found.activity))
 
 
+def test_numbers_of_a_prior_that_are_not_finite_are_not_handed_on():
+    class Broken(OnePower):
+        def posterior(self, columns, noise_var):
+            mean, variance, probability = super().posterior(columns, noise_var)
+            return mean * np.nan, variance * np.nan, probability * np.nan
+
+    found = jf.LangevinReceiver(qpsk_pilots(6, 4), 2, Broken(0.1, 10.0), levels=3).detect(np.ones((4, 2)), 1.0)
+    assert len(found.active) == 0
+    assert np.all(np.isfinite(found.activity))
+    assert not found.trusted
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

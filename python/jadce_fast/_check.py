@@ -91,7 +91,7 @@ def array(
 def owned(name: str, value: object, shape: tuple[int | str | None, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     """`array` as a read-only copy, for what is planned once: the caller may use the buffer again."""
     result = array(name, value, shape, dtype)
-    if result is value or not result.flags.owndata:  # the caller's memory, or that of a tensor
+    if hasattr(value, "__array__"):  # an array's or a tensor's memory may be the caller's
         result = result.copy()
     result.flags.writeable = False
     return result

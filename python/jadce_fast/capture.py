@@ -189,7 +189,13 @@ def save_result(path: str | os.PathLike[str], detection: Detection) -> None:
         As of ``save_capture``.
     """
     names = ("activity", "active", "channels", "channel_var", "trusted", "explained", "reason")
-    _write(Path(path), {name: np.asarray(getattr(detection, name)) for name in names})
+    _write(Path(path), {name: _on_host(getattr(detection, name)) for name in names})
+
+
+def _on_host(value: Any) -> npt.NDArray[Any]:
+    """An array of a result, copied from a GPU where it is there: torch's by `cpu`, CuPy's by `get`."""
+    copy = getattr(value, "cpu", None) or getattr(value, "get", None)
+    return np.asarray(value if copy is None else copy())
 
 
 def _build(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Capture:

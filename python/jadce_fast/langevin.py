@@ -322,10 +322,10 @@ class LangevinReceiver:
             chosen = mean_power(p.mean, (2,)) >= self.zero_threshold / unit**2
         rest = y - xp.where(chosen[..., None], p.mean, 0).swapaxes(1, 2) @ self._backend.pilots
         residual = mean_power(rest, (1, 2))
-        silent = residual > received
+        silent = ~(residual <= received)  # also where a prior's numbers are not finite
         chosen = chosen & ~silent[:, None]
-        activity = xp.where(silent[:, None], xp.clip(p.probability, None, 0.49), p.probability)
-        left = xp.minimum(residual, received).tolist()
+        activity = xp.where(silent[:, None] & ~(p.probability < 0.49), 0.49, p.probability)
+        left = xp.where(silent, received, residual).tolist()
         found = []
         for b, nobody in enumerate(silent.tolist()):
             active = xp.argwhere(chosen[b])[:, 0]

@@ -100,6 +100,10 @@ class Detector:
         self.device.wait(self._done)
         self.set_input(y, noise_var)
         self._enqueue()
+        self.mark()
+
+    def mark(self) -> None:
+        """Let the next detection wait for all that was enqueued on torch's current stream so far."""
         self._done = self.device.event()
 
     # Planning

@@ -33,6 +33,7 @@ class CudaReceiver:
             results = {name: d.buffers[name] for name in ("activity", "active", "channels", "channel_var")}
             if self._shared is not None:
                 trusted = self._of_all(results, self._shared, trusted)
+            d.mark()
 
         def of(tensor: torch.Tensor) -> Any:
             part = tensor[0] if arrays.is_one(y, self._shape) else tensor[: len(blocks)]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .protocol import Complex, Real
+from .protocol import Complex, Real, check_prior
 
 _FLAGS = ("subcarriers", "beamspace", "closed_form")
 _STATISTICS = ("basis", "eigenvalues", "beam_gain", "beam_weight")
@@ -47,6 +47,7 @@ class CascadePrior:
         for i, member in enumerate(self.members):
             if not hasattr(member, "denoise"):
                 raise TypeError(f"members[{i}]: expected a prior of channels, found {type(member).__name__}")
+            check_prior(member, getattr(member, "subcarriers", 0))
             for name in _FLAGS:
                 found, expected = getattr(member, name), getattr(first, name)
                 if found != expected:

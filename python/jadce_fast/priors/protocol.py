@@ -127,6 +127,9 @@ def check_prior(prior: Any, subcarriers: int) -> Any:
     if isinstance(prior, type) or not hasattr(prior, "denoise"):
         other = ", a cell's prior, which LangevinReceiver takes" if hasattr(prior, "posterior") else ""
         raise TypeError(f"prior: expected a name, a file or a prior object, found {type(prior).__name__}{other}")
+    for name in ("subcarriers", "basis", "eigenvalues", "beam_gain", "beam_weight"):
+        if not hasattr(prior, name):
+            raise TypeError(f"prior.{name}: expected this attribute, {type(prior).__name__} has none")
     for name in ("beamspace", "closed_form"):
         flag = getattr(prior, name, None)
         if not isinstance(flag, bool):

@@ -59,7 +59,7 @@ def linear(
         x = product.adjoint(filtered)
         gain = np.real(np.einsum("ntu,nut->n", inverse, gram))[:, None] / planned.devices  # (N, 1), mean over devices
         seen = np.sum(np.abs(x) ** 2, axis=2) / gain**2  # (N, K), energy of estimates without bias
-        noise_seen = rate * g * (1 / gain - 1)
+        noise_seen = rate * g * np.maximum(1 / gain - 1, 1e-12)  # with T = K and little noise the gain rounds to one
         excess = g / (noise_seen * (noise_seen + g))
         llr = np.sum(excess * seen, axis=0) - m * float(np.sum(np.log1p(g / noise_seen)))
         probability = sigmoid(llr + log_odds(rate))
