@@ -388,9 +388,12 @@ def test_termination_ends_a_command_as_an_interrupt_does(tmp_path):
     command = [sys.executable, "-m", "jadce_fast.cli", "simulate", "--devices", "60", "--symbols", "10"]
     options = ["--antennas", "4", "--trials", "100000", "--resume", str(kept)]
     with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
-        while not kept.exists() and run.poll() is None:
-            time.sleep(0.05)
-        run.terminate()
-        message = run.communicate()[1]
+        try:
+            while not kept.exists() and run.poll() is None:
+                time.sleep(0.05)
+            run.terminate()
+            message = run.communicate(timeout=60)[1]
+        finally:
+            run.kill()
     assert (run.returncode, message.splitlines()[-1]) == (130, "jadce: error: interrupted")
     assert json.loads(kept.read_text())

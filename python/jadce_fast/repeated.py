@@ -40,8 +40,8 @@ class Sequences:
 
 
 def sequences(pilots: Pilots) -> Sequences | None:
-    """The devices' sequences if they repeat on all subcarriers, of which there are several, else None."""
-    if pilots.subcarriers < 2:
+    """The sequences of several devices if they repeat on all subcarriers, of which there are several, else None."""
+    if pilots.subcarriers < 2 or pilots.devices < 2:  # nobody interferes with one device
         return None
     if pilots.rows is not None:
         if (pilots.rows != pilots.rows[:, :1]).any():

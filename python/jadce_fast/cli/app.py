@@ -85,7 +85,7 @@ def _version(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; exits with status 0, 2 (unusable input) or 130 (interrupted, or asked to terminate)."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # schedulers end jobs so: checkpoints are kept
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers end jobs so: checkpoints are kept
     try:
         status = app(args=arguments, prog_name="jadce", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
