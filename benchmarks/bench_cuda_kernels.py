@@ -65,7 +65,7 @@ def ffts() -> dict[str, Callable[[torch.Tensor], torch.Tensor]]:
 
 def plain_us(detector: Any, pilots: jf.Pilots) -> dict[str, float]:
     """Time of the plain way in microseconds, after a comparison of the answers."""
-    k, rows = pilots.devices, torch.from_numpy(pilots.rows).long().to(detector.device.device)
+    k, rows = pilots.devices, torch.tensor(pilots.rows, device=detector.device.device)
     buffers, basis = detector.buffers, detector.transform.tables.get("basis")
     r = buffers["r_b"][0]
     slot = buffers["slot"][0].long()

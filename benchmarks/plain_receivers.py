@@ -65,7 +65,7 @@ def torch_detect(y, noise, rate, pilots, prior, network=None):
         t, n, m = y.shape
         k, basis = pilots.devices, torch.from_numpy(prior.basis).to(y.device)
         p = basis.shape[1]
-        rows = torch.from_numpy(pilots.rows).long().to(y.device)
+        rows = torch.tensor(pilots.rows, device=y.device)
         used, where = torch.unique(rows.flatten(), return_inverse=True)
         subcarrier = torch.arange(n).expand(t, n).flatten()
         twiddle = torch.exp(-2j * math.pi * torch.arange(k) / k).to(torch.complex64)
