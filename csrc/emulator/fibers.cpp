@@ -77,8 +77,8 @@ thread_local std::string error;
 thread_local bool falling = false;
 
 std::string place(const Where& where) {
-  const std::string file = where.file_name();
-  return file.substr(file.rfind('/') + 1) + ":" + std::to_string(where.line());
+  const std::string file = where.file;
+  return file.substr(file.rfind('/') + 1) + ":" + std::to_string(where.line);
 }
 
 void Block::enter() {
@@ -118,7 +118,7 @@ bool Block::release_warp(std::size_t first) {
       const Fiber& other = fibers_[first + j];
       if (!(leader.mask >> j & 1u) || other.state == State::kDone) continue;
       complete = complete && other.state == State::kAtWarp && other.mask == leader.mask &&
-                 other.where.line() == leader.where.line();
+                 other.where.line == leader.where.line;
       lanes.mask |= 1u << j;
       lanes.value[j] = other.given;
     }
@@ -143,7 +143,7 @@ std::string Block::release_barrier() {
       return "divergent warp operation: lane " + std::to_string((&fiber - fibers_.data()) % 32) + " waits at " +
              place(fiber.where) + " for lanes that do not come";
     if (fiber.state != State::kAtBarrier) continue;
-    if (waiting && waiting->where.line() != fiber.where.line())
+    if (waiting && waiting->where.line != fiber.where.line)
       return "divergent barrier: threads wait at " + place(waiting->where) + " and " + place(fiber.where);
     waiting = &fiber;
   }

@@ -9,12 +9,19 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <source_location>
 #include <string>
 
 namespace jadce::emulator {
 
-using Where = std::source_location;
+// Place of a call, as a default argument; std::source_location is unknown to Clang before 16.
+struct Where {
+  const char* file = "";
+  unsigned line = 0;
+
+  static constexpr Where current(const char* file = __builtin_FILE(), unsigned line = __builtin_LINE()) {
+    return {file, line};
+  }
+};
 
 inline constexpr int kMostShared = 227 * 1024;  // bytes of dynamic shared memory of one block, compute capability 9.0
 inline constexpr int kGuard = 1024;             // bytes beyond that are watched
