@@ -1,4 +1,6 @@
 import dataclasses
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import h5py
@@ -248,3 +250,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
         save_capture(path, Capture(2 * capture.y, capture.pilots, 0.1))
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_compressed_array_takes_no_more_memory_than_it_says(tmp_path):
+    """Sixty-four megabytes of zeros behind the header of an element of eight bytes."""
+    header = np.zeros(116, np.uint8).tobytes() + b"\0\0\0\0\0\0\0\0" + b"\0\1IM"
+    inner = np.array([14, 8], "<u4").tobytes() + bytes(1 << 26)
+    packed = zlib.compress(inner)
+    path = tmp_path / "bomb.mat"
+    path.write_bytes(header + np.array([15, len(packed)], "<u4").tobytes() + packed)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="y: expected this key"):
+            load_capture(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()

@@ -231,6 +231,7 @@ BAD = {
     "rate": (["detect", DFT, "--rate", "1.5"], "--rate: expected a finite number in (0, 1), found 1.5"),
     "rate nan": (["detect", DFT, "--rate", "nan"], "--rate: expected a finite number"),
     "threads": (["detect", DFT, "--threads", 0], "--threads: expected 1 to"),
+    "threads of a baseline": (["detect", DFT, "--receiver", "somp", "--threads", 2], "--threads: expected none for"),
     "device": (["detect", DFT, "--device", "abacus"], "--device: expected"),
     "output extension": (["detect", DFT, "-o", "a.csv"], "--output: expected the extension .npz or .h5"),
     "output folder": (["detect", DFT, "-o", "no/such.npz"], "--output: expected a file in an existing directory"),

@@ -17,6 +17,7 @@ from problems import problem
 
 import jadce_fast as jf
 from jadce_fast.capture import Capture
+from jadce_fast.fork_lock import ForkLock
 from jadce_fast.priors.files import load_cell_prior
 from jadce_fast.transform import quota
 
@@ -96,6 +97,25 @@ def test_a_process_forked_while_another_thread_detects_goes_on(threads):
     finally:
         done.set()
         busy.join()
+
+
+def test_a_forked_child_finds_locks_free():
+    lock = ForkLock()
+    with lock:
+        child = os.fork()
+        if child == 0:
+            signal.alarm(10)
+            with lock:
+                os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+
+
+def test_several_blocks_are_blocks():
+    p = block()
+    receivers = [jf.Receiver(p.pilots, 8, "gaussian"), jf.baselines.somp(p.pilots, 8), langevin()[0]]
+    for rx in receivers:
+        with pytest.raises(TypeError, match="ys: expected .* iterable of blocks, found int"):
+            rx.detect_many(3, 0.1)
 
 
 @contextlib.contextmanager

@@ -151,7 +151,7 @@ def test_blocks_are_independent():
         assert np.array_equal(posterior.mean, rx.sample(block, 0.1).mean)
     for nothing in (y[:0], []):
         assert rx.detect_many(nothing, 0.1) == []
-    with pytest.raises(TypeError, match="ys: expected an array or blocks, found int"):
+    with pytest.raises(TypeError, match="ys: expected an array .B, T, N, M. or an iterable of blocks, found int"):
         rx.detect_many(3, 0.1)
 
 

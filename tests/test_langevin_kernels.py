@@ -223,6 +223,18 @@ def test_matrices_of_levels(name, isa):
         assert np.abs(factor.conj().T @ factor - covariance).max() < 1e-5 * np.abs(covariance).max()
 
 
+def test_a_chain_starts_in_silence_after_a_plan_of_more_levels():
+    chains = Chains(4, 6, 5)
+    levels = [preconditioned_level(sigma, chains.singular, 0.3, 0.7) for sigma in (3.0, 2.0, 1.0)]
+    started = []
+    for several in (levels, levels[:1]):
+        chains.native.plan(several)
+        chains.native.block(np.ones((len(several), 6, 4), np.complex64))
+        chains.native.start([0], 7, 0, 1.0)
+        started.append(chains.native.columns[0].copy())
+    np.testing.assert_array_equal(*started)
+
+
 def test_columns_that_count():
     # Columns left out of the product change a step by less than the quadrature's error; the others are few.
     m, n = 16, 64

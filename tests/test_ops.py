@@ -172,6 +172,10 @@ def test_activity_llr_with_merged_coefficients(isa):
         (lambda p, r: ops.matched_filter(p, r * np.nan), "r: expected finite numbers, found 768 NaN"),
         (lambda p, r: ops.matched_filter(p, r, np.empty(3)), "out: expected a complex64 array of shape"),
         (lambda p, r: ops.gather(p, r, [0, 64]), "devices: expected 0 to 63, found 0 to 64"),
+        (
+            lambda p, r: ops.project(p, [3, 1, 3], np.ones((3, 6, 8))),
+            "devices: expected distinct devices, found one twice",
+        ),
         (lambda p, r: ops.project(p, [0], np.ones((1, 2, 3))), r"coefficients: expected shape \(1, 6, 8\)"),
         (lambda p, r: ops.Transform(p.pilots, 8, np.ones((3, 2))), r"basis: expected shape \(8, P\)"),
         (lambda p, r: ops.Transform(p.pilots, 0, p.basis), "antennas: expected 1 to 4096, found 0"),

@@ -54,7 +54,7 @@ Langevin::Langevin(const LangevinPlan& plan)
 }
 
 void Langevin::plan(std::vector<Level> levels) {
-  if (levels.size() > levels_.size()) {
+  if (levels.size() != levels_.size()) {
     const auto count = static_cast<index_t>(levels.size());
     room_ = std::clamp(kWorkspace / (2 * shape_.matrix()), index_t{1}, count);
     matrices_ = floats(room_ * 2 * shape_.matrix());

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -86,6 +87,13 @@ def array(
     if finite and result.dtype.kind in "fc" and not np.isfinite(result).all():
         raise ValueError(f"{name}: expected numbers that fit {want.name}, found larger ones")
     return result
+
+
+def blocks(value: object) -> Iterable[Any]:
+    """Return several received blocks, an array or any iterable, or raise; each is checked where it is detected."""
+    if not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0:
+        raise TypeError(f"ys: expected an array (B, T, N, M) or an iterable of blocks, found {type(value).__name__}")
+    return value
 
 
 def owned(name: str, value: object, shape: tuple[int | str | None, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

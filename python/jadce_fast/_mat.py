@@ -51,8 +51,12 @@ def _read_5(content: bytes, names: Collection[str]) -> dict[str, npt.NDArray[Any
     found: dict[str, npt.NDArray[Any]] = {}
     for kind, data in _elements(memoryview(content)[_HEADER:], order):
         if kind == _COMPRESSED:
+            unpacker = zlib.decompressobj()
             try:
-                unpacked = zlib.decompress(data)
+                # What is inside says how large it is; compression may hold a thousand times more.
+                unpacked = unpacker.decompress(data, 8)
+                size = int(np.frombuffer(unpacked[4:], order + "u4")[0]) if len(unpacked) == 8 else 0
+                unpacked += unpacker.decompress(unpacker.unconsumed_tail, max(size, 1))
             except zlib.error as error:
                 raise ValueError(f"expected a MATLAB file, found damaged compression ({error})") from error
             kind, data = next(_elements(memoryview(unpacked), order), (0, data))

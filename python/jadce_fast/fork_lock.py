@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from typing import Any
 
 
@@ -11,12 +12,27 @@ class ForkLock:
     """A lock for ``with``; the thread that held it when a process was forked lives in the parent alone."""
 
     def __init__(self) -> None:
-        self._lock, self._pid = threading.Lock(), os.getpid()
+        self.renew()
+        _ALL.add(self)
+
+    def renew(self) -> None:
+        """Forget who holds it."""
+        self._lock = threading.Lock()
 
     def __enter__(self) -> None:
-        if self._pid != os.getpid():
-            self.__init__()  # type: ignore[misc]
         self._lock.acquire()
 
     def __exit__(self, *_: Any) -> None:
         self._lock.release()
+
+
+_ALL: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+
+
+def _renew() -> None:
+    for lock in list(_ALL):
+        lock.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)  # before the child can start a second thread

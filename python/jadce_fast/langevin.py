@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
@@ -276,9 +276,7 @@ class LangevinReceiver:
     def _many(self, results: Results[Result], ys: Any, noise_var: float, progress: Progress) -> list[Result]:
         if hasattr(ys, "ndim"):
             return self._all(results, self._blocks(ys, True), [ys] * len(ys), noise_var, progress)
-        if not isinstance(ys, Iterable):
-            raise TypeError(f"ys: expected an array or blocks, found {type(ys).__name__}")
-        each = list(ys)
+        each = list(_check.blocks(ys))
         blocks = [self._blocks(y, False) for y in each]
         together = namespace(blocks[0]).concatenate(blocks) if blocks else []
         return self._all(results, together, each, noise_var, progress)
@@ -324,7 +322,7 @@ class LangevinReceiver:
         residual = mean_power(rest, (1, 2))
         silent = ~(residual <= received)  # also where a prior's numbers are not finite
         chosen = chosen & ~silent[:, None]
-        activity = xp.where(silent[:, None] & ~(p.probability < 0.49), 0.49, p.probability)
+        activity = xp.where(silent[:, None], 0.0, p.probability)
         left = xp.where(silent, received, residual).tolist()
         found = []
         for b, nobody in enumerate(silent.tolist()):

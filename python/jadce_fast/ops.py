@@ -124,6 +124,8 @@ def project(
     if (gpu := _gpu(coefficients, out)) is not None:
         return cast(Complex, gpu.project(plan, devices, coefficients))
     index = plan.devices(devices)
+    if len(np.unique(index)) < len(index):
+        raise ValueError("devices: expected distinct devices, found one twice")
     shape = (plan.pilots.symbols, plan.pilots.subcarriers, plan.antennas)
     values = _check.array("coefficients", coefficients, (len(index), plan.coefficients, plan.antennas), np.complex64)
     result: Complex = _out(out, shape, np.complex64)

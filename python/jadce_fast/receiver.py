@@ -346,7 +346,7 @@ class Receiver:
             As :meth:`detect`.
         """
         if self.gpu is None or not hasattr(ys, "ndim") or noise_var is None or self.activity_rate is None:
-            return [self.detect(y, noise_var) for y in ys]
+            return [self.detect(y, noise_var) for y in _check.blocks(ys)]
         noise = _white(noise_covariance(noise_var, *self._shape[1:]))
         found: list[Detection] = self.gpu.detect_many(ys, noise)
         return [self._or_fallback(one, y, noise) for one, y in zip(found, ys, strict=True)]

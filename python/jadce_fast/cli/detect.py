@@ -74,6 +74,8 @@ def detect(
     elif receiver != "stmp":
         if device != "cpu":
             raise ValueError(f"--device: expected cpu for --receiver {receiver}, found {device!r}")
+        if threads is not None:
+            raise ValueError(f"--threads: expected none for --receiver {receiver}, which has one, found {threads}")
         noise_var = _one_variance(block, receiver)
         own = None if name is None or receiver == "bg" else _fitting(name, block)
         truth = block.true_active

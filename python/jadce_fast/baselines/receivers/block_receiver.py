@@ -96,12 +96,12 @@ class BlockReceiver:
 
     def detect_many(self, ys: Iterable[npt.ArrayLike], noise_var: float) -> list[Detection]:
         """Detect in several independent blocks, one after the other; see :meth:`detect`."""
-        return [self.detect(y, noise_var) for y in ys]
+        return [self.detect(y, noise_var) for y in _check.blocks(ys)]
 
     def _conclude(self, y: Complex, noise: float, found: Found) -> Detection:
         """Subtract what was declared active, and judge what remains (csrc/loop/loop.hpp, conclude)."""
         symbols, subcarriers, devices = self.pilots.symbols, self.pilots.subcarriers, self.pilots.devices
-        received = float(np.mean(np.abs(y) ** 2, dtype=np.float64))
+        received = _mean_square(y)
         activity = np.nan_to_num(found.activity, nan=0.0)
         active = np.flatnonzero(activity >= 0.5)
         # Single precision would round what is just below one half up to it.
@@ -111,11 +111,11 @@ class BlockReceiver:
         if finite and len(active):
             q = self.pilots.select(active).transpose(1, 0, 2)
             rest = y.transpose(1, 0, 2) - q @ found.channels.transpose(1, 0, 2)
-            left = float(np.mean(np.abs(rest) ** 2, dtype=np.float64))
+            left = _mean_square(rest)
         stopped, channels, variance = found.stopped, found.channels, found.variance
         if not finite or not left <= received:
             stopped = "diverged" if not finite else "silence"
-            activity, active, left = np.minimum(activity, np.float32(0.49)), active[:0], received
+            activity, active, left = np.zeros_like(activity), active[:0], received
             channels, variance = np.zeros((0, subcarriers, self.antennas), np.complex64), variance[:0]
         power = self.pilots.power
         limits = _core.explained_remainder(
@@ -150,6 +150,10 @@ def plans_anew(plan: Callable[P, BlockReceiver]) -> Callable[P, BlockReceiver]:
         return receiver
 
     return planned
+
+
+def _mean_square(array: Complex) -> float:
+    return float(np.mean(np.abs(array).astype(np.float64) ** 2))
 
 
 class PilotProduct:
