@@ -62,7 +62,7 @@ $(STAMPS)/venv:
 # Editable: Python changes need no reinstall, and a change of the native sources rebuilds.
 $(STAMPS)/package: $(STAMPS)/venv $(SOURCES)
 	$(PIP) install -q -c constraints.txt scikit-build-core pybind11 cmake ninja
-	$(PIP) install -q -c constraints.txt --no-build-isolation -e . -Cbuild-dir=build/package
+	$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[torch,files,plots]" -Cbuild-dir=build/package
 	touch $@
 
 $(STAMPS)/test: $(STAMPS)/package

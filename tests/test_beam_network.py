@@ -16,7 +16,7 @@ torch.set_num_threads(1)
 
 
 def denoised(network, z, v, bf16, isa):
-    return native_network(network, bf16).denoise(z, v, isa)
+    return native_network(network.weights(), bf16).denoise(z, v, isa)
 
 
 @pytest.mark.parametrize("isa", _core.variants())

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import _extras
+
 if TYPE_CHECKING:
     from . import baselines as baselines
     from . import channels as channels
@@ -53,11 +55,12 @@ __all__ = [*_HOME, *_ROOMS]
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: torch takes seconds to import, and pilots or captures do not need it.
-    if name in _HOME:
-        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-    if name in _ROOMS:
-        return importlib.import_module(f".{name}", __name__)
+    # Loaded on first use: who wants pilots or captures does not wait for the rest, nor needs its packages.
+    with _extras.named():
+        if name in _HOME:
+            return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+        if name in _ROOMS:
+            return importlib.import_module(f".{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

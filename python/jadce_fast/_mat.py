@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from . import _extras
+
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # MATLAB's own header before the HDF5 file
 _HEADER = 128  # bytes before the data of version 5
@@ -124,7 +126,8 @@ def read_hdf5(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]
     ValueError
         If the file is damaged or of another kind, or a named dataset is not numeric.
     """
-    import h5py
+    with _extras.named():
+        import h5py
 
     try:
         with h5py.File(path, "r") as file:

@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _check
+from . import _check, _extras
 from ._mat import read_hdf5, read_mat
 from .detection import Detection, equal_fields
 from .files import write_atomically
@@ -301,6 +301,7 @@ def _member(archive: np.lib.npyio.NpzFile, key: str) -> npt.NDArray[Any]:
     return value
 
 
+WRITTEN_BY = {".mat": "scipy.io", ".h5": "h5py", ".hdf5": "h5py"}  # packages without which files cannot be written
 READERS = {".npz": read_npz, ".h5": read_hdf5, ".hdf5": read_hdf5, ".mat": read_mat}
 
 
@@ -316,7 +317,8 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     buffer = io.BytesIO()
     suffix = _suffix(path)
     if suffix == ".mat":
-        from scipy.io import savemat
+        with _extras.named():
+            from scipy.io import savemat
 
         # Octave and MATLAB multiply no whole numbers by others: they are doubles there, as MATLAB's own are.
         values = {
@@ -326,7 +328,8 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
     elif suffix == ".npz":
         np.savez_compressed(buffer, **values)
     else:
-        import h5py
+        with _extras.named():
+            import h5py
 
         with h5py.File(buffer, "w") as file:
             for name, value in values.items():

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _check, _core
+from .priors.beam import BeamPrior
+from .priors.beam_weights import BeamWeights
 from .structure import Shared
 
 
@@ -17,7 +19,7 @@ def choose_network(network: str, members: Iterable[Any]) -> str | None:
     """The kernel by which networks run on the CPU; None if there is none with a kernel."""
     if network == "torchscript":
         raise ValueError("network: expected 'auto', 'bf16' or 'fp32' on the CPU, found 'torchscript'")
-    if not any(map(_has_kernel, members)):
+    if not any(isinstance(member, BeamPrior) for member in members):
         if network != "auto":
             raise ValueError(f"network: expected 'auto' for this prior on the CPU, found {network!r}")
         return None
@@ -28,33 +30,21 @@ def native_denoiser(prior: Any, shared: Shared | None, network: str | None) -> A
     """What the native loop takes: None for the closed form, a beam network for its kernel, or the prior's function."""
     if prior.closed_form:
         return None
-    if _has_kernel(prior):
-        return native_network(prior.network, network == "bf16")
+    if isinstance(prior, BeamPrior):
+        return native_network(prior.weights, network == "bf16")
     return functools.partial(_denoise, prior, shared)
 
 
-def native_network(network: Any, bf16: bool) -> _core.BeamNetwork:
+def native_network(weights: BeamWeights, bf16: bool) -> _core.BeamNetwork:
     """A beam network for the native kernels, in single precision or with bfloat16 operands."""
     return _core.BeamNetwork(
-        subcarriers=network.subcarriers,
-        taps=network.body[0].depthwise.weight.shape[1],
-        dilation=[block.depthwise.dilation for block in network.body],
-        eigenvalue=np.ascontiguousarray(network.eigenvalues.numpy(), np.float32),
-        layers=[
-            (np.ascontiguousarray(layer.weight.detach().numpy(), np.float32), layer.bias.detach().numpy())
-            for layer, _ in network.layers()
-        ],
+        subcarriers=weights.subcarriers,
+        taps=weights.architecture["taps"],
+        dilation=weights.dilations,
+        eigenvalue=np.ascontiguousarray(weights.eigenvalues, np.float32),
+        layers=weights.layers(),
         bf16=bf16,
     )
-
-
-def _has_kernel(prior: Any) -> bool:
-    """Tell whether the prior's network has native kernels; others run where the prior wants."""
-    if not hasattr(prior, "network"):
-        return False
-    from .priors.beam import BeamPrior  # loads no torch that is not loaded: the prior has a network
-
-    return isinstance(prior, BeamPrior)
 
 
 def _denoise(

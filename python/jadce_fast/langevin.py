@@ -208,9 +208,9 @@ class LangevinReceiver:
         if str(device) == "cpu":
             self.device, self._backend = "cpu", NativeChains(self.problem, self.threads, isa)
         else:
+            gpu = cuda_device.open_device(device)
             from .cuda.langevin import CudaChains  # needs torch
 
-            gpu = cuda_device.open_device(device)
             self.device, self._backend = str(gpu.device), CudaChains(self.problem, gpu)
         self._lock = ForkLock()
         kept = power if self._learns_power else None  # a given one is the prior's now
@@ -386,7 +386,7 @@ def _resolve(prior: Any) -> ColumnPrior:
     if isinstance(prior, str) and prior == "cell":
         return CellPrior()
     if isinstance(prior, (str, os.PathLike)):
-        from .priors.files import load_cell_prior  # imports torch
+        from .priors.files import load_cell_prior
 
         return load_cell_prior(prior)
     return check_column_prior(prior)

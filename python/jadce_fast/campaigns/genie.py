@@ -5,15 +5,16 @@ Its error bounds that of a denoiser that has to learn the distribution of channe
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
-from .. import _check
+from .. import _check, _extras
 from ..channels import Paths
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _NEGLIGIBLE = 1e-7  # share of a channel's power below which a direction of a cluster's rays is dropped
 
@@ -65,6 +66,9 @@ class GeniePrior:
 
     def _factor(self, paths: Paths, i: int, antennas: int) -> tuple[Tensor, Tensor]:
         """Factors (P, L) over coefficients and (M, L) over beams of one device's covariance."""
+        with _extras.named():
+            import torch
+
         n, m = np.arange(self.subcarriers)[:, None], np.arange(antennas)[:, None]
         over_delay = np.exp(-2j * np.pi * self.spacing * n * paths.delay[i])  # (N, C)
         sine = np.sin(paths.zenith[i]) * np.sin(paths.azimuth[i])  # (C, R)
@@ -91,6 +95,8 @@ class GeniePrior:
         mean : ndarray of complex64, shape (A, N, M)
         var : ndarray of float32, shape (A, M)
         """
+        import torch
+
         mean = np.zeros(z.shape, np.complex64)
         var = np.zeros(v.shape, np.float32)
         threads = torch.get_num_threads()
@@ -107,6 +113,8 @@ class GeniePrior:
 
 def _lmmse(a: Tensor, b: Tensor, z: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Posterior mean (P, M) and variance (M,) of sum_l x_l a_l b_l^T, x ~ CN(0, I), in noise v per beam."""
+    import torch
+
     whitened = b.conj() / v.double()[:, None]
     gram_a = a.mH @ a
     precision = gram_a * (whitened.mT @ b)

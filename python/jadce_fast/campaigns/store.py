@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..files import write_atomically
+from ..priors.beam import BeamPrior
 
 SAVE_EVERY = 10.0  # seconds between writes of the file to resume from
 Lists = dict[str, list[float]]
@@ -130,10 +131,14 @@ def fingerprint(prior: Any) -> str:
     """Fingerprint of the weights of a prior's networks: what was measured with others is of no use."""
     if hasattr(prior, "members"):
         return "+".join(map(fingerprint, prior.members))
-    network = getattr(prior, "network", None)
-    if network is None:
+    if isinstance(prior, BeamPrior):
+        weights = prior.weights
+        values = [weights.eigenvalues, *(value for layer in weights.layers() for value in layer)]
+    elif hasattr(prior, "network"):
+        values = [value.cpu().numpy() for value in prior.network.state_dict().values()]
+    else:
         return ""
     digest = hashlib.sha256(getattr(prior, "basis", np.empty(0)).tobytes())
-    for value in network.state_dict().values():
-        digest.update(value.cpu().numpy().tobytes())
+    for value in values:
+        digest.update(value.tobytes())
     return digest.hexdigest()[:16]

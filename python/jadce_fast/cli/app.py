@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from .. import _extras
 from . import console
 
 DEFAULT_RATE = 0.05
@@ -87,12 +88,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # schedulers end jobs so: checkpoints are kept
     try:
-        status = app(args=arguments, prog_name="jadce", standalone_mode=False)
+        with _extras.named():
+            status = app(args=arguments, prog_name="jadce", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", 130)
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
     except (ValueError, TypeError) as error:
+        _fail(str(error))
+    except ImportError as error:
+        if error.name not in _extras.EXTRAS:
+            raise
         _fail(str(error))
     except MemoryError as error:
         _fail(f"expected a problem that fits into memory, found a larger one ({error})")

@@ -53,13 +53,16 @@ def detect(
     as_json: Json = False,
 ) -> None:
     """Detect the active devices of a capture and estimate their channels."""
+    import importlib
     import time
 
     from ..baselines.receivers.by_name import plan_baseline
-    from ..capture import READERS, load_capture, save_result
+    from ..capture import READERS, WRITTEN_BY, load_capture, save_result
 
     name = _prior_of(receiver, prior)
     check_target("--output", output, tuple(READERS))
+    if output is not None and output.suffix.lower() in WRITTEN_BY:
+        importlib.import_module(WRITTEN_BY[output.suffix.lower()])  # before the work is done rather than after
     level = _power(power)
     block = load_capture(capture)
     rate = block.activity_rate if rate is None else rate

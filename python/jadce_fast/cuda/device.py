@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from .. import _extras
 from .native import Native
 
 
@@ -128,10 +129,13 @@ def open_device(device: Any) -> Device:
 
     Raises
     ------
+    ImportError
+        If torch is not installed.
     ValueError
         If there is no such GPU, this build has no kernels for it, or torch cannot use it; the message says why.
     """
-    import torch
+    with _extras.named():
+        import torch
 
     try:
         wanted = torch.device(device)

@@ -3,42 +3,71 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
-from .beam_network import BeamNetwork
+from .. import _extras
+from .beam_weights import BeamWeights
 from .protocol import Complex, Real, check_denoise
-from .torchscript import compile_network, run_network
+
+if TYPE_CHECKING:
+    from .beam_network import BeamNetwork
 
 
 class BeamPrior:
     """A beam network with the statistics of its channel family. Other attributes as in `Prior`.
 
+    Receivers run these networks by kernels of their own; `denoise` and `network` need torch.
+
     Attributes
     ----------
-    network : BeamNetwork
-        The denoiser, an eager module in evaluation mode on the CPU.
     metadata : dict
         How the prior was made and what was measured.
     """
 
+    kind = "beam"  # in files
     beamspace = True
     closed_form = False
 
     def __init__(
-        self, network: BeamNetwork, basis: Complex, beam_gain: Real, beam_weight: Real, metadata: dict[str, Any]
+        self,
+        network: BeamNetwork | BeamWeights,
+        basis: Complex,
+        beam_gain: Real,
+        beam_weight: Real,
+        metadata: dict[str, Any],
     ) -> None:
-        self.subcarriers, self.basis = network.subcarriers, basis
-        self.eigenvalues: Real = network.eigenvalues.numpy().copy()
+        if isinstance(network, BeamWeights):
+            self._weights = network
+        else:
+            self.network = network.eval().requires_grad_(False)
+        weights = self.weights
+        self.subcarriers, self.basis, self.eigenvalues = weights.subcarriers, basis, weights.eigenvalues.copy()
         self.beam_gain, self.beam_weight, self.metadata = beam_gain, beam_weight, metadata
-        self.network = network.eval().requires_grad_(False)
+
+    @functools.cached_property
+    def network(self) -> BeamNetwork:
+        """The denoiser, an eager module in evaluation mode on the CPU."""
+        with _extras.named():
+            from .beam_network import BeamNetwork
+
+        network: BeamNetwork = BeamNetwork.of(self._weights).eval().requires_grad_(False)
+        return network
+
+    @property
+    def weights(self) -> BeamWeights:
+        """The denoiser's weights, those of `network` as they are now if there is one."""
+        return self.network.weights() if "network" in self.__dict__ else self._weights
 
     def denoise(
         self, z: npt.ArrayLike, noise_var: npt.ArrayLike, devices: npt.ArrayLike | None = None
     ) -> tuple[Complex, Real]:
         """Posterior mean and error variance by the network; see `Prior.denoise`."""
-        return run_network(self.compiled, *check_denoise(z, noise_var, len(self.eigenvalues)))
+        compiled = self.compiled
+        from .torchscript import run_network
+
+        return run_network(compiled, *check_denoise(z, noise_var, len(self.eigenvalues)))
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is compiled, which does not travel."""
@@ -47,4 +76,7 @@ class BeamPrior:
     @functools.cached_property
     def compiled(self) -> Any:
         """The network as frozen TorchScript, made on first use: receivers have a native kernel for these networks."""
-        return compile_network(self.network)
+        network = self.network
+        from .torchscript import compile_network
+
+        return compile_network(network)

@@ -9,6 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .beam_weights import BeamWeights
+from .plain_torch import plain_torch
+
 
 class CircularDepthwise(torch.autograd.Function):  # type: ignore[misc]
     """`Depthwise` with its own gradient: a third of the memory traffic of autograd's, for training on a CPU."""
@@ -197,12 +200,19 @@ class BeamNetwork(nn.Module):  # type: ignore[misc]
         var = error.sum(1) / self.subcarriers * f[:, 2 * p].clamp(-12.0, 4.0).exp()
         return mean, var
 
-    def layers(self) -> list[tuple[nn.Module, str]]:
-        """Layers in order of evaluation, each with its kind, "dense" or "depthwise"."""
-        found: list[tuple[nn.Module, str]] = [(self.inp, "dense")]
-        for block in self.body:
-            found += [(block.depthwise, "depthwise"), (block.expand, "dense"), (block.mix, "dense")]
-        return [*found, (self.out, "dense")]
+    @classmethod
+    def of(cls, weights: BeamWeights) -> "BeamNetwork":
+        """The network of these weights, whose memory it shares."""
+        with plain_torch():
+            with torch.device("meta"):  # allocates nothing
+                network = cls(torch.empty(len(weights.eigenvalues)), weights.subcarriers, **weights.architecture)
+            network.load_state_dict({name: torch.from_numpy(a) for name, a in weights.arrays.items()}, assign=True)
+        return network
+
+    def weights(self) -> BeamWeights:
+        """Its weights as arrays, whose memory they share while it is on the CPU."""
+        arrays = {name: value.detach().cpu().float().contiguous().numpy() for name, value in self.state_dict().items()}
+        return BeamWeights(self.subcarriers, self.architecture, arrays)
 
     def multiplications(self, antennas: int) -> int:
         """Multiply-accumulate operations of all layers for one device."""

@@ -34,6 +34,7 @@ class CellNetworkPrior:
         How the network was made and what was measured.
     """
 
+    kind = "cell"  # in files
     takes_tensors = True
 
     def __init__(self, network: CellNetwork, cell: CellPrior, metadata: dict[str, Any]) -> None:

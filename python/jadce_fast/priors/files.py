@@ -7,32 +7,31 @@ import os
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, cast
 
 import numpy as np
 import safetensors
-import safetensors.torch
-import torch
+import safetensors.numpy
 
+from .. import _extras
 from ..files import write_atomically
 from .beam import BeamPrior
-from .beam_network import BeamNetwork
+from .beam_weights import BeamWeights
 from .beams import BeamsPrior
 from .cascade import CascadePrior
-from .cell import CellPrior
-from .cell_network import CellNetwork
-from .cell_network_prior import CellNetworkPrior
 from .gaussian import GaussianPrior
-from .ncsn import NcsnPrior
-from .ncsn_network import NcsnNetwork
-from .plain_torch import plain_torch
+from .protocol import Real
+
+if TYPE_CHECKING:
+    from .cell_network_prior import CellNetworkPrior
+    from .ncsn import NcsnPrior
 
 _FORMAT, _VERSION = "jadce-prior", 1
-_KINDS = {"beam": BeamPrior, "ncsn": NcsnPrior, "cell": CellNetworkPrior}  # names are those in files
+_KINDS = ("beam", "ncsn", "cell")  # networks, as the priors' attribute `kind` and files call them
 _CASCADE, _JOIN = "cascade", "+"  # the kind in a file; what names of members are joined by
 _CELL = "cell-"  # names of shipped networks of a cell begin so
 T = TypeVar("T")
-AnyPrior = BeamPrior | NcsnPrior | CellNetworkPrior | CascadePrior
+AnyPrior: TypeAlias = "BeamPrior | NcsnPrior | CellNetworkPrior | CascadePrior"
 
 
 def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
@@ -48,7 +47,7 @@ def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
     """
     if isinstance(prior, CascadePrior):
         header = {"members": str(len(prior.members)), "network": _CASCADE}
-        tensors: dict[str, torch.Tensor] = {}
+        tensors: dict[str, Real] = {}
         for i, member in enumerate(prior.members):
             words, arrays = _parts(member)
             header |= {f"{i}.{key}": value for key, value in words.items()}
@@ -56,30 +55,33 @@ def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
     else:
         header, tensors = _parts(prior)
     with write_atomically(path) as part:
-        part.write_bytes(safetensors.torch.save(tensors, {"format": _FORMAT, "version": str(_VERSION)} | header))
+        part.write_bytes(safetensors.numpy.save(tensors, {"format": _FORMAT, "version": str(_VERSION)} | header))
 
 
-def _parts(prior: Any) -> tuple[dict[str, str], dict[str, torch.Tensor]]:
+def _parts(prior: Any) -> tuple[dict[str, str], dict[str, Real]]:
     """Header and tensors of one network's prior."""
-    kind = next((name for name, kind in _KINDS.items() if isinstance(prior, kind)), None)
-    if kind is None:
+    kind = getattr(prior, "kind", None)
+    if kind not in _KINDS:
         wanted = "BeamPrior, NcsnPrior or a cell's network prior"
         raise TypeError(f"prior: expected a {wanted}, found {type(prior).__name__}")
-    network = prior.network
-    tensors = {f"network.{k}": value.detach().cpu().contiguous() for k, value in network.state_dict().items()}
+    if isinstance(prior, BeamPrior):
+        network: Any = prior.weights
+        weights = network.arrays
+        parts = {"basis.real": prior.basis.real, "basis.imag": prior.basis.imag}
+        parts |= {"beam_gain": prior.beam_gain, "beam_weight": prior.beam_weight}
+    else:
+        network, parts = prior.network, {}
+        weights = {name: value.detach().cpu().numpy() for name, value in network.state_dict().items()}
+    parts |= {f"network.{name}": value for name, value in weights.items()}
     header = {
-        "network": kind,
+        "network": str(kind),
         "subcarriers": str(network.subcarriers),
         "architecture": json.dumps(network.architecture),
         "metadata": json.dumps(prior.metadata),
     }
-    if isinstance(prior, BeamPrior):
-        parts = {"basis.real": prior.basis.real, "basis.imag": prior.basis.imag}
-        for name, value in (parts | {"beam_gain": prior.beam_gain, "beam_weight": prior.beam_weight}).items():
-            tensors[name] = torch.from_numpy(np.array(value, np.float32, order="C"))
-    if isinstance(prior, CellNetworkPrior):
+    if kind == "cell":
         header["cell"] = json.dumps({k: v for k, v in asdict(prior.cell).items() if k != "power"})
-    return header, tensors
+    return header, {name: np.array(value, np.float32, order="C") for name, value in parts.items()}
 
 
 def shipped_priors() -> list[str]:
@@ -123,7 +125,7 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior | 
         cascade do not agree.
     """
     prior = _load(name_or_path, shipped_priors())
-    if isinstance(prior, CellNetworkPrior):
+    if hasattr(prior, "posterior"):
         raise ValueError(
             f"prior: expected a channel prior, found {str(name_or_path)!r}, a cell's score network, which "
             "LangevinReceiver takes"
@@ -147,12 +149,12 @@ def load_cell_prior(name_or_path: str | os.PathLike[str]) -> CellNetworkPrior:
         As `load_prior`; also if the file holds a channel prior.
     """
     prior = _load(name_or_path, shipped_cell_priors())
-    if not isinstance(prior, CellNetworkPrior):
+    if not hasattr(prior, "posterior"):
         raise ValueError(
             f"prior: expected a cell's score network ({', '.join(shipped_cell_priors())} or a file), "
             f"found {str(name_or_path)!r}, a channel prior, which Receiver takes"
         )
-    return prior
+    return cast("CellNetworkPrior", prior)
 
 
 def load_any(name_or_path: str | os.PathLike[str]) -> AnyPrior:
@@ -184,9 +186,11 @@ def _is_weights(name: str) -> bool:
 def _read(path: Path, shipped: str) -> AnyPrior:
     wanted = f"prior: expected a {_FORMAT} file (shipped: {shipped}), found"
     try:
-        with plain_torch(), safetensors.safe_open(path, framework="pt") as file:
+        with safetensors.safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            kinds = {name: file.get_slice(name).get_dtype() for name in file.keys()}
+            # NumPy has no name for some of the others.
+            tensors = {name: file.get_tensor(name) for name, kind in kinds.items() if kind == "F32"}
     except (safetensors.SafetensorError, OSError) as error:
         raise ValueError(f"{wanted} damaged file {str(path)!r}: {error}") from None
     if header.get("format") != _FORMAT:
@@ -198,8 +202,9 @@ def _read(path: Path, shipped: str) -> AnyPrior:
         expected = " or ".join(map(repr, (*_KINDS, _CASCADE)))
         raise ValueError(f"{wanted} {str(path)!r} with network {header['network']!r}; expected {expected}")
     try:
-        with plain_torch():
-            return _assemble(header, tensors)
+        for name in set(kinds) - set(tensors):
+            raise ValueError(f"{name} holds {kinds[name]}, not F32")
+        return _assemble(header, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"{wanted} inconsistent file {str(path)!r}: {error}") from None
 
@@ -210,33 +215,27 @@ def _within(member: int, parts: dict[str, T]) -> dict[str, T]:
     return {key.removeprefix(prefix): value for key, value in parts.items() if key.startswith(prefix)}
 
 
-def _assemble(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> AnyPrior:
+def _assemble(header: dict[str, str], tensors: dict[str, Real]) -> AnyPrior:
     for name, tensor in tensors.items():
-        if tensor.dtype != torch.float32 or not bool(torch.isfinite(tensor).all()):
-            raise ValueError(f"{name} holds {tensor.dtype} or numbers that are not finite")
+        if not np.isfinite(tensor).all():
+            raise ValueError(f"{name} holds numbers that are not finite")
     if header.get("network") == _CASCADE:
         members = range(int(header["members"]))
         return CascadePrior([_assemble(_within(i, header), _within(i, tensors)) for i in members])
     subcarriers = int(header["subcarriers"])
     architecture, metadata = json.loads(header["architecture"]), json.loads(header["metadata"])
     weights = {name.removeprefix("network."): value for name, value in tensors.items() if name.startswith("network.")}
-    if header.get("network") == "ncsn":
-        with torch.device("meta"):  # allocates nothing, however wide the header says
-            pair = NcsnNetwork(subcarriers, **architecture)
-        pair.load_state_dict(weights, assign=True)
-        return NcsnPrior(pair, metadata)
-    if header.get("network") == "cell":
-        with torch.device("meta"):
-            cell_network = CellNetwork(**architecture)
-        cell_network.load_state_dict(weights, assign=True)
-        return CellNetworkPrior(cell_network, CellPrior(**json.loads(header["cell"])), metadata)
-    p = len(weights["eigenvalues"])
-    network = BeamNetwork(weights["eigenvalues"], subcarriers, **architecture)
-    network.load_state_dict(weights)
-    basis = tensors["basis.real"].numpy() + 1j * tensors["basis.imag"].numpy()
-    gain, weight = tensors["beam_gain"].numpy(), tensors["beam_weight"].numpy()
-    if basis.shape != (subcarriers, p) or gain.ndim != 1 or gain.shape != weight.shape:
+    if header.get("network", "beam") != "beam":
+        with _extras.named():
+            from . import torch_files
+        if header["network"] == "ncsn":
+            return torch_files.ncsn_prior(subcarriers, architecture, weights, metadata)
+        return torch_files.cell_prior(architecture, weights, json.loads(header["cell"]), metadata)
+    basis = tensors["basis.real"] + 1j * tensors["basis.imag"]
+    network = BeamWeights(subcarriers, architecture, weights)
+    gain, weight = tensors["beam_gain"], tensors["beam_weight"]
+    if basis.shape != (subcarriers, len(network.eigenvalues)) or gain.ndim != 1 or gain.shape != weight.shape:
         raise ValueError(f"basis {basis.shape}, beam_gain {gain.shape}, beam_weight {weight.shape}")
-    if bool((weights["eigenvalues"] <= 0).any()) or (gain <= 0).any() or (weight < 0).any():
+    if (network.eigenvalues <= 0).any() or (gain <= 0).any() or (weight < 0).any():
         raise ValueError("eigenvalues, beam_gain and beam_weight must be positive")
     return BeamPrior(network, basis.astype(np.complex64), gain, weight, metadata)

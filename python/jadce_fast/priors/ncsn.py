@@ -29,6 +29,7 @@ class NcsnPrior:
         How the prior was made and what was measured.
     """
 
+    kind = "ncsn"  # in files
     beamspace = False
     closed_form = False
 

@@ -7,30 +7,22 @@ from typing import Any
 
 import numpy.typing as npt
 
+from ... import baselines
 from ...pilots import Pilots
 from ...receiver import Receiver
 from .block_receiver import BlockReceiver, Power
-from .covariance import covariance
-from .dps import dps
-from .gmmv_amp import gmmv_amp
-from .linear import linear
-from .mmv_amp import mmv_amp
-from .oracle import oracle
-from .printed_stmp import printed_stmp
-from .somp import somp
-from .tmp_em import tmp_em
 
 _PLANS: dict[str, Callable[..., BlockReceiver | Receiver]] = {
     "bg": lambda p, m, rate, power, option: Receiver(p, m, "gaussian", rate, power),
-    "tmp-em": lambda p, m, rate, power, option: tmp_em(p, m, rate, power, blocks=_number(option)),
-    "gmmv-amp": lambda p, m, rate, power, option: gmmv_amp(p, m),
-    "mmv-amp": lambda p, m, rate, power, option: mmv_amp(p, m, rate, power),
-    "lmmse": lambda p, m, rate, power, option: linear(p, m, rate, power),
-    "covariance": lambda p, m, rate, power, prior: covariance(p, m, rate, power, prior=prior),
-    "somp": lambda p, m, rate, power, prior: somp(p, m, rate, power, prior=prior),
-    "printed-stmp": lambda p, m, rate, power, prior: printed_stmp(p, m, prior, rate),
-    "dps": lambda p, m, rate, power, prior: dps(p, m, prior, rate, power),
-    "dps-1000": lambda p, m, rate, power, prior: dps(p, m, prior, rate, power, steps=1000),
+    "tmp-em": lambda p, m, rate, power, option: baselines.tmp_em(p, m, rate, power, blocks=_number(option)),
+    "gmmv-amp": lambda p, m, rate, power, option: baselines.gmmv_amp(p, m),
+    "mmv-amp": lambda p, m, rate, power, option: baselines.mmv_amp(p, m, rate, power),
+    "lmmse": lambda p, m, rate, power, option: baselines.linear(p, m, rate, power),
+    "covariance": lambda p, m, rate, power, prior: baselines.covariance(p, m, rate, power, prior=prior),
+    "somp": lambda p, m, rate, power, prior: baselines.somp(p, m, rate, power, prior=prior),
+    "printed-stmp": lambda p, m, rate, power, prior: baselines.printed_stmp(p, m, prior, rate),
+    "dps": lambda p, m, rate, power, prior: baselines.dps(p, m, prior, rate, power),
+    "dps-1000": lambda p, m, rate, power, prior: baselines.dps(p, m, prior, rate, power, steps=1000),
 }
 _PRIOR = {
     "covariance": None,
@@ -100,7 +92,7 @@ def plan_baseline(
     if head == ORACLE:
         if active is None:
             raise ValueError("receiver: expected a block with the truth for the oracle, found none")
-        return oracle(pilots, antennas, active, prior=prior, power=power)
+        return baselines.oracle(pilots, antennas, active, prior=prior, power=power)
     return _PLANS[head](pilots, antennas, activity_rate, power, prior if head in _PRIOR else option or None)
 
 
