@@ -29,8 +29,6 @@ from .rules import Rules
 from .structure import DUPLICATE, shared
 from .unknown_noise import learn_noise
 
-FIRST_RATE = 0.05  # an activity rate that is learned begins here
-
 
 class Receiver:
     """Joint activity detection and channel estimation, planned once for many received blocks.
@@ -115,7 +113,7 @@ class Receiver:
         if gpu is None and self.batch > 1:
             raise ValueError(f"batch: expected the default without a GPU, found {self.batch!r}")
         self.antennas = _check.integer("antennas", antennas, 1, 4096)
-        rate = FIRST_RATE if activity_rate is None else _check.real("activity_rate", activity_rate, 0.0, 1.0)
+        rate = _core.first_rate if activity_rate is None else _check.real("activity_rate", activity_rate, 0.0, 1.0)
         _check.real("activity_rate", rate, 1e-12, 1 - 1e-12, closed=True)
         self.activity_rate = None if activity_rate is None else rate
         if isinstance(power, str) and power != "unknown":
@@ -161,7 +159,7 @@ class Receiver:
                     seen,
                     activity_rate=rate,
                     power=self.power,
-                    levels=_power_levels(bool(np.ptp(seen.eigenvalues) == 0), self.antennas),
+                    levels=_core.power_levels(flat=bool(np.ptp(seen.eigenvalues) == 0), antennas=self.antennas),
                     rules=self.rules,
                     capacity=self._most(part.devices, most),
                     threads=threads,
@@ -173,40 +171,30 @@ class Receiver:
             return
 
         closed_form = p.closed_form
-        flat = bool(np.ptp(p.eigenvalues) == 0)  # no coefficient differs: one energy may serve several
-        merge = -(-len(p.eigenvalues) // 4) if flat else 1
         # Inside, pilots have unit power: the channel of device k is seen times the gain g_k.
         unit, gain = _unit_power(pilots)
-        same = bool(np.ptp(gain) <= 1e-3 * gain.max())
+        beams = (np.ascontiguousarray(a, np.float32) for a in (p.eigenvalues, p.beam_gain, p.beam_weight))
+        mixture = dict(zip(("eigenvalue", "gain", "weight"), beams, strict=True))
+        merge = _core.merged(mixture["eigenvalue"])
         self._plan = ops.Transform(unit, antennas, p.basis, threads=threads, merge=merge, beamspace=p.beamspace)
         self.threads = self._plan.native.threads
-        level = np.ones(1) if self.power is not None and same else _power_levels(flat, self.antennas)
-        mixture = (
-            np.asarray(p.eigenvalues)[::merge],
-            p.beam_gain,
-            p.beam_weight,
-            level,
-            np.full(len(level), 1 / len(level)),
-            np.bincount(np.arange(len(p.eigenvalues)) // merge, minlength=self._plan.groups),
+        tables = _core.receiver_tables(
+            amplitude=gain, antennas=self.antennas, known_power=self.power is not None, **mixture
         )
-        expected = rate * pilots.devices
         self.capacity = self._most(pilots.devices, most)
         # Exact posteriors need no caution, and predicted variances allow none.
         exact = closed_form or getattr(p, "exact", False) or self.rules.variance == "paper"
         loop: dict[str, Any] = {
             "rules": dataclasses.replace(self.rules, caution=1.0) if exact else self.rules,
-            "log_odds": math.log(rate / (1 - rate)),
             "learn_rate": activity_rate is None,
-            "power": 0.0 if self.power is None else self.power * float(np.mean(gain**2)),
-            "expected": max(expected, 1.0),
             "capacity": self.capacity,
-        }
+        } | _core.assumed(rate=rate, power=self.power or 0.0, amplitude=gain)
         if gpu is not None:
-            self.gpu = self._plan_gpu(gpu, gain, mixture, network, loop)
+            self.gpu = self._plan_gpu(gpu, gain, tables, network, loop)
             return
         self._native = _core.Receiver(
             transform=self._plan.native,
-            activity=ops.activity_plan(*mixture),
+            activity=_core.ActivityPlan(**tables),
             gram=self._plan.gram.ravel(),
             rotation=self._plan.rotation,
             amplitude=gain,
@@ -220,10 +208,10 @@ class Receiver:
 
     def _most(self, devices: int, capacity: int | None) -> int:
         """Most candidates of one iteration among so many devices."""
-        most = max(256, math.ceil(4 * (self.activity_rate or FIRST_RATE) * devices)) if capacity is None else capacity
-        return min(devices, most) if self.rules.screening else devices
+        rate = _core.first_rate if self.activity_rate is None else self.activity_rate
+        return _core.most_candidates(rules=self.rules.native(), rate=rate, devices=devices, asked=capacity or 0)
 
-    def _plan_gpu(self, gpu: cuda_device.Device, gain: Any, mixture: Any, network: Any, loop: dict[str, Any]) -> Any:
+    def _plan_gpu(self, gpu: cuda_device.Device, gain: Any, tables: Any, network: Any, loop: dict[str, Any]) -> Any:
         from .cuda.denoisers import denoiser
         from .cuda.detector import Detector
         from .cuda.receiver import CudaReceiver
@@ -233,7 +221,7 @@ class Receiver:
                 gpu,
                 self._plan,
                 gain,
-                ops.activity_tables(*mixture),
+                tables,
                 denoiser(gpu, self.prior, self.antennas, network),
                 batch=self.batch,
                 **loop,
@@ -410,22 +398,11 @@ def _tracked_error(found: Detection) -> float:
     return min((step["error_var"] for step in found.history), default=math.inf)
 
 
-def _power_levels(flat: bool, antennas: int) -> npt.NDArray[np.float64]:
-    """Grid of unknown received powers, relative to the mean of the active devices.
-
-    Without structure, or over a few antennas, energy cannot tell a very weak device from uneven noise.
-    """
-    lowest = -3.0 if flat else -9.0 if antennas < 4 else -18.0
-    levels: npt.NDArray[np.float64] = 10 ** (np.arange(lowest, 9.1, 3.0) / 10)
-    return levels
-
-
 def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
     """Pilots with unit power for every device, and the amplitudes (K,) that they had."""
     if pilots.rows is not None:
         return Pilots.from_rows(pilots.rows, pilots.devices), np.full(pilots.devices, math.sqrt(pilots.power))
-    array = pilots.select()
-    gain = np.sqrt(np.mean(np.abs(array.astype(np.complex128)) ** 2, axis=(0, 1)))
+    gain = _core.amplitudes(pilots.select())
     return pilots.only(over=gain), gain
 
 

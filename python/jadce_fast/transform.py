@@ -122,20 +122,10 @@ class Transform:
 
 def gram(pilots: Pilots) -> tuple[Float, Complex | None, Complex | None]:
     """Eigenvalues (N, T) of Q_n Q_n^H, and for arbitrary pilots U_n^H (N, T, T) and U_n^H Q_n (N, K, T)."""
-    n, t = pilots.subcarriers, pilots.symbols
     if pilots.rows is not None:
-        return np.full((n, t), pilots.devices * pilots.power, np.float32), None, None
-    q = pilots.select().transpose(1, 0, 2)  # (N, T, K)
-    gram = np.empty((n, t), np.float32)
-    rotation = np.empty((n, t, t), np.complex64)
-    rotated = np.empty((n, pilots.devices, t), np.complex64)
-    for i in range(n):
-        wide = q[i].astype(np.complex128)
-        value, vector = np.linalg.eigh(wide @ wide.conj().T)
-        gram[i] = np.maximum(value, 0)
-        rotation[i] = vector.conj().T
-        rotated[i] = (vector.conj().T @ wide).T
-    return gram, rotation, rotated
+        shape = pilots.subcarriers, pilots.symbols
+        return np.full(shape, pilots.devices * pilots.power, np.float32), None, None
+    return _core.rotate_pilots(pilots.select(), default_threads())
 
 
 def activity_plan(
@@ -186,16 +176,11 @@ def activity_tables(
     share = _check.array("power_weight", power_weight, (len(power),), np.float32)
     value = _check.array("eigenvalues", eigenvalues, ("P",), np.float32)
     count = np.ones_like(value) if multiplicity is None else multiplicity
-    # Gains and powers on one logarithmic grid share products; a thousandth of a decibel tells products apart.
-    product = (power[:, None] * gain[None]).astype(np.float64)
-    key = np.round(1e4 * np.log10(product)).astype(np.int64)
-    _, first, index = np.unique(key, return_index=True, return_inverse=True)
-    return {
-        "product": product.ravel()[first].astype(np.float32),
-        "weight": weight,
-        "log_power_weight": np.log(share),
-        "power": power,
-        "index": np.ascontiguousarray(index.reshape(product.shape), dtype=np.int32),
-        "eigenvalue": value,
-        "multiplicity": _check.array("multiplicity", count, (len(value),), np.float32),
-    }
+    return _core.activity_tables(
+        eigenvalue=value,
+        gain=gain,
+        weight=weight,
+        power=power,
+        share=share,
+        multiplicity=_check.array("multiplicity", count, (len(value),), np.float32),
+    )
