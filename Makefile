@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 STAMPS := $(VENV)/stamps
-SOURCES := $(shell find csrc cmake -type f) CMakeLists.txt pyproject.toml constraints.txt
+SOURCES := $(shell find csrc cmake include -type f) CMakeLists.txt pyproject.toml constraints.txt
+CPP := $(shell find csrc include examples tests -name '*.[ch]pp' -o -name '*.[ch]' -o -name '*.cu')
 
 # Those that distributions package; `make compilers` takes the ones that are here.
 COMPILERS := $(foreach c,g++-12 g++-13 g++-14 g++-15 clang++ g++,$(if $(shell command -v $(c)),$(c)))
@@ -38,7 +39,9 @@ lint: $(STAMPS)/package $(STAMPS)/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	MYPYPATH=python $(BIN)/stubtest jadce_fast._core --allowlist scripts/stubtest.txt
-	$(BIN)/clang-format --dry-run --Werror $$(find csrc -name '*.[ch]pp' -o -name '*.h' -o -name '*.cu')
+	$(BIN)/clang-format --dry-run --Werror $(CPP)
+	echo '#include <jadce/jadce.h>' | $(CC) -std=c11 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -Iinclude -xc -
+	echo '#include <jadce/jadce.hpp>' | $(CXX) -std=c++17 -Wall -Wextra -Wpedantic -Werror -fsyntax-only -Iinclude -xc++ -
 	$(BIN)/cmake -S . -B build/lint -G Ninja -DJADCE_WERROR=ON -DJADCE_CUDA=AUTO -DJADCE_EMULATOR=ON -DCMAKE_BUILD_TYPE=Release \
 	  -DPython_EXECUTABLE=$(abspath $(BIN)/python) -Dpybind11_DIR=$$($(BIN)/python -m pybind11 --cmakedir) \
 	  -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN)/ninja) > /dev/null
@@ -49,7 +52,7 @@ lint: $(STAMPS)/package $(STAMPS)/lint
 format: $(STAMPS)/lint
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/clang-format -i $$(find csrc -name '*.[ch]pp' -o -name '*.h' -o -name '*.cu')
+	$(BIN)/clang-format -i $(CPP)
 
 clean:
 	rm -rf $(VENV) build out

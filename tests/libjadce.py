@@ -1,0 +1,141 @@
+"""The C library as ctypes sees it: structures of include/jadce/jadce.h, and calls that raise its errors."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import POINTER, byref, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from jadce_fast import _core
+from jadce_fast.pilots import Pilots
+
+HOME = Path(_core.__file__).parent  # of the library, beside the module
+WEIGHTS = resources.files("jadce_fast.priors") / "weights"
+FORMATS = {"complex64": 0, "int16": 1, "bfloat16": 2}
+OK, ARGUMENT, FILE, UNSUPPORTED = range(4)
+
+
+def fields(text):
+    return [(name, kind) for names, kind in text for name in names.split()]
+
+
+class Config(ctypes.Structure):
+    _fields_ = fields(
+        [
+            ("devices subcarriers symbols antennas", c_int32),
+            ("pilot_rows", c_void_p),
+            ("pilot_power", c_double),
+            ("pilots", c_void_p),
+            ("prior", c_char_p),
+            ("activity_rate power threshold", c_double),
+            ("max_iterations capacity threads network", c_int32),
+        ]
+    )
+
+
+class Sizes(ctypes.Structure):
+    _fields_ = fields([("devices subcarriers symbols antennas most_active threads", c_int32), ("workspace", c_int64)])
+
+
+class Block(ctypes.Structure):
+    _fields_ = fields([("data", c_void_p), ("format", c_int32), ("scale", c_float), ("strides", c_int64 * 3)])
+
+
+class Result(ctypes.Structure):
+    _fields_ = fields(
+        [
+            ("activity active channels channel_var", c_void_p),
+            ("found trusted converged iterations stopped overflow", c_int32),
+            ("noise_var residual_ratio", c_double),
+            ("least most", c_float),
+        ]
+    )
+
+
+def library() -> ctypes.CDLL:
+    lib = ctypes.CDLL(str(HOME / "lib" / "libjadce.so"))
+    lib.jadce_create.argtypes = [POINTER(Config), POINTER(c_void_p)]
+    lib.jadce_query.argtypes = [c_void_p, POINTER(Sizes)]
+    lib.jadce_detect.argtypes = [c_void_p, POINTER(Block), c_double, POINTER(Result)]
+    lib.jadce_destroy.argtypes = [c_void_p]
+    lib.jadce_destroy.restype = None
+    lib.jadce_config_init.argtypes = [POINTER(Config)]
+    lib.jadce_config_init.restype = None
+    lib.jadce_error_string.argtypes = [c_int32]
+    for name in ("jadce_version", "jadce_error_string", "jadce_last_error"):
+        getattr(lib, name).restype = c_char_p
+    return lib
+
+
+class Error(Exception):
+    """A status and the details."""
+
+    def __init__(self, status: int, details: str) -> None:
+        super().__init__(details)
+        self.status = status
+
+
+@dataclass
+class Found:
+    """A result, named as those of a Detection."""
+
+    activity: np.ndarray
+    active: np.ndarray
+    channels: np.ndarray
+    channel_var: np.ndarray
+    result: Result
+
+
+def pointer(array):
+    return array.ctypes.data_as(c_void_p)
+
+
+class Plan:
+    """A plan of the library for pilots and options of jadce_config."""
+
+    def __init__(self, pilots: Pilots, antennas: int, prior: str, /, **options: float) -> None:
+        self.lib, self.handle = library(), c_void_p()
+        config = Config()
+        self.lib.jadce_config_init(byref(config))
+        config.devices, config.subcarriers, config.symbols = pilots.devices, pilots.subcarriers, pilots.symbols
+        config.antennas, config.prior = antennas, prior.encode()
+        if pilots.rows is None:
+            array = np.ascontiguousarray(pilots.select())
+            config.pilots = pointer(array)
+        else:
+            array = np.ascontiguousarray(pilots.rows, np.int32)
+            config.pilot_rows, config.pilot_power = pointer(array), pilots.power
+        for name, value in options.items():
+            setattr(config, name, value)
+        self.check(self.lib.jadce_create(byref(config), byref(self.handle)))
+        self.sizes = Sizes()
+        self.check(self.lib.jadce_query(self.handle, byref(self.sizes)))
+
+    def check(self, status: int) -> None:
+        if status != OK:
+            raise Error(status, self.lib.jadce_last_error().decode())
+
+    def detect(self, data, noise_var, kind="complex64", scale=0.0, strides=(0, 0, 0)) -> Found:
+        s = self.sizes
+        found = Found(
+            np.empty(s.devices, np.float32),
+            np.empty(s.most_active, np.int32),
+            np.empty((s.most_active, s.subcarriers, s.antennas), np.complex64),
+            np.empty(s.most_active, np.float32),
+            Result(),
+        )
+        for name in ("activity", "active", "channels", "channel_var"):
+            setattr(found.result, name, pointer(getattr(found, name)))
+        block = Block(pointer(data), FORMATS[kind], scale, (c_int64 * 3)(*strides))
+        self.check(self.lib.jadce_detect(self.handle, byref(block), noise_var, byref(found.result)))
+        for name in ("active", "channels", "channel_var"):
+            setattr(found, name, getattr(found, name)[: found.result.found])
+        return found
+
+    def close(self) -> None:
+        self.lib.jadce_destroy(self.handle)
+        self.handle = c_void_p()

@@ -1,0 +1,172 @@
+"""Programs that are built against an installed libjadce: the examples, and what only a compiled program can ask."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import libjadce
+import numpy as np
+import pytest
+from libjadce import WEIGHTS
+from problems import problem
+
+import jadce_fast as jf
+
+ROOT = Path(__file__).parents[1]
+CAPTURE = ROOT / "tests/data/sionna_cdl_c_dft.npz"
+TINY = str(WEIGHTS / "cdl-tiny.safetensors")
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+if not (libjadce.HOME / "lib" / "libjadce.so").exists():
+    pytest.skip("the C library is not beside the module", allow_module_level=True)
+
+
+def run(*command, timeout=20, **environment):
+    """Standard output of a program, which has to succeed."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | {"PATH": PATH} | environment,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def tool(name):
+    found = shutil.which(name, path=PATH)
+    return found or pytest.skip(f"needs {name}")
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """Folder of the programs, built against what `--cmake-dir` says."""
+    folder = tmp_path_factory.mktemp("programs")
+    where = run(sys.executable, "-m", "jadce_fast", "--cmake-dir").strip()
+    generator = ["-G", "Ninja"] if shutil.which("ninja", path=PATH) else []
+    tool("c++")
+    run(tool("cmake"), "-S", ROOT / "tests/embedding", "-B", folder, f"-Djadce_DIR={where}", *generator, timeout=60)
+    run(tool("cmake"), "--build", folder, "--parallel", "2", timeout=120)
+    return folder / "bin"
+
+
+def test_detections_allocate_nothing(programs):
+    lines = [line.split() for line in run(programs / "allocations", TINY).splitlines()]
+    assert [line[0] for line in lines] == ["rows", "learned", "pilots", "gaussian"]
+    for _, planned, detected, iterations, found in lines:
+        assert int(planned) > 50  # it counts
+        assert int(detected) == 0
+        assert int(iterations) > 10
+        assert int(found) == 20
+
+
+def test_the_wrapper_of_cpp17(programs):
+    lines = run(programs / "wrapper", TINY).splitlines()
+    assert lines == ["1 devices: expected 1 to 16777216, found 0", "1 17"]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_the_example_prints_what_python_finds(programs, save, tmp_path):
+    with np.load(CAPTURE) as file:
+        save(tmp_path / "capture.npz", **file)
+    block = jf.load_capture(CAPTURE)
+    out = jf.Receiver(block.pilots, block.y.shape[2], TINY, block.activity_rate or 0.05).detect(
+        block.y, block.noise_var
+    )
+    head, _, *lines = run(programs / "detect", tmp_path / "capture.npz", TINY).splitlines()
+    assert head.startswith(f"# {len(out.active)} of {block.pilots.devices} devices active, {out.iterations} iterations")
+    assert float(re.search(r"ratio (\S+)", head).group(1)) == pytest.approx(out.residual_ratio, rel=1e-8)
+    found = np.array([line.split() for line in lines], np.float64)
+    assert found[:, 0].tolist() == out.active.tolist()
+    assert np.array_equal(found[:, 1].astype(np.float32), out.activity[out.active])
+    assert np.array_equal(found[:, 3].astype(np.float32), out.channel_var)
+    assert np.allclose(found[:, 2], (np.abs(out.channels) ** 2).mean((1, 2)), rtol=1e-5)
+
+
+def test_the_example_names_what_is_wrong(programs, tmp_path):
+    (tmp_path / "no.npz").write_bytes(b"PK")
+    np.savez(tmp_path / "empty.npz", x=np.zeros(3))
+    for name, words in (("nowhere.npz", "no such file"), ("no.npz", "archive"), ("empty.npz", "the key y")):
+        done = subprocess.run(
+            [programs / "detect", tmp_path / name, TINY], capture_output=True, text=True, timeout=20, check=False
+        )
+        assert done.returncode == 1
+        assert words in done.stderr
+
+
+def test_the_latency_harness_counts_every_block(programs):
+    text = run(programs / "latency", CAPTURE, TINY, 3000, 20)
+    assert "20 blocks" in text
+    numbers = re.search(r"p50 (\d+) us, p99 (\d+) us, p99.9 (\d+) us, most (\d+) us, missed (\d+), dropped (\d+)", text)
+    p50, p99, p999, most, missed, dropped = map(int, numbers.groups())
+    assert 0 < p50 <= p99 <= p999 <= most
+    assert missed <= 20
+    assert dropped >= missed
+    assert sum(int(count) for count in re.findall(r" us +(\d+)$", text, re.MULTILINE)) == 20
+
+
+def test_a_module_of_openairinterface(programs, tmp_path):
+    """Two workers of a host that loads it as a gNB does find what Python finds in the same 16-bit samples."""
+    p = problem(devices=150, symbols=10, subcarriers=48, antennas=4, active=6, delay_spread=0.02, seed=3)
+    size, first, at, after = 64, 40, 2, 14  # the grid's subcarriers wrap around, and more symbols surround the pilots
+    scale = 3000 / np.abs(p.y).max()
+    samples = np.round(np.stack([p.y.real, p.y.imag], -1) * scale).astype(np.int16)
+    grid = np.random.default_rng(0).integers(-9000, 9000, (4, after, size, 2), np.int16)
+    grid[:, at : at + 10, (first + np.arange(48)) % size] = samples.transpose(2, 0, 1, 3)
+    grid.tofile(tmp_path / "grid")
+    p.pilots.rows.astype(np.int32).tofile(tmp_path / "rows")
+    keys = dict(devices=150, symbols=10, subcarriers=48, antennas=4, rows=tmp_path / "rows", prior=TINY)
+    (tmp_path / "activity.txt").write_text("".join(f"{key} {value}\n" for key, value in keys.items()))
+    noise = float(np.float32(p.noise_var * scale**2))
+    words = [programs, "_jadce", tmp_path / "grid", 4, after, size, first, at, noise]
+    loaded, _, *lines = run(programs / "host", *words, JADCE_ACTIVITY=str(tmp_path / "activity.txt")).splitlines()
+    assert loaded.endswith("libactivity_jadce.so successfully loaded, version 1")
+    y = samples.astype(np.float32).view(np.complex64)[..., 0]
+    out = jf.Receiver(p.pilots, 4, TINY).detect(np.ascontiguousarray(y), noise)
+    assert len(out.active) == 6
+    for worker, line in enumerate(lines):
+        own, trusted, *pairs = line.split()
+        assert (int(own), int(trusted)) == (worker, out.trusted)
+        assert [int(k) for k in pairs[::2]] == out.active.tolist()
+        assert np.array_equal(np.array(pairs[1::2], np.float32), out.activity[out.active])
+    done = subprocess.run(
+        [programs / "host", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        env={**os.environ, "JADCE_ACTIVITY": str(tmp_path / "nothing")},
+    )
+    assert done.returncode == 1
+    assert "expected the name of a configuration" in done.stderr
+
+
+@pytest.mark.parametrize(("compiler", "standard"), [("cc", "c11"), ("c++", "c++17"), ("c++", "c++20")])
+def test_headers_compile_alone(compiler, standard, tmp_path):
+    include = run(sys.executable, "-m", "jadce_fast", "--include-dir").strip()
+    header = "jadce.h" if compiler == "cc" else "jadce.hpp"
+    source = tmp_path / ("x.c" if compiler == "cc" else "x.cpp")
+    source.write_text(f"#include <jadce/{header}>\nint main(void) {{ return jadce_version() == 0; }}\n")
+    warnings = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror"]
+    run(tool(compiler), f"-std={standard}", *warnings, "-fsyntax-only", f"-I{include}", source)
+
+
+def test_pkg_config(tmp_path):
+    folder = run(sys.executable, "-m", "jadce_fast", "--library-dir").strip()
+    environment = {"PKG_CONFIG_PATH": f"{folder}/pkgconfig"}
+    flags = run(tool("pkg-config"), "--cflags", "--libs", "jadce", **environment).split()
+    (tmp_path / "x.c").write_text(
+        "#include <jadce/jadce.h>\n#include <stdio.h>\nint main(void) { puts(jadce_version()); }\n"
+    )
+    run(tool("cc"), tmp_path / "x.c", *flags, f"-Wl,-rpath,{folder}", "-o", tmp_path / "x")
+    assert run(tmp_path / "x").strip() == jf.__version__
+    assert run("pkg-config", "--modversion", "jadce", **environment).strip() == jf.__version__
+
+
+def test_nothing_but_the_interface_is_exported():
+    names = run(tool("nm"), "-D", "--defined-only", libjadce.HOME / "lib" / "libjadce.so").split()[2::3]
+    header = (libjadce.HOME / "include" / "jadce" / "jadce.h").read_text()
+    assert sorted(names) == sorted(re.findall(r"JADCE_API .*?(jadce_\w+)\(", header))
