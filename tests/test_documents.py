@@ -23,7 +23,7 @@ CARDS = sorted(ROOT.glob("python/jadce_fast/priors/weights/*.md"))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 NATIVE = {"_core", "_cuda", "_emulated"}  # modules of C++, as far as they are built
 SOURCE = re.compile(r"[\w./*-]+\.(?:py|sh|[ch]pp|cu|h)\b")
-FOLDERS = ("benchmarks", "cmake", "csrc", "docs", "examples", "python", "scripts", "tests")
+FOLDERS = ("benchmarks", "cmake", "csrc", "docs", "examples", "include", "python", "scripts", "tests")
 FILES = [str(path.relative_to(ROOT)) for folder in FOLDERS for path in [ROOT / folder, *(ROOT / folder).rglob("*")]]
 
 
