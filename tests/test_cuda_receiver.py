@@ -328,3 +328,19 @@ def test_enqueued_results(gpu_device):
     bad = rx.enqueue(torch.full_like(blocks[0], torch.nan), 0.2)
     assert (int(bad.found), bool(bad.converged)) == (0, False)
     assert bool(torch.isfinite(torch.view_as_real(bad.channels)).all())
+
+
+def test_a_deadline_ends_the_loop_as_on_the_cpu(gpu_device):
+    """A microsecond is over before the second iteration, a minute is not before the end."""
+    p = problem(**SIZES["plain"], seed=5)
+    arguments = dict(prior=TorchWienerPrior(8), activity_rate=p.activity_rate, power=1.0, threads=1)
+    rx = jf.Receiver(p.pilots, 8, device="cuda", **arguments)
+    for deadline, rules in [(1.0, jf.Rules(max_iterations=1)), (6e7, jf.Rules())]:
+        expected = jf.Receiver(p.pilots, 8, rules=rules, **arguments).detect(p.y, p.noise_var)
+        found = rx.enqueue(p.y, p.noise_var, deadline=deadline)
+        assert bool(found.late) == (deadline == 1.0)
+        count = int(found.found)
+        assert int(found.iterations) == expected.iterations
+        assert bool(found.converged) == expected.converged == (deadline > 1)
+        assert np.array_equal(np.asarray(found.active)[:count], expected.active)
+        assert error(np.asarray(found.channels)[:count], expected.channels) <= 1e-3

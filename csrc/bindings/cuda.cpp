@@ -30,10 +30,11 @@ namespace {
 using bindings::def_launcher, bindings::def_struct;
 
 void register_control(pybind11::module_& m) {
-  m.attr("control_dtype") = bindings::record_dtype(JADCE_FIELDS(
-      Control, noise, received, power, scale, error, previous, best, gamma, run, test, keep, last, going, iteration,
-      converged, settled, candidates, left_out, idle, slots, unplaced, kept, kept_left_out, decided, found, residual,
-      stopped, expected, awaited, faint, deviation, fitted, least, most, trusted, members, member));
+  m.attr("control_dtype") = bindings::record_dtype(
+      JADCE_FIELDS(Control, noise, received, power, scale, error, previous, best, gamma, run, test, keep, last, going,
+                   iteration, converged, settled, candidates, left_out, idle, slots, unplaced, kept, kept_left_out,
+                   decided, found, residual, stopped, expected, awaited, faint, deviation, fitted, least, most, trusted,
+                   members, member, deadline, elapsed, longest));
 }
 
 void register_graph(pybind11::module_& m) {
@@ -162,7 +163,7 @@ void register_beam_network(pybind11::module_& m) {
 }
 
 void register_detection(pybind11::module_& m) {
-  def_launcher(m, "set_input", &set_input, JADCE_FIELDS(SetInputArgs, y, noise_var, blocks, input));
+  def_launcher(m, "set_input", &set_input, JADCE_FIELDS(SetInputArgs, y, noise_var, blocks, deadline, input));
   def_launcher(m, "beamspace", &beamspace, JADCE_FIELDS(BeamspaceArgs, input, sizes, y, power),
                JADCE_OPTIONAL(BeamspaceArgs, dft, rotation, scratch));
   def_launcher(m, "begin", &begin,

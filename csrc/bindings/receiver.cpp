@@ -3,9 +3,11 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -93,9 +95,35 @@ class Receiver {
 
   // Results by name.
   py::dict detect(const Array<cfloat>& y, double noise_var, const NoiseCovariance& covariance) {
-    const Shape& s = stmp_.shape();
     const Alone alone(transform_);
     stmp_.detect(y.data(), noise_var, covariance, denoisers_);
+    return results();
+  }
+
+  // Results of the next block that arrives, with its number and the microseconds that they took since then, or None
+  // when none will come.
+  py::object next(Arrivals& arrivals, double noise_var, const NoiseCovariance& covariance, float deadline) {
+    if (next_.y == nullptr) next_ = arrivals.make_block();
+    const py::gil_scoped_release release;  // a block that is complete does not wait for the interpreter
+    if (!arrivals.next(next_)) {
+      const py::gil_scoped_acquire lock;
+      return py::none();
+    }
+    const std::lock_guard alone(transform_.mutex());
+    stmp_.detect(next_, noise_var, covariance, denoisers_, deadline);
+    py::dict found = results();
+    const py::gil_scoped_acquire lock;
+    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - next_.at;
+    found["block"] = next_.number;
+    found["latency"] = took.count();
+    return found;
+  }
+
+  std::unique_ptr<Arrivals> arrivals() const { return std::make_unique<Arrivals>(transform_, stmp_.rotation()); }
+
+  // Without the interpreter's lock.
+  py::dict results() {
+    const Shape& s = stmp_.shape();
     const py::gil_scoped_acquire lock;
     const index_t count = stmp_.found();
     Array<float> activity(s.devices), var(count);
@@ -130,6 +158,7 @@ class Receiver {
   Transform& transform_;
   Stmp stmp_;
   std::vector<Denoiser> denoisers_;
+  Arrived next_;
 };
 
 std::unique_ptr<Receiver> make_receiver(Transform& transform, const ActivityPlan& activity, const Array<float>& gram,
@@ -170,13 +199,29 @@ void register_receiver(py::module_& m) {
            }),
            py::kw_only(), py::arg("covariance").noconvert(), py::arg("inverse").noconvert(),
            py::arg("unmix").noconvert(), py::arg("level").noconvert());
+  py::class_<Arrivals>(m, "Arrivals")
+      .def(
+          "push",
+          [](Arrivals& arrivals, const Array<cfloat>& y, bool wait) {
+            const py::gil_scoped_release release;
+            arrivals.push(y.data(), y.shape(0), wait);
+          },
+          py::arg("y").noconvert(), py::arg("wait"))
+      .def("close", &Arrivals::close)
+      .def("counts", [](Arrivals& arrivals) {
+        const Arrivals::Counts counts = arrivals.counts();
+        return py::make_tuple(counts.complete, counts.dropped, counts.waited);
+      });
   py::class_<Receiver>(m, "Receiver")
       .def(py::init(&make_receiver), py::keep_alive<1, 2>(), py::keep_alive<1, 13>(), py::kw_only(),
            py::arg("transform"), py::arg("activity"), py::arg("gram").noconvert(), py::arg("rotation"),
            py::arg("amplitude").noconvert(), py::arg("capacity"), py::arg("rules"), py::arg("log_odds"),
            py::arg("learn_rate"), py::arg("power"), py::arg("expected"), py::arg("denoisers"))
       .def("seconds", &Receiver::seconds)
-      .def("detect", &Receiver::detect, py::arg("y").noconvert(), py::arg("noise_var"), py::arg("covariance"));
+      .def("detect", &Receiver::detect, py::arg("y").noconvert(), py::arg("noise_var"), py::arg("covariance"))
+      .def("arrivals", &Receiver::arrivals, py::keep_alive<0, 1>())
+      .def("next", &Receiver::next, py::arg("arrivals"), py::arg("noise_var"), py::arg("covariance"),
+           py::arg("deadline"));
   m.def(
       "explained_remainder",
       [](const Rules& rules, float taken, float errors, float excess) {

@@ -16,12 +16,14 @@ namespace jadce {
 
 struct BeamNetworkView;
 
+// Of some symbols, which follow upon those that came before.
 struct BeamspaceArgs {
   const Shape& shape;
-  const float* y;         // [T, N, M, 2]
+  index_t first, count;   // symbols
+  const float* y;         // [count, N, M, 2]
   const float* dft;       // [M, 2, Mp]
   const float* rotation;  // [N, T, T, 2], or null: none
-  float* scratch;         // [T, 2, Mp]
+  float* scratch;         // [count, 2, Mp], with `rotation`
   float* out;             // [N, T, 2, Mp]
 };
 

@@ -12,9 +12,10 @@ enum Stopped : std::int32_t {
   kFixedPoint,  // nothing improved any more
   kDiverged,    // errors grew or are not finite
   kSilence,     // what was found explains the block worse than that nobody is active
+  kDeadline,    // no time was left for another iteration
 };
 
-inline constexpr int kControlWords = 40;
+inline constexpr int kControlWords = 44;
 
 struct Control {
   // Set when the block begins. In units of the mean active device: noise variance and mean square of the block, per
@@ -62,7 +63,12 @@ struct Control {
   std::int32_t member;   // the one whose turn it is
 
   float shift;  // learned log odds of activity, less those of the plan; set when activity was tested
-  std::int32_t spare[2];
+
+  // Time in microseconds: until the result is wanted, infinite without a deadline; from the block's arrival to plan()
+  // of this iteration; the longest from there to the next one.
+  float deadline, elapsed, longest;
+  std::int32_t spare;
+  std::uint64_t began;  // on a GPU: its clock when the detection began, in nanoseconds
 };
 static_assert(sizeof(Control) == 4 * kControlWords);
 

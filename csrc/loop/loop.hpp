@@ -27,7 +27,7 @@ JADCE_INLINE Control begin(double received, double noise, double mean, double ex
   c.received = static_cast<float>(received / mean);
   c.power = static_cast<float>(mean);
   c.scale = static_cast<float>(1 / sqrt(mean));
-  c.previous = c.best = INFINITY;
+  c.previous = c.best = c.deadline = INFINITY;
   c.expected = c.awaited = static_cast<float>(expected);
   c.deviation = static_cast<float>(noise / mean / sqrt(static_cast<double>(entries)));
   c.going = 1;
@@ -45,12 +45,26 @@ JADCE_INLINE void hand_over(Control& c, const Rules& rules, float error) {
   if (error < rules.near_best * c.best) c.best = INFINITY;
 }
 
-// Decides what an iteration does whose message to module B has this mean error variance.
-JADCE_INLINE void plan(Control& c, const Rules& rules, float error) {
+// Tells whether no time is left for an iteration, which takes as long as the longest one so far. What comes after the
+// loop takes less than the first one, which is always made.
+JADCE_INLINE bool is_late(Control& c, float elapsed) {
+  if (c.iteration > 0 && elapsed - c.elapsed > c.longest) c.longest = elapsed - c.elapsed;
+  c.elapsed = elapsed;
+  return c.iteration > 0 && elapsed + c.longest > c.deadline;
+}
+
+// Decides what an iteration does whose message to module B has this mean error variance, so many microseconds after the
+// block's arrival.
+JADCE_INLINE void plan(Control& c, const Rules& rules, float error, float elapsed) {
   c.error = error;
   c.run = std::isfinite(error);
   if (!c.run) {
     c.stopped = kDiverged;
+    return;
+  }
+  if (is_late(c, elapsed)) {
+    c.run = c.test = 0;
+    c.stopped = kDeadline;
     return;
   }
   c.test = !(rules.screening && c.settled && error > rules.settled * c.previous);
@@ -135,7 +149,7 @@ JADCE_INLINE void conclude(Control& c, const Rules& rules, float residual, float
   c.most = range.most;
   const float left = c.residual / c.noise;
   c.converged = c.converged && left <= c.most;
-  const bool ended_well = c.stopped == kIterations || c.stopped == kFixedPoint;
+  const bool ended_well = c.stopped == kIterations || c.stopped == kFixedPoint || c.stopped == kDeadline;
   c.trusted = ended_well && c.kept_left_out == 0 && left <= c.most && left >= c.least;  // detection.py has the words
 }
 

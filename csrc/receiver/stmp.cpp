@@ -18,13 +18,6 @@ constexpr index_t kFirstHistory = 4096;  // iterations for which there is room f
 
 std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 
-// Mean |y|^2 in double precision.
-double mean_square(const cfloat* y, index_t count) {
-  double total = 0;
-  for (index_t i = 0; i < count; ++i) total += std::norm(std::complex<double>(y[i]));
-  return total / static_cast<double>(count);
-}
-
 // Sum of squares in double precision; `count` is a multiple of kLanes.
 double square(const float* x, index_t count) {
   double part[kLanes] = {};
@@ -102,8 +95,23 @@ Stmp::Output Stmp::make_output() const {
 
 void Stmp::detect(const cfloat* y, double noise_var, const NoiseCovariance& covariance,
                   const std::vector<Denoiser>& denoisers) {
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point before = Clock::now();
+  const Clock::time_point arrived = Clock::now();
+  const index_t entries = shape_.measurements() * shape_.antennas;
+  transform_.beamspace(y, plan_.rotation.empty() ? nullptr : plan_.rotation.data(), y_.get());
+  received_ = add_energy(y, entries, 0) / static_cast<double>(entries);
+  run(arrived, noise_var, covariance, denoisers, INFINITY);
+}
+
+void Stmp::detect(Arrived& block, double noise_var, const NoiseCovariance& covariance,
+                  const std::vector<Denoiser>& denoisers, float deadline) {
+  std::swap(y_, block.y);
+  received_ = block.energy / static_cast<double>(shape_.measurements() * shape_.antennas);
+  run(block.at, noise_var, covariance, denoisers, deadline);
+}
+
+void Stmp::run(Clock::time_point arrived, double noise_var, const NoiseCovariance& covariance,
+               const std::vector<Denoiser>& denoisers, float deadline) {
+  Clock::time_point before = arrived;
   const auto spent = [&](Part part) {
     const Clock::time_point now = Clock::now();
     seconds_[part] += std::chrono::duration<double>(now - before).count();
@@ -112,11 +120,13 @@ void Stmp::detect(const cfloat* y, double noise_var, const NoiseCovariance& cova
   seconds_.fill(0);
   colored_.reset();
   if (!covariance.white()) colored_.emplace(transform_, covariance, plan_.gram, mean_gram_);
-  start(y, noise_var, static_cast<index_t>(denoisers.size()));
+  start(noise_var, static_cast<index_t>(denoisers.size()));
+  control_.deadline = deadline;
   spent(kStart);
   Control& c = control_;
   while (c.going) {
-    plan(c, rules_, module_a());
+    const float error = module_a();
+    plan(c, rules_, error, std::chrono::duration<float, std::micro>(Clock::now() - arrived).count());
     spent(kModuleA);
     if (c.run) {
       if (c.test) test_activity();
@@ -140,10 +150,9 @@ void Stmp::detect(const cfloat* y, double noise_var, const NoiseCovariance& cova
   spent(kDecide);
 }
 
-void Stmp::start(const cfloat* y, double noise_var, index_t members) {
+void Stmp::start(double noise_var, index_t members) {
   const index_t points = shape_.measurements() * shape_.point();
-  transform_.beamspace(y, plan_.rotation.empty() ? nullptr : plan_.rotation.data(), y_.get());
-  received_ = colored_ ? colored_->mean_square(y_.get()) : mean_square(y, shape_.measurements() * shape_.antennas);
+  if (colored_) received_ = colored_->mean_square(y_.get());
   power_ = mean_power(rules_, received_, noise_var, plan_.power, plan_.expected, shape_.symbols);
   control_ = begin(received_, noise_var, power_, plan_.expected, shape_.measurements() * shape_.antennas, members);
   history_.clear();
@@ -398,6 +407,7 @@ void Stmp::decide() {
 }
 
 void Stmp::channels(cfloat* channel, float* var) {
+  const Clock::time_point before = Clock::now();
   const index_t lanes = shape_.lanes;
   transform_.pool().each(found(), [&](index_t i, int thread) {
     const double gain = plan_.amplitude[at(decided_[at(i)])];
@@ -413,6 +423,7 @@ void Stmp::channels(cfloat* channel, float* var) {
     // A prior's variance that is not a number comes second, so that the largest one takes its place.
     var[i] = static_cast<float>(std::min(largest, static_cast<double>(mean) * power_ / (gain * gain)));
   });
+  seconds_[kChannels] = std::chrono::duration<double>(Clock::now() - before).count();
 }
 
 }  // namespace jadce

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <array>
+#include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -13,6 +15,7 @@
 #include "kernels/activity/activity.hpp"
 #include "loop/control.hpp"
 #include "loop/rules.hpp"
+#include "receiver/arrivals.hpp"
 #include "receiver/colored_noise.hpp"
 #include "receiver/sparse_part.hpp"
 #include "receiver/transform.hpp"
@@ -64,8 +67,13 @@ class Stmp {
   // Results are valid until the next call.
   void detect(const cfloat* y, double noise_var, const NoiseCovariance& covariance,
               const std::vector<Denoiser>& denoisers);
+  // The same of a block that arrived symbol by symbol, whose memory is exchanged. `deadline` microseconds after its
+  // arrival the loop ends with the best state so far, but not before its first iteration.
+  void detect(Arrived& block, double noise_var, const NoiseCovariance& covariance,
+              const std::vector<Denoiser>& denoisers, float deadline);
 
   const Shape& shape() const { return transform_.shape(); }
+  const std::vector<cfloat>& rotation() const { return plan_.rotation; }
   const Control& control() const { return control_; }
   index_t found() const { return control_.found; }
   const float* activity() const { return kept_posterior_.data(); }  // [K]
@@ -83,9 +91,9 @@ class Stmp {
   const std::vector<Step>& history() const { return history_; }
 
   // Parts of a detection, by which its time is told.
-  enum Part { kStart, kModuleA, kActivity, kGather, kDenoise, kUpdate, kDecide, kParts };
+  enum Part { kStart, kModuleA, kActivity, kGather, kDenoise, kUpdate, kDecide, kChannels, kParts };
   static constexpr std::array<const char*, kParts> kPartNames{"start",   "module_a", "activity", "gather",
-                                                              "denoise", "update",   "decide"};
+                                                              "denoise", "update",   "decide",   "channels"};
   const std::array<double, kParts>& seconds() const { return seconds_; }
 
  private:
@@ -102,7 +110,11 @@ class Stmp {
   };
 
   Output make_output() const;
-  void start(const cfloat* y, double noise_var, index_t members);
+  using Clock = std::chrono::steady_clock;
+  // A block of which y_ and received_ are known.
+  void run(Clock::time_point arrived, double noise_var, const NoiseCovariance& covariance,
+           const std::vector<Denoiser>& denoisers, float deadline);
+  void start(double noise_var, index_t members);
   float module_a();
   void test_activity();
   void select();

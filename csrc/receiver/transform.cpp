@@ -55,6 +55,8 @@ Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, con
 void Transform::beamspace(const cfloat* y, const cfloat* rotation, float* out) {
   pool_.each(shape_.subcarriers, [&](index_t n, int thread) {
     kernels_.beamspace({.shape = shape_,
+                        .first = 0,
+                        .count = shape_.symbols,
                         .y = reinterpret_cast<const float*>(y),
                         .dft = dft_.get(),
                         .rotation = reinterpret_cast<const float*>(rotation),

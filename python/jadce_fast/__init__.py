@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .priors.protocol import Prior as Prior
     from .receiver import Receiver as Receiver
     from .rules import Rules as Rules
+    from .stream import Stream as Stream
 
 __version__ = "0.1.0"
 _HOME = {
@@ -43,6 +44,7 @@ _HOME = {
     "Prior": "priors.protocol",
     "Receiver": "receiver",
     "Rules": "rules",
+    "Stream": "stream",
     "dft_pilots": "pilots",
     "load_capture": "capture",
     "load_cell_prior": "priors.files",

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import numpy.typing as npt
 
-Reason = Literal["iterations", "fixed point", "diverged", "silence"]
+Reason = Literal["iterations", "fixed point", "diverged", "silence", "deadline"]
 REASONS: tuple[Reason, ...] = get_args(Reason)  # their order is that of Stopped, csrc/loop/control.hpp
 
 
@@ -89,7 +89,8 @@ class Detection:
         `noise_var` over the noise variance given to ``detect``, and the range of it where the model holds.
     stopped_because : str
         Reason for the end: "fixed point" (nothing improved any more), "iterations" (all that were planned are done),
-        "diverged", or "silence" (what was found explained the block worse than that nobody is active).
+        "diverged", "silence" (what was found explained the block worse than that nobody is active), or "deadline" (no
+        time was left for another one: the best state so far).
     overflow : int
         Plausible devices for which the receiver had no place (`capacity`) in the iteration whose state is returned.
         Above zero, active devices may be missing.
@@ -162,6 +163,8 @@ class Enqueued:
         Their variances, then zeros.
     found, iterations, converged, overflow : int32, shape ()
         Number of active devices, and as in :class:`Detection`.
+    late : bool, shape ()
+        Whether the deadline ended the loop.
     trusted : bool, shape ()
         As in :class:`Detection`.
     residual_ratio : float32, shape ()
@@ -179,6 +182,7 @@ class Enqueued:
     iterations: Any
     converged: Any
     overflow: Any
+    late: Any
     trusted: Any
     residual_ratio: Any
     keeps: Any = field(repr=False)

@@ -26,6 +26,7 @@ from .pilots import Pilots
 from .priors.protocol import check_prior
 from .repeated import RepeatedReceiver, sequences
 from .rules import Rules
+from .stream import NativeSource, Stream
 from .structure import DUPLICATE, shared
 from .unknown_noise import learn_noise
 
@@ -280,7 +281,7 @@ class Receiver:
             )
         else:
             found = self._detect_in(y, noise)
-        if self.activity_rate is None:
+        if self.activity_rate is None and self.gpu is not None:
             found = dataclasses.replace(found, learned_rate=float(found.activity.mean()))
         return found
 
@@ -296,22 +297,78 @@ class Receiver:
         if self.gpu is not None:
             found: Detection = self.gpu.detect(y, _white(noise))
             return found
-        block = _check.array("y", y, self._shape, np.complex64)
-        result = self._native_result(block, noise) if self._parts is None else self._parts.detect(block, _one(noise))
+        if self._parts is not None:
+            return self._of_all(self._parts.detect(_check.array("y", y, self._shape, np.complex64), _one(noise)))
+        block = _check.array("y", y, self._shape, np.complex64, finite=False)
+        var, covariance = self._native_noise(noise)
+        result = self._native.detect(block, var, covariance)
+        if not math.isfinite(result["noise_var"]):  # the block's power, which costs nothing to look at
+            _check.array("y", y, self._shape, np.complex64)
+        return self._told(result, var)
+
+    def _native_noise(self, noise: Any) -> tuple[float, _core.NoiseCovariance]:
+        if isinstance(noise, float):
+            return noise, _core.NoiseCovariance()
+        return colored(noise, self._plan.gram, beamspace=self.prior.beamspace)
+
+    def _told(self, result: dict[str, Any], noise_var: float) -> Detection:
+        """Make a Detection of the native loop's results."""
+        result["stopped_because"] = stopped = REASONS[result.pop("stopped")]
+        result["explained"] = explained = Explained(result["noise_var"] / noise_var, *result.pop("range"))
+        result["reason"] = reason(stopped, explained, result["overflow"])
+        return self._of_all(result)
+
+    def _of_all(self, result: dict[str, Any]) -> Detection:
+        """Make a Detection of results for the planned devices."""
         if self._shared is not None:
             doubts = result["reason"], self._shared.tell(result)
             result["reason"] = "; ".join(filter(None, doubts))
+        if self.activity_rate is None:
+            result["learned_rate"] = float(result["activity"].mean())
         return Detection(**result)
 
-    def _native_result(self, block: npt.NDArray[np.complex64], noise: Any) -> dict[str, Any]:
-        native = _core.NoiseCovariance()
-        if not isinstance(noise, float):
-            noise, native = colored(noise, self._plan.gram, beamspace=self.prior.beamspace)
-        result: dict[str, Any] = self._native.detect(block, noise, native)
-        result["stopped_because"] = stopped = REASONS[result.pop("stopped")]
-        result["explained"] = explained = Explained(result["noise_var"] / noise, *result.pop("range"))
-        result["reason"] = reason(stopped, explained, result["overflow"])
-        return result
+    def stream(self, noise_var: Any, *, deadline: float | None = None, wait: bool = True) -> Stream:
+        """Detect in blocks whose symbols arrive a few at a time; for receivers on the CPU with one prior.
+
+        Parameters
+        ----------
+        noise_var : float or array_like
+            As for :meth:`detect`, of all blocks.
+        deadline : float, optional
+            Microseconds after a block's last symbol at which its result is wanted. When another iteration would not
+            end before, the best state so far is the result, and ``Detection.stopped_because`` is "deadline"; one
+            iteration is made in any case.
+        wait : bool
+            Whether a block that is complete waits for the detections before it, and :meth:`Stream.push` with it. If
+            not, a block is dropped and counted where another one still waits for the detection before it.
+
+        Returns
+        -------
+        Stream
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is out of range; if the receiver chooses among priors, is on a GPU, or is of pilots that
+            leave subcarriers out or repeat.
+        """
+        if self.gpu is not None:
+            raise ValueError("device: expected 'cpu' for a stream, found a GPU; use enqueue()")
+        if self._names:
+            raise ValueError("prior: expected one for a stream, found 'auto'")
+        if self._parts is not None:
+            raise ValueError("pilots: expected such as sound all subcarriers for a stream, without repetition")
+        if not isinstance(wait, (bool, np.bool_)):
+            raise TypeError(f"wait: expected True or False, found {wait!r}")
+        if noise_var is None:
+            raise TypeError("noise_var: expected a variance or covariance for a stream, found None")
+        late = math.inf if deadline is None else _check.real("deadline", deadline)
+        var, covariance = self._native_noise(noise_covariance(noise_var, *self._shape[1:]))
+
+        def detection(result: dict[str, Any]) -> Detection:
+            return self._told(result, var)
+
+        return Stream(NativeSource(self._native, detection, (var, covariance), late), self._shape, late, wait)
 
     def detect_many(self, ys: Iterable[npt.ArrayLike], noise_var: Any = None) -> list[Detection]:
         """Detect in several independent blocks; on a GPU `batch` of them at once if they are one array.
@@ -351,7 +408,7 @@ class Receiver:
             raise ValueError("device: expected a receiver on the CPU, found one planned on a GPU")
         return self._native.seconds() if self._parts is None else self._parts.seconds()
 
-    def enqueue(self, y: Any, noise_var: float) -> Enqueued:
+    def enqueue(self, y: Any, noise_var: float, *, deadline: float | None = None) -> Enqueued:
         """Put a detection on torch's current stream and return at once; for receivers on a GPU.
 
         Parameters
@@ -360,6 +417,9 @@ class Receiver:
             As for :meth:`detect`, at most `batch` blocks. Do not change it before the detection has ended.
         noise_var : float
             As for :meth:`detect`.
+        deadline : float, optional
+            Microseconds from the beginning of the detection on the GPU to the time when the result is wanted: as for
+            :meth:`stream`.
 
         Returns
         -------
@@ -373,7 +433,8 @@ class Receiver:
         """
         if self.gpu is None:
             raise ValueError("device: expected a receiver planned on a GPU, found one on the CPU; use detect()")
-        pending: Enqueued = self.gpu.enqueue(y, _white(noise_covariance(noise_var, *self._shape[1:])))
+        late = math.inf if deadline is None else _check.real("deadline", deadline)
+        pending: Enqueued = self.gpu.enqueue(y, _white(noise_covariance(noise_var, *self._shape[1:])), late)
         return pending
 
 

@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "core/block_cuda.hpp"
+#include "core/clock_cuda.hpp"
 #include "core/complex_cuda.hpp"
 #include "core/graph_cuda.hpp"
 #include "kernels/batch_cuda.hpp"
@@ -24,7 +25,7 @@ __device__ int block() { return static_cast<int>(blockIdx.x); }
 
 __global__ void input_kernel(const __grid_constant__ SetInputArgs args) {
   after_previous();
-  *args.input = {args.y, args.noise_var, args.blocks};
+  *args.input = {args.y, args.noise_var, args.blocks, args.deadline};
 }
 
 // sum_i x[i step] w[i j mod M]
@@ -103,7 +104,10 @@ __global__ void __launch_bounds__(kThreads) begin_kernel(const __grid_constant__
   const double received = total / measurements, noise = static_cast<double>(args.input->noise_var);
   const double known = static_cast<double>(args.known), expected = static_cast<double>(args.expected);
   const double mean = mean_power(args.rules, received, noise, known, expected, size.symbols);
-  args.control[batch()] = jadce::begin(received, noise, mean, expected, measurements, args.members);
+  Control& c = args.control[batch()];
+  c = jadce::begin(received, noise, mean, expected, measurements, args.members);
+  c.deadline = args.input->deadline;
+  c.began = nanoseconds();
 }
 
 // One block: one received block.

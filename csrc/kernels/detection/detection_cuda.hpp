@@ -16,12 +16,14 @@ struct Input {
   const Complex* y;  // [blocks, T, N, M]
   float noise_var;
   std::int32_t blocks;  // at most B; the other blocks have nothing to do
+  float deadline;       // microseconds until results are wanted, infinite without a deadline
 };
 
 struct SetInputArgs {
   const Complex* y;  // [blocks, T, N, M]
   float noise_var;
   int blocks;
+  float deadline;
   Input* input;  // [1]
 };
 void set_input(const SetInputArgs&, void* stream);

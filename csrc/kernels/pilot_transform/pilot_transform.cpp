@@ -10,8 +10,8 @@ void beamspace(BeamspaceArgs args, index_t n) {
   const Shape& s = args.shape;
   const float* const rotation = args.rotation;
   float* const out = args.out;
-  float* const rows = rotation ? args.scratch : out + n * s.symbols * s.point();
-  for (index_t t = 0; t < s.symbols; ++t) {
+  float* const rows = rotation ? args.scratch : out + (n * s.symbols + args.first) * s.point();
+  for (index_t t = 0; t < args.count; ++t) {
     const float* x = args.y + (t * s.subcarriers + n) * s.antennas * 2;
     for (index_t b = 0; b < s.lanes; b += W) {
       cvec total{};
@@ -25,11 +25,12 @@ void beamspace(BeamspaceArgs args, index_t n) {
   }
   if (!rotation) return;
   for (index_t i = 0; i < s.symbols; ++i) {
-    const float* u = rotation + (n * s.symbols + i) * s.symbols * 2;
+    const float* u = rotation + ((n * s.symbols + i) * s.symbols + args.first) * 2;
     float* o = out + (n * s.symbols + i) * s.point();
     for (index_t b = 0; b < s.lanes; b += W) {
       cvec total{};
-      for (index_t t = 0; t < s.symbols; ++t) {
+      if (args.first > 0) total = {load(o + b), load(o + s.lanes + b)};
+      for (index_t t = 0; t < args.count; ++t) {
         const float* x = rows + t * s.point() + b;
         total = total + turn({load(x), load(x + s.lanes)}, u + 2 * t);
       }

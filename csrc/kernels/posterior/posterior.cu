@@ -2,6 +2,7 @@
 #include <cstdint>
 
 #include "core/block_cuda.hpp"
+#include "core/clock_cuda.hpp"
 #include "core/complex_cuda.hpp"
 #include "kernels/batch_cuda.hpp"
 #include "kernels/posterior/posterior.hpp"
@@ -89,7 +90,7 @@ __global__ void __launch_bounds__(kThreads, 3)
   for (int b = lane; b < m; b += 32) total += static_cast<double>(message[b]);
   for (int other = 16; other > 0; other /= 2) total += __shfl_xor_sync(~0u, total, other);
   if (thread() > 0) return;
-  plan(c, args.rules, static_cast<float>(total / m));
+  plan(c, args.rules, static_cast<float>(total / m), 1e-3f * static_cast<float>(nanoseconds() - c.began));
   args.history[(batch() * args.rules.max_iterations + c.iteration) * 2] = c.error;
 }
 

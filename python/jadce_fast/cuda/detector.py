@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -62,7 +63,7 @@ class Detector:
             for name, (shape, dtype) in self._shapes(len(mixture["product"])).items()
         }
         self.buffers["remaining"] = torch.zeros(1, dtype=torch.int32, device=device.device)
-        self.buffers["input"] = torch.zeros(2, dtype=torch.int64, device=device.device)
+        self.buffers["input"] = torch.zeros(3, dtype=torch.int64, device=device.device)
         for name in ("z", "noise"):  # a torch network reads all places, used or not
             self.buffers[name].fill_(1.0)
         self._tables = {name: torch.from_numpy(np.array(table)).to(device.device) for name, table in mixture.items()}
@@ -90,15 +91,15 @@ class Detector:
         held = [*self.transform.held, *self._tables.values(), *self._fields.values()]
         return sum({id(x): int(x.nbytes) for x in held if isinstance(x, torch.Tensor)}.values())
 
-    def set_input(self, y: torch.Tensor, noise_var: float) -> None:
-        """Enqueue a note of the blocks y (at most batch, T, N, M) to be detected."""
-        note = {"y": y, "noise_var": noise_var, "blocks": len(y), "input": self.buffers["input"]}
+    def set_input(self, y: torch.Tensor, noise_var: float, deadline: float = math.inf) -> None:
+        """Enqueue a note of the blocks y (at most batch, T, N, M) to be detected within `deadline` microseconds."""
+        note = {"y": y, "noise_var": noise_var, "blocks": len(y), "deadline": deadline, "input": self.buffers["input"]}
         self.device.launch("set_input", **note)
 
-    def run(self, y: torch.Tensor, noise_var: float) -> None:
+    def run(self, y: torch.Tensor, noise_var: float, deadline: float = math.inf) -> None:
         """Enqueue the detection of y (at most batch, T, N, M) on torch's current stream and return."""
         self.device.wait(self._done)
-        self.set_input(y, noise_var)
+        self.set_input(y, noise_var, deadline)
         self._enqueue()
         self.mark()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from typing import Any
 
@@ -21,14 +22,14 @@ class CudaReceiver:
         self.detector, self._shape, self._shared = detector, shape, shared
         self._lock = threading.Lock()
 
-    def enqueue(self, y: Any, noise_var: float) -> Enqueued:
+    def enqueue(self, y: Any, noise_var: float, deadline: float = math.inf) -> Enqueued:
         """Enqueue one batch on torch's current stream."""
         blocks = arrays.received(y, self._shape, self.detector.device.device)
         if not 1 <= len(blocks) <= self.detector.batch:
             raise ValueError(f"y: expected 1 to batch={self.detector.batch} blocks, found {len(blocks)}")
         d = self.detector
         with self._lock, d.device.here():  # what is computed from the result belongs to this detection, too
-            d.run(blocks, noise_var)
+            d.run(blocks, noise_var, deadline)
             trusted, residual_ratio = d.word("trusted") != 0, d.word("residual") / d.word("noise")
             results = {name: d.buffers[name] for name in ("activity", "active", "channels", "channel_var")}
             if self._shared is not None:
@@ -45,6 +46,7 @@ class CudaReceiver:
             found=of(d.word("found")),
             iterations=of(d.word("iteration")),
             converged=of(d.word("converged")),
+            late=of(d.word("stopped") == REASONS.index("deadline")),
             overflow=of(d.word("kept_left_out")),
             trusted=of(trusted),
             residual_ratio=of(residual_ratio),

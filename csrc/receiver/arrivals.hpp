@@ -1,0 +1,63 @@
+// Received blocks on their way: symbols go over beams as they arrive, so that a detection begins with the last one.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <vector>
+
+#include "core/aligned.hpp"
+#include "receiver/transform.hpp"
+
+namespace jadce {
+
+// A received block over beams.
+struct Arrived {
+  Floats y;                                  // [N, T, 2, Mp]
+  double energy = 0;                         // sum of |y|^2
+  std::int64_t number = 0;                   // of the blocks that arrived, dropped ones included
+  std::chrono::steady_clock::time_point at;  // when the last symbol came
+};
+
+// `total` and the sum of |y|^2.
+double add_energy(const cfloat* y, index_t count, double total);
+
+// Memory for three blocks: one that arrives, one that waits, and one that `next` exchanges. One thread brings symbols
+// and does the work on them, another one takes blocks.
+class Arrivals {
+ public:
+  // rotation [N, T, T] of the pilots, or empty.
+  Arrivals(Transform& transform, std::vector<cfloat> rotation);
+
+  // Takes symbols [count, N, M]. A block that is complete while another one still waits is dropped, or with `wait`
+  // waits.
+  void push(const cfloat* y, index_t count, bool wait);
+  // Waits for a complete block and exchanges it. False when there will be none.
+  bool next(Arrived& block);
+  // Lets nobody wait any more.
+  void close();
+
+  Arrived make_block() const;
+  struct Counts {
+    std::int64_t complete, dropped, waited;  // blocks
+  };
+  Counts counts();
+
+ private:
+  void complete(std::chrono::steady_clock::time_point at, bool wait);
+
+  Transform& transform_;
+  const std::vector<cfloat> rotation_;
+  Floats scratch_;
+  index_t have_ = 0;  // symbols of the block that arrives
+  Arrived coming_;
+
+  std::mutex mutex_;  // of what follows
+  std::condition_variable changed_;
+  Arrived waiting_;
+  bool full_ = false, closed_ = false;
+  Counts counts_{};
+};
+
+}  // namespace jadce
