@@ -1,9 +1,7 @@
-"""Numeric arrays of MATLAB files of versions 5 and 7.3, and of plain HDF5 files.
+"""Numeric arrays of MATLAB files of versions 5 and 7.3.
 
 Version 5 is read here, not by ``scipy.io.loadmat``, which crashes the interpreter on some damaged files. The
-format is described in MathWorks' "MAT-File Format" (Level 5). Version 7.3 is HDF5 and is read by h5py: empty,
-truncated and foreign files are refused, but the HDF5 library itself does not survive every file of which
-single bytes were changed.
+format is described in MathWorks' "MAT-File Format" (Level 5). Version 7.3 is HDF5.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _extras
+from ._hdf5 import read_hdf5
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _USER_BLOCK = 512  # MATLAB's own header before the HDF5 file
@@ -116,45 +114,3 @@ def _values(name: str, part: tuple[int, memoryview], order: str) -> npt.NDArray[
     if kind not in _TYPES or len(data) % np.dtype(_TYPES[kind]).itemsize:
         raise ValueError(f"{name}: expected an array, found a damaged one")
     return np.frombuffer(data, order + _TYPES[kind])
-
-
-def read_hdf5(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
-    """Read those of the named datasets that an HDF5 file has; version 7.3 of MATLAB is one, with axes reversed.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged or of another kind, or a named dataset is not numeric.
-    """
-    with _extras.named():
-        import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            found = {name: _dataset(file[name]) for name in names if name in file}
-    except MemoryError:
-        raise ValueError("expected arrays that fit into memory, found larger ones") from None
-    except Exception as error:  # h5py raises half a dozen types for damaged files
-        raise ValueError(f"expected an HDF5 (MATLAB 7.3) file, found a damaged one ({error})") from error
-    for name, value in found.items():
-        if isinstance(value, str):
-            raise ValueError(f"{name}: expected a numeric array, found {value}")
-    return {name: value for name, value in found.items() if not isinstance(value, str)}
-
-
-def _dataset(item: Any) -> npt.NDArray[Any] | str:
-    """Array of a dataset, or what it is instead."""
-    if not hasattr(item, "dtype"):
-        return "a struct or a sparse matrix"  # MATLAB keeps them in groups
-    dtype = item.dtype
-    is_complex = dtype.names == ("real", "imag")
-    if (dtype["real"] if is_complex else dtype).kind not in "biufc":  # "c" is h5py's own, of {r, i} pairs
-        return f"dtype {dtype}"
-    value: npt.NDArray[Any] = np.asarray(item[()])
-    if "MATLAB_empty" in item.attrs:
-        return np.zeros([int(size) for size in value[::-1]])  # an empty array is stored as its size
-    if is_complex:
-        parts = value
-        value = np.empty(parts.shape, np.result_type(dtype["real"], np.complex64))
-        value.real, value.imag = parts["real"], parts["imag"]
-    return value

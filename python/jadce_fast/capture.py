@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import io
 import os
-import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +32,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _check, _extras
-from ._mat import read_hdf5, read_mat
+from ._hdf5 import read_hdf5
+from ._mat import read_mat
 from .detection import Detection, equal_fields
 from .files import write_atomically
 from .metrics import active_indices
@@ -273,17 +273,16 @@ def _whole(value: npt.NDArray[Any], matlab: bool) -> npt.NDArray[Any]:
 def read_npz(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
     """Read those of the named arrays that the archive has; `ValueError` if it is damaged or holds pickled objects."""
     with path.open("rb") as file:
+        head = file.read(6)
+        file.seek(0)
+        if head == b"\x93NUMPY":
+            raise ValueError("expected an .npz archive, found a single array")
+        if not head.startswith(b"PK"):  # NumPy would take it for a pickle
+            raise ValueError("expected an .npz archive, found another kind of file or pickled objects (refused)")
         try:
             archive = np.load(file, allow_pickle=False)
-        except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError) as error:
+        except Exception as error:  # zipfile raises half a dozen types for damaged archives
             raise ValueError(f"expected an .npz archive, found a damaged or truncated one ({error})") from error
-        except ValueError:
-            # NumPy takes whatever is neither .npz nor .npy for a pickle.
-            raise ValueError(
-                "expected an .npz archive, found another kind of file or pickled objects (refused)"
-            ) from None
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("expected an .npz archive, found a single array")
         return {key: _member(archive, key) for key in names if key in archive}
 
 
