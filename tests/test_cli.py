@@ -199,7 +199,18 @@ def test_help_is_what_a_command_without_arguments_prints(jadce):
 def test_help_lists_commands_in_the_order_of_use(jadce):
     lines = jadce("--help")[1].split("Commands")[1].split("\n")
     names = [line.split()[1] for line in lines if line[2:3].isalpha()]
-    assert names == ["demo", "detect", "simulate", "simulate-cell", "train", "export", "figures", "tune", "info"]
+    assert names == [
+        "demo",
+        "detect",
+        "simulate",
+        "simulate-cell",
+        "train",
+        "adapt",
+        "export",
+        "figures",
+        "tune",
+        "info",
+    ]
 
 
 def test_version(jadce):

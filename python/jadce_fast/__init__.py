@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from . import ops as ops
     from . import reference as reference
     from .capture import Capture as Capture
+    from .capture import load_blocks as load_blocks
     from .capture import load_capture as load_capture
     from .capture import save_capture as save_capture
     from .capture import save_result as save_result
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .receiver import Receiver as Receiver
     from .rules import Rules as Rules
     from .stream import Stream as Stream
+    from .training.adapt import adapt as adapt
 
 __version__ = "0.1.0"
 _HOME = {
@@ -45,7 +47,9 @@ _HOME = {
     "Receiver": "receiver",
     "Rules": "rules",
     "Stream": "stream",
+    "adapt": "training.adapt",
     "dft_pilots": "pilots",
+    "load_blocks": "capture",
     "load_capture": "capture",
     "load_cell_prior": "priors.files",
     "load_prior": "priors.files",

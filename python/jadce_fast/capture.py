@@ -3,7 +3,7 @@
 Keys of a capture, indices 0-based in all formats:
 
 ================  ==========================  ==========================================================
-``y``             (T, N, M) complex           received pilots
+``y``             (T, N, M) complex           received pilots; (B, T, N, M) for `load_blocks`
 ``pilot_rows``    (T, N) integer              DFT rows of partial-DFT pilots, Cai (66), with ...
 ``devices``       integer                     ... K
 ``pilot_power``   real, optional, 1           ... and their power P
@@ -23,10 +23,10 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,7 @@ from .metrics import active_indices
 from .noise import noise_covariance
 from .pilots import Pilots
 
+T = TypeVar("T")
 _KEYS = (
     "y",
     "pilot_rows",
@@ -140,6 +141,24 @@ def load_capture(path: str | os.PathLike[str]) -> Capture:
         (they are never loaded), lacks a key, or holds what does not fit. The message names the file, the key,
         what was expected and what was found.
     """
+    return _read(path, _build)
+
+
+def load_blocks(path: str | os.PathLike[str]) -> list[Capture]:
+    """Read the received blocks of one file: those of a capture whose ``y`` is (B, T, N, M), or its only one.
+
+    Several share pilots, one ``noise_var`` and ``activity_rate``; of their truth nothing is read.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As of `load_capture`.
+    """
+    return _read(path, _build_blocks)
+
+
+def _read(path: str | os.PathLike[str], build: Callable[[Mapping[str, npt.NDArray[Any]], bool], T]) -> T:
+    """What `build` makes of the arrays of a file, which may be MATLAB's."""
     path = Path(path)
     suffix = _suffix(path)
     if not path.exists():
@@ -150,7 +169,7 @@ def load_capture(path: str | os.PathLike[str]) -> Capture:
         raise ValueError(f"{path}: expected a {suffix} capture, found an empty file")
     try:
         values = READERS[suffix](path, _KEYS)
-        return _build(values, matlab=suffix == ".mat")
+        return build(values, suffix == ".mat")
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -226,6 +245,17 @@ def _build(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Capture:
         true_active=truth,
         true_channels=_true_channels(values, matlab),
     )
+
+
+def _build_blocks(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> list[Capture]:
+    y = values.get("y")
+    if y is None or y.ndim != 4:
+        return [_build(values, matlab)]
+    if len(y) == 0:
+        raise ValueError(f"y: expected at least one block, found shape {y.shape}")
+    known = {name: value for name, value in values.items() if not name.startswith("true_")}
+    first = _build(known | {"y": y[0]}, matlab)
+    return [first, *(replace(first, y=block) for block in y[1:])]
 
 
 def _true_channels(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> npt.NDArray[Any] | None:

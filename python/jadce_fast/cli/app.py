@@ -16,7 +16,7 @@ from .. import _extras
 from . import console
 
 DEFAULT_RATE = 0.05
-_COMMANDS = ("demo", "detect", "simulate", "simulate-cell", "train", "export", "figures", "tune", "info")
+_COMMANDS = ("demo", "detect", "simulate", "simulate-cell", "train", "adapt", "export", "figures", "tune", "info")
 # The library's names of what some options set.
 _OPTIONS = {
     "activity_rate": "rate",

@@ -63,7 +63,7 @@ def detect(
     check_target("--output", output, tuple(READERS))
     if output is not None and output.suffix.lower() in WRITTEN_BY:
         importlib.import_module(WRITTEN_BY[output.suffix.lower()])  # before the work is done rather than after
-    level = _power(power)
+    level = parse_power(power)
     block = load_capture(capture)
     rate = block.activity_rate if rate is None else rate
     assumed = rate is None and receiver != "stmp"
@@ -188,7 +188,8 @@ def _one_variance(block: Capture, receiver: str) -> float:
     return block.noise_var
 
 
-def _power(text: str) -> Any:
+def parse_power(text: str) -> Any:
+    """What ``--power`` says."""
     if text == "unknown":
         return text
     try:

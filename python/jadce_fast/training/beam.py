@@ -127,29 +127,43 @@ def symmetries(
     return source, gain * turn.cos(), gain * turn.sin()
 
 
+def turn(z: Tensor, turned: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    """Channels z [B, 2 P, M] turned by `symmetries`."""
+    source, real, imag = turned
+    a, b = z.gather(2, source.expand_as(z)).chunk(2, 1)
+    return torch.cat([a * real - b * imag, a * imag + b * real], 1)
+
+
 def losses(network: BeamNetwork, z: Tensor, turned: tuple[Tensor, Tensor, Tensor], v: Tensor, noise: Tensor) -> Tensor:
     """Losses [2] of mean and variance for channels z [B, 2 P, M] turned by `symmetries`, in noise v [B, M].
 
     `noise` is normal, of the shape of z.
     """
-    source, real, imag = turned
-    z = z.gather(2, source.expand_as(z))
-    a, b = z.chunk(2, 1)
-    truth = torch.cat([a * real - b * imag, a * imag + b * real], 1)
+    truth = turn(z, turned)
     with torch.autocast(z.device.type, torch.bfloat16, enabled=z.device.type == "cuda"):
         mean, var = network(truth + noise * (0.5 * v[:, None]).sqrt(), v)
     return torch.stack(mean_and_variance_loss(mean, var, truth, v, network.eigenvalues, network.subcarriers))
 
 
 def mean_and_variance_loss(
-    mean: Tensor, var: Tensor, truth: Tensor, v: Tensor, eigenvalues: Tensor, subcarriers: int
+    mean: Tensor,
+    var: Tensor,
+    truth: Tensor,
+    v: Tensor,
+    eigenvalues: Tensor,
+    subcarriers: int,
+    *,
+    excess: Tensor | float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Loss of the mean, the error per beam in units of the population Wiener error, and of the variance.
 
-    The latter, log s + e / s with the mean's error e held fixed, is least where s is the expected error.
+    The latter, log s + e / s with the mean's error e held fixed, is least where s is the expected error. A `truth` that
+    is itself observed in noise of energy `excess` per beam [B, M] raises the error by that, which is taken off, and its
+    variance, by which it counts less: least where it was.
     """
     lam, noise = eigenvalues[None, :, None], v[:, None, :]
     unit = (lam * noise / (lam + noise)).sum(1)
-    error = (mean - truth).square().sum(1) / unit
+    weight = 1 / (1 + excess / unit)
+    error = ((mean - truth).square().sum(1) - excess) / unit
     spread = var * subcarriers / unit
-    return error.mean(), (spread.log() + error.detach() / spread).mean()
+    return (weight * error).mean(), (weight * (spread.log() + error.detach() / spread)).mean()
