@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +16,10 @@ from . import beam, cell, ncsn
 from .data import KINDS, Family, Recording, Source
 from .objective import Examiner, Objective
 from .trainer import Trainer, process_seed
+from .updates import Plan, Report, begin, check_finite, run
 
 NETWORKS = (*beam.SIZES, "ncsn", "cell")
 _DEFAULTS = {"ncsn": ncsn.DEFAULTS, "cell": cell.DEFAULTS}  # all others have those of beam networks
-_SAVE_EVERY = 60.0  # seconds
-_VALIDATIONS = 24
-_GROWTH = 1.03  # ratio of the steps at which the mean loss is noted
-Report = Callable[[float, int, str], None]
 
 
 def train(
@@ -138,41 +132,20 @@ def train(
     settings |= {"batch": batch, "pool": pool, "rate": rate, "processes": processes} | objective.settings
     settings |= {"recording": source.fingerprint} if isinstance(source, Recording) else {}
     trainer = Trainer(objective, seed=seed + 1, device=place, batch=batch, rank=rank, processes=processes)
-    progress: dict[str, Any] = {"elapsed": 0.0, "history": [], "losses": [], "first": math.nan}
-    if checkpoint.exists():
-        progress = trainer.resume(checkpoint, settings, rank)
+    progress = begin(trainer, checkpoint, settings, rank)
     examiner = objective.examiner()
     validation = _Validation(trainer, examiner, log if rank == 0 else None)
-
-    start, saved = time.perf_counter() - progress["elapsed"], progress["elapsed"]
-    warm_up = min(defaults.warm_up, steps // 10 + 1 if steps else 500)
-    marks = len(progress["history"])
+    plan = Plan(minutes, steps, rate, defaults.warm_up)
     try:
-        while True:
-            if cuda and trainer.count % 32 == 0:
-                torch.cuda.synchronize()  # the clock below must not run ahead of the GPU
-            elapsed = _together(time.perf_counter() - start, processes, place)
-            done = trainer.count / steps if steps else elapsed / (60 * minutes)
-            if done * _VALIDATIONS >= marks + 1 and rank == 0:
-                line = validation(elapsed, progress)
-                report(min(done, 1.0), trainer.count, line)
-            marks = max(marks, int(done * _VALIDATIONS))
-            if done >= 1:
-                break
-            trainer.step(rate * min(1.0, (trainer.count + 1) / warm_up) * 0.5 * (1 + math.cos(math.pi * done)))
-            if math.isnan(progress["first"]):
-                progress["first"] = float(trainer.loss[0])
-            _note_losses(trainer, progress["losses"])
-            if elapsed - saved > _SAVE_EVERY:
-                saved = progress["elapsed"] = elapsed
-                trainer.save(checkpoint, settings, progress)
-            if rank == 0:
-                report(done, trainer.count, "")
-    except KeyboardInterrupt:
-        if processes == 1:  # several end at different steps; their last common checkpoint stays
-            progress["elapsed"] = time.perf_counter() - start
-            trainer.save(checkpoint, settings, progress)
-        raise
+        elapsed = run(
+            trainer,
+            plan,
+            progress,
+            save=lambda: trainer.save(checkpoint, settings, progress),
+            validate=lambda seconds: validation(seconds, progress),
+            report=report,
+            rank=rank,
+        )
     finally:
         validation.close()
 
@@ -208,15 +181,6 @@ def _source(channels: str | Tensor | CellPrior | None, of_cell: bool, place: tor
     return Family(channels, place) if isinstance(channels, str) else Recording(channels, place)
 
 
-def _note_losses(trainer: Trainer, rows: list[list[float]]) -> None:
-    """Append step and mean losses since the last row, at steps 3 % apart."""
-    last = int(rows[-1][0]) if rows else 0
-    if trainer.count >= max(last + 1, math.ceil(_GROWTH * last)):
-        mean = (trainer.total / (trainer.count - last)).tolist()
-        rows.append([trainer.count, *(float(f"{x:.5g}") for x in mean)])
-        trainer.total.zero_()
-
-
 class _Validation:
     """Error of the averaged network on held-out channels: a line of text, a row of history, TensorBoard."""
 
@@ -233,9 +197,7 @@ class _Validation:
             self.board = SummaryWriter(os.fspath(log), purge_step=trainer.count)
 
     def __call__(self, elapsed: float, progress: dict[str, Any]) -> str:
-        fit, spread = self.trainer.loss.tolist()
-        if not math.isfinite(fit + spread):
-            raise RuntimeError(f"training diverged at step {self.trainer.count}: loss {fit}, {spread}; lower --rate")
+        fit, spread = check_finite(self.trainer)
         step = self.trainer.count
         curve = self.examiner.curve(self.trainer.average)
         progress["history"].append({"seconds": round(elapsed, 1), "step": step, "curve": curve})
@@ -282,15 +244,6 @@ def _processes(device: str) -> tuple[int, int, torch.device]:
     if not torch.distributed.is_initialized():
         torch.distributed.init_process_group("nccl" if place.type == "cuda" else "gloo")
     return torch.distributed.get_rank(), processes, place
-
-
-def _together(elapsed: float, processes: int, place: torch.device) -> float:
-    """The first process's clock, so that all end after the same step."""
-    if processes == 1:
-        return elapsed
-    clock = torch.tensor(elapsed, dtype=torch.float64, device=place)
-    torch.distributed.broadcast(clock, 0)
-    return float(clock)
 
 
 def _metadata(

@@ -38,8 +38,8 @@ class Examiner(Protocol):
         """Error of an estimator that knows more than a network can, by case and SNR."""
 
 
-class Objective(Protocol):
-    """A network and what it is trained by.
+class Trainable(Protocol):
+    """A network and its losses.
 
     Attributes
     ----------
@@ -50,18 +50,12 @@ class Objective(Protocol):
         Of the second loss.
     one_shape : bool
         Whether the tensors of all updates have the same shapes, so that a CUDA graph can hold an update.
-    normalisation : str
-        What has unit power.
-    settings : dict
-        What makes another training besides network, channels, batch and the like, by the names of options.
     """
 
     network: Any
     inner: list[Tensor]
     variance_weight: float
     one_shape: bool
-    normalisation: str
-    settings: dict[str, Any]
 
     @property
     def pool(self) -> Pool | None:
@@ -69,6 +63,21 @@ class Objective(Protocol):
 
     def losses(self, batch: int, update: int, generator: Any) -> Tensor:
         """Losses [2] of one update on `batch` new channels."""
+
+
+class Objective(Trainable, Protocol):
+    """A network that is trained by channels, and its measure.
+
+    Attributes
+    ----------
+    normalisation : str
+        What has unit power.
+    settings : dict
+        What makes another training besides network, channels, batch and the like, by the names of options.
+    """
+
+    normalisation: str
+    settings: dict[str, Any]
 
     def examiner(self) -> Examiner:
         """Return the measure of the network."""

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ..files import write_atomically
-from .objective import Objective
+from .objective import Trainable
 
 _AVERAGE = 0.999  # Cai VI-A.2
 
@@ -27,7 +27,7 @@ class Trainer:
 
     Parameters
     ----------
-    objective : Objective
+    objective : Trainable
     seed : int
     device : torch.device
     batch : int
@@ -37,7 +37,7 @@ class Trainer:
     """
 
     def __init__(
-        self, objective: Objective, *, seed: int, device: torch.device, batch: int, rank: int = 0, processes: int = 1
+        self, objective: Trainable, *, seed: int, device: torch.device, batch: int, rank: int = 0, processes: int = 1
     ) -> None:
         self.objective = objective
         self.device, self.batch, self.processes = device, batch, processes
