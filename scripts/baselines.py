@@ -9,8 +9,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from jadce_fast.campaigns.ofdm_campaign import GENIE, Record, simulate, summarize
-from jadce_fast.campaigns.ofdm_drop import Scenario
+from jadce_fast.campaigns import Record, Scenario, simulate, summarize
+from jadce_fast.campaigns.ofdm_campaign import GENIE
 
 RECEIVERS = [
     *("lmmse", "mmv-amp", "gmmv-amp", "bg", "covariance", "somp", "oracle"),
@@ -25,7 +25,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, nargs="+", default=[10, 20, 40])
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--receivers", nargs="+", default=RECEIVERS)
-    parser.add_argument("--resume", type=Path, help="JSON file that keeps what is done.")
+    parser.add_argument("--resume", type=Path, help="Directory that keeps what is done.")
     options = parser.parse_args()
 
     def report(done: int, records: list[Record]) -> None:

@@ -19,7 +19,7 @@ from jadce_fast.figures.cell_curves import TRAINING
 def records(name: str, curve: int, snr: float, receiver: str, folder: Path, draws: int) -> list[CellRecord]:
     """Records of one receiver at one point, kept or measured now."""
     point = replace({"tang-5": tang_5, "tang-6": tang_6}[name].CURVES[curve].scenario, snr_db=snr)
-    return simulate_cell([point], [receiver], draws, belief=TRAINING, threads=1, resume=folder / f"{name}.json")
+    return simulate_cell([point], [receiver], draws, belief=TRAINING, threads=1, resume=folder / name)
 
 
 def level(ratios: np.ndarray, statistic: str) -> float:

@@ -10,7 +10,7 @@ import argparse
 import time
 from pathlib import Path
 
-from jadce_fast.campaigns.ofdm_campaign import simulate, summarize
+from jadce_fast.campaigns import simulate, summarize
 from jadce_fast.campaigns.ofdm_drop import Scenario
 
 PRIORS = ("cdl", "cdl-tiny", "cdl-tiny+cdl-large")
@@ -82,7 +82,7 @@ def main() -> None:
         for point, change in points.items():
             scenario = Scenario(**change)
             key = f"{name}-{point}".translate(str.maketrans({c: "_" for c in " ,="}))
-            records = simulate(scenario, priors, arguments.trials, resume=folder / f"{key}.json")
+            records = simulate(scenario, priors, arguments.trials, resume=folder / key)
             for prior in priors:
                 o = summarize(records, prior)
                 most = max(r.iterations for r in records if r.prior == prior)

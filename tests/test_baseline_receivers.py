@@ -17,7 +17,7 @@ from jadce_fast.baselines.receivers import covariance as ml
 from jadce_fast.baselines.receivers.block_receiver import BlockReceiver, Found
 from jadce_fast.baselines.receivers.by_name import NAMES, plan_baseline
 from jadce_fast.baselines.receivers.mmv_amp import denoiser, error_probabilities, state_evolution
-from jadce_fast.campaigns.ofdm_campaign import simulate, summarize
+from jadce_fast.campaigns import simulate, summarize
 from jadce_fast.campaigns.ofdm_drop import Scenario
 from jadce_fast.detection import Detection
 from jadce_fast.metrics import score
@@ -439,7 +439,7 @@ def test_printed_stmp_obeys_its_threshold():
 def test_campaigns_compare_baselines_on_the_same_drops_as_priors(tmp_path):
     scenario = Scenario(devices=60, symbols=12, antennas=4, activity_rate=0.08, snr_db=15.0)
     names = ("gaussian", "bg", "tmp-em:6", "somp:cdl-tiny", "oracle:cdl-tiny", "lmmse")
-    path = tmp_path / "campaign.json"
+    path = tmp_path / "campaign"
     records = simulate(scenario, names, trials=2, seed=3, threads=1, resume=path)
     found = {name: summarize(records, name) for name in names}
     assert found["bg"].nmse_db == pytest.approx(found["gaussian"].nmse_db, abs=1e-6)

@@ -10,9 +10,9 @@ from matplotlib.image import imread
 from scipy.stats import binomtest
 
 from jadce_fast.campaigns.calibration import LOG_ODDS, Calibration, Contender, histogram, measure_calibration
+from jadce_fast.campaigns.intervals import clopper_pearson
 from jadce_fast.campaigns.mismatch import MISMATCHES, measure_mismatch
 from jadce_fast.campaigns.ofdm_drop import Scenario
-from jadce_fast.figures.intervals import clopper_pearson
 from jadce_fast.receiver import Receiver
 
 SMALL = Scenario(devices=120, symbols=8, antennas=8, activity_rate=0.08)
@@ -48,7 +48,7 @@ def test_calibration_error():
 
 
 def test_campaign_counts_what_the_receiver_says_and_goes_on(tmp_path):
-    path = tmp_path / "kept.json"
+    path = tmp_path / "kept"
     contenders = [Contender("cdl-tiny", "known"), Contender("gaussian")]
     done = []
     first = measure_calibration([SMALL], contenders, 2, resume=path, threads=1)
@@ -86,7 +86,7 @@ def test_figures(jadce, tmp_path, name):
     arguments = ("figures", name, "--quick", "--blocks", 1, "--threads", 1, "--prior", "cdl-tiny", "--output", tmp_path)
     status, out, err = jadce(*arguments, "--json")
     assert (status, err) == (0, "")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.csv", f"{name}.json", f"{name}.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, f"{name}.csv", f"{name}.png"]
     with open(tmp_path / f"{name}.csv") as file:
         assert len(list(csv.DictReader(file))) == len(json.loads(out)["results"])
     assert imread(tmp_path / f"{name}.png")[..., :3].std() > 0.03

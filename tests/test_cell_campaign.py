@@ -1,6 +1,6 @@
 """Campaigns in a cell: impairments against their definitions, receivers, resuming, statistics, the grid search."""
 
-import json
+import csv
 import sys
 
 import numpy as np
@@ -96,11 +96,10 @@ def test_interrupted_campaign_goes_on(tmp_path):
         if done == 3:
             raise Stop
 
-    file = tmp_path / "campaign.json"
+    file = tmp_path / "campaign"
     with pytest.raises(Stop):
         simulate_cell(points, ("cell",), 3, threads=1, resume=file, progress=stop)
-    kept = json.loads(file.read_text())
-    assert len(kept["entries"][0]["lists"]["missed"]) == 3
+    assert [row["draw"] for row in csv.DictReader((file / "results.csv").open())] == ["0", "1", "2"]
     again = simulate_cell(points, ("cell", "lmmse"), 4, threads=1, resume=file)
     for a, b in zip(again, whole, strict=True):
         assert (a.point, a.trial, a.receiver, a.missed, a.false_alarms) == (
@@ -110,8 +109,8 @@ def test_interrupted_campaign_goes_on(tmp_path):
         assert a.error_energy == pytest.approx(b.error_energy, rel=1e-6)
     with pytest.raises(ValueError, match="expected a campaign with seed=1, found 0"):
         simulate_cell(points, ("cell",), 1, seed=1, resume=file)
-    file.write_text("{}")
-    with pytest.raises(ValueError, match="expected a campaign to resume, found another file"):
+    (file / "manifest.json").write_text("{}")
+    with pytest.raises(ValueError, match="expected a campaign to resume, found something else"):
         simulate_cell(points, ("cell",), 1, resume=file)
 
 
@@ -136,11 +135,11 @@ def test_interval_of_a_median():
 def test_grid_search(tmp_path):
     settings = grid((0.7, 1.4), (None,), (0.01, 0.9), (12,), (2,))
     assert settings[0] == Setting(0.7, None, 0.01, 12, 2)
-    rows = grid_search(settings, SMALL, (0, 20), 5, threads=1, resume=tmp_path / "grid.json")
+    rows = grid_search(settings, SMALL, (0, 20), 5, threads=1, resume=tmp_path / "grid")
     assert len(rows) == 4
     means = [row.mean_nmse_db for row in rows]
     assert means == sorted(means)
-    again = grid_search(settings[:2], SMALL, (0, 20), 5, threads=1, resume=tmp_path / "grid.json")
+    again = grid_search(settings[:2], SMALL, (0, 20), 5, threads=1, resume=tmp_path / "grid")
     for row in again:
         assert row == next(r for r in rows if r.setting == row.setting)
     with pytest.raises(ValueError, match="settings: expected at least one, found none"):
@@ -165,14 +164,14 @@ def test_coded_link(tmp_path):
     """Words get through with true channels, fewer with worse estimates; a missed device loses its word."""
     pytest.importorskip("sionna")
     points = [CellScenario(antennas=8, devices=16, symbols=12, snr_db=snr) for snr in (-20.0, 30.0)]
-    rows = simulate_link(points, ("cell", "truth"), 6, threads=1, resume=tmp_path / "link.json")
+    rows = simulate_link(points, ("cell", "truth"), 6, threads=1, resume=tmp_path / "link")
     worst, _, cell, truth = rows
     assert worst.block_error_rate > 0.9
     assert worst.missed > 0
     assert truth.missed == 0
     assert truth.words == cell.words > 0
     assert truth.lost <= cell.lost < 0.5 * cell.words
-    assert simulate_link(points, ("cell", "truth"), 6, threads=1, resume=tmp_path / "link.json") == rows
+    assert simulate_link(points, ("cell", "truth"), 6, threads=1, resume=tmp_path / "link") == rows
 
 
 def test_coded_link_without_sionna(monkeypatch):

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -203,6 +202,7 @@ def test_help_lists_commands_in_the_order_of_use(jadce):
         "demo",
         "detect",
         "simulate",
+        "report",
         "simulate-cell",
         "train",
         "adapt",
@@ -253,6 +253,13 @@ BAD = {
     "delays": (["simulate", "--delay-spread", 300, 100], "--delay-spread: expected low <= high"),
     "simulate power": (["simulate", "--power", 2], '--power: expected "unknown" or "known", found \'2\''),
     "subcarriers": (["simulate", "--subcarriers", 24], "--prior: expected one for 24 subcarriers"),
+    "several numbers": (["simulate", "--snr", "0:x"], "--snr: expected a list such as 0,10,20 or LOW:HIGH:STEP"),
+    "whole numbers": (["simulate", "--devices", "10.5"], "--devices: expected integers, found '10.5'"),
+    "errors": (["simulate", "--errors", 0], "--errors: expected at least 1, found 0"),
+    "width": (["simulate", "--width", 0], "--width: expected a finite number in (0, inf), found 0"),
+    "workers": (["simulate", "--workers", 0], "--workers: expected at least 1, found 0"),
+    "distances": (["simulate", "--distance", 200, 35], "--distance: expected near <= far"),
+    "no campaign": (["report", "nosuch"], "nosuch: expected the directory of a campaign, found none"),
     "snr": (["simulate", "--snr", 200], "--snr: expected a finite number in [-100, 100], found 200"),
     "spread": (["simulate", "--power-spread", -1], "--power-spread: expected a finite number in [0, 100], found -1"),
     "rate of a simulation": (["simulate", "--rate", 1], "--rate: expected a finite number in (0, 1), found 1"),
@@ -330,6 +337,8 @@ def test_simulate_options_reach_the_scenario(jadce):
         "pilots": "qpsk",
         "power_spread_db": 10.0,
         "fresh_pilots": True,
+        "distance": None,
+        "channels": "",
     }
     assert (found["power"], found["seed"], found["trials"]) == ("known", 4, 1)
 
@@ -395,17 +404,19 @@ def test_as_a_program():
     assert loaded.stdout == "[]\n"
 
 
-def test_termination_ends_a_command_as_an_interrupt_does(tmp_path):
-    kept = tmp_path / "kept.json"
-    command = [sys.executable, "-m", "jadce_fast.cli", "simulate", "--devices", "60", "--symbols", "10"]
-    options = ["--antennas", "4", "--trials", "100000", "--resume", str(kept)]
-    with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as run:
-        try:
-            while not kept.exists() and run.poll() is None:
-                time.sleep(0.05)
-            run.terminate()
-            message = run.communicate(timeout=60)[1]
-        finally:
-            run.kill()
-    assert (run.returncode, message.splitlines()[-1]) == (130, "jadce: error: interrupted")
-    assert json.loads(kept.read_text())
+def test_a_sweep_and_its_report(jadce, tmp_path):
+    axes = ["--snr", "0:10:10", "--antennas", "4,8", "--trials", 2, "--prior", "cdl-tiny", "--receiver", "bg"]
+    files = ["--csv", tmp_path / "t.csv", "--plot", tmp_path / "t.png", "--resume", tmp_path / "kept"]
+    status, out, err = jadce("simulate", "--devices", 60, "--symbols", 10, *axes, *files, "--json")
+    assert (status, err) == (0, "")
+    found = strict(out)
+    assert found["axes"] == {"snr_db": [0, 10], "antennas": [4, 8]}
+    assert [(r["snr_db"], r["antennas"]) for r in found["results"][::2]] == [(0, 4), (0, 8), (10, 4), (10, 8)]
+    assert len(list(csv.DictReader((tmp_path / "t.csv").open()))) == 16
+    assert (tmp_path / "t.png").stat().st_size > 10000
+    again = strict(jadce("report", tmp_path / "kept", "--json")[1])
+    for row in again["results"]:
+        assert row in found["results"]
+    assert sorted(again["axes"]) == ["antennas", "snr_db"]
+    assert {"report.csv", "report-snr_db.png", "report-antennas.png"} <= {p.name for p in (tmp_path / "kept").iterdir()}
+    assert "95 %" in jadce("report", tmp_path / "kept", "--output", tmp_path)[1]

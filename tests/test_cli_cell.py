@@ -1,7 +1,6 @@
 """Commands of a cell: `jadce simulate-cell`, `tune` and its figures."""
 
 import csv
-import json
 
 import pytest
 from test_cli import strict
@@ -10,7 +9,7 @@ CELL = ["simulate-cell", "--antennas", 4, "--devices", 12, "--symbols", 9, "--sn
 
 
 def test_simulate_a_cell(jadce, tmp_path):
-    files = [tmp_path / name for name in ("cell.csv", "cell.png", "cell.json")]
+    files = [tmp_path / name for name in ("cell.csv", "cell.png", "cell")]
     arguments = [*CELL, "--trials", 4, "--prior", "cell", "--prior", "lmmse", "--prior", "tmp"]
     status, out, err = jadce(*arguments, "--csv", files[0], "--plot", files[1], "--resume", files[2], "--json")
     assert (status, err) == (0, "")
@@ -53,7 +52,7 @@ def test_bad_input_in_a_cell(jadce, tmp_path, arguments, message):
 
 def test_grid_search(jadce, tmp_path):
     arguments = ["tune", "--step", "1,1.4", "--decay", "none", "--beta", "0.01", "--levels", 8, "--steps", 1]
-    arguments += ["--snr", "10,30", "--draws", 2, "--threads", 1, "--resume", tmp_path / "grid.json"]
+    arguments += ["--snr", "10,30", "--draws", 2, "--threads", 1, "--resume", tmp_path / "grid"]
     found = strict(jadce(*arguments, "--json")[1])
     assert len(found["results"]) == 2
     assert found["results"][0]["mean_nmse_db"] <= found["results"][1]["mean_nmse_db"]
@@ -82,8 +81,8 @@ def test_an_interrupted_campaign_ends_with_130(jadce, tmp_path, monkeypatch):
 
     draw = cell_campaign.draw_cell
     monkeypatch.setattr(cell_campaign, "draw_cell", interrupted)
-    file = tmp_path / "cell.json"
+    file = tmp_path / "cell"
     status, out, err = jadce(*CELL, "--trials", 9, "--prior", "cell", "--resume", file)
     assert (status, out) == (130, "")
     assert "interrupted" in err
-    assert len(json.loads(file.read_text())["entries"][0]["lists"]["missed"]) == 2
+    assert [row["draw"] for row in csv.DictReader((file / "results.csv").open())] == ["0", "1"]

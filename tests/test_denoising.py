@@ -13,6 +13,7 @@ from jadce_fast import channels
 from jadce_fast.campaigns.denoising import benchmark
 from jadce_fast.campaigns.estimators import BASELINES, Baseline, Denoiser, Genie, divergence
 from jadce_fast.campaigns.held_out import HeldOut, noise_profiles, to_beams
+from jadce_fast.campaigns.store import read_rows
 from jadce_fast.priors.files import load_prior, save_prior
 from jadce_fast.priors.gaussian import GaussianPrior
 
@@ -184,7 +185,7 @@ def test_baselines_are_better_than_nothing_and_worse_than_the_genie(name):
 
 
 def test_going_on(tmp_path, monkeypatch):
-    path = tmp_path / "cai-4.json"
+    path = tmp_path / "cai-4"
     names = ("ls", "cdl-tiny")
     whole = benchmark(SMALL, names, LEVELS, channels=60)
 
@@ -194,28 +195,24 @@ def test_going_on(tmp_path, monkeypatch):
 
     with pytest.raises(KeyboardInterrupt):
         benchmark(SMALL, names, LEVELS, channels=60, resume=path, progress=interrupt)
-    found = {
-        tuple(e["key"][k] for k in ("estimator", "noise", "snr_db")): e for e in json.loads(path.read_text())["entries"]
-    }
-    assert len(found["ls", "white", 0]["lists"]["error"]) == 60
-    assert len(found["cdl-tiny", "white", 0]["lists"]["error"]) == 50
+    kept = read_rows(path)[1]
+    for name, count in (("ls", 60), ("cdl-tiny", 50)):
+        assert sum((r["estimator"], r["noise"], r["snr_db"]) == (name, "white", "0.0") for r in kept) == count
     assert untimed(benchmark(SMALL, names, LEVELS, channels=60, resume=path)) == untimed(whole)
 
-    before = path.read_text()
+    before = (path / "results.csv").read_text()
     monkeypatch.setattr(HeldOut, "chunk", None)  # nothing is drawn again, not for fewer either
     assert untimed(benchmark(SMALL, names, LEVELS, channels=60, resume=path)) == untimed(whole)
-    assert path.read_text() == before
+    assert (path / "results.csv").read_text() == before
     assert benchmark(SMALL, names, LEVELS, channels=40, resume=path)[0].channels == 40
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_interrupt_between_two_lists(tmp_path):
-    path = tmp_path / "cai-4.json"
+def test_an_interrupt_in_the_middle_of_a_line(tmp_path):
+    path = tmp_path / "cai-4"
     whole = benchmark(SMALL, ("cdl-tiny",), (10,), channels=50, resume=path)
-    found = json.loads(path.read_text())
-    for entry in found["entries"]:
-        del entry["lists"]["kept_error"][25:]
-    path.write_text(json.dumps(found))
+    table = path / "results.csv"
+    table.write_bytes(table.read_bytes()[: len(table.read_bytes()) // 2])
     assert untimed(benchmark(SMALL, ("cdl-tiny",), (10,), channels=50, resume=path)) == untimed(whole)
 
 
@@ -226,7 +223,7 @@ def test_an_estimate_that_is_not_finite_is_refused(monkeypatch):
 
 
 def test_more_channels_later(tmp_path):
-    path = tmp_path / "cai-4.json"
+    path = tmp_path / "cai-4"
     benchmark(SMALL, ("cdl-tiny",), LEVELS, channels=16, resume=path)
     more = benchmark(SMALL, ("cdl-tiny",), LEVELS, channels=30, resume=path)
     whole = benchmark(SMALL, ("cdl-tiny",), LEVELS, channels=30)
@@ -238,7 +235,7 @@ def test_more_channels_later(tmp_path):
 
 
 def test_other_weights_are_measured_anew(tmp_path):
-    path, weights = tmp_path / "cai-4.json", tmp_path / "own.safetensors"
+    path, weights = tmp_path / "cai-4", tmp_path / "own.safetensors"
     prior = load_prior("cdl-tiny")
 
     def run():
@@ -253,12 +250,12 @@ def test_other_weights_are_measured_anew(tmp_path):
 
 
 def test_files_of_other_channels_are_refused(tmp_path):
-    path = tmp_path / "cai-4.json"
+    path = tmp_path / "cai-4"
     benchmark(SMALL, ("ls",), (10,), channels=1, resume=path)
     with pytest.raises(ValueError, match="expected a campaign with seed=4, found 3"):
         benchmark(replace(SMALL, seed=4), ("ls",), (10,), channels=1, resume=path)
-    path.write_text("{}")
-    with pytest.raises(ValueError, match="expected a campaign to resume, found another file"):
+    (path / "manifest.json").write_text("{}")
+    with pytest.raises(ValueError, match="expected a campaign to resume, found something else"):
         benchmark(SMALL, ("ls",), (10,), channels=1, resume=path)
 
 
@@ -309,7 +306,7 @@ def test_command_writes_pictures_table_and_json(jadce, tmp_path):
     assert (status, err) == (0, "")
     found = json.loads(out)
     assert len(found["results"]) == 2 * 4 * 3
-    assert sorted(p.name for p in output.iterdir()) == ["cai-4-coloured.png", "cai-4.csv", "cai-4.json", "cai-4.png"]
+    assert sorted(p.name for p in output.iterdir()) == ["cai-4", "cai-4-coloured.png", "cai-4.csv", "cai-4.png"]
     with open(output / "cai-4.csv") as file:
         lines = list(csv.DictReader(file))
     for line, row in zip(lines, found["results"], strict=True):

@@ -1,15 +1,14 @@
 """Drops, the genie, and campaigns."""
 
+import csv
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 from problems import WienerPrior, complex_normal
 
 from jadce_fast import channels
-from jadce_fast.campaigns import GeniePrior, Scenario, draw_drop, simulate
-from jadce_fast.campaigns.ofdm_campaign import summarize
+from jadce_fast.campaigns import GeniePrior, Scenario, draw_drop, simulate, summarize
 from jadce_fast.campaigns.ofdm_drop import draw_pilots
 
 SMALL = Scenario(devices=100, symbols=12, antennas=16, activity_rate=0.08, snr_db=12)
@@ -163,18 +162,18 @@ def test_nobody_active_has_no_nmse():
 
 
 def test_resume(tmp_path):
-    path = tmp_path / "campaign.json"
+    path = tmp_path / "campaign"
     whole = [r.score for r in simulate(SMALL, ("cdl",), trials=3)]
     simulate(SMALL, ("cdl",), trials=2, resume=path)
     done = []
     records = simulate(SMALL, ("cdl",), trials=3, resume=path, progress=lambda n, _: done.append(n))
     assert done == [1, 2, 3]  # the first two from the file
     assert [r.score for r in records] == whole
-    assert len(json.loads(path.read_text())["entries"][0]["lists"]["missed"]) == 3
+    assert [row["draw"] for row in csv.DictReader((path / "results.csv").open())] == ["0", "1", "2"]
     with pytest.raises(ValueError, match="expected a campaign with seed=1, found 0"):
         simulate(SMALL, ("cdl",), trials=3, seed=1, resume=path)
-    path.write_text("not a campaign")
-    with pytest.raises(ValueError, match="expected a campaign to resume, found another file"):
+    (path / "manifest.json").write_text("not a campaign")
+    with pytest.raises(ValueError, match="expected a campaign to resume, found something else"):
         simulate(SMALL, ("cdl",), trials=3, resume=path)
 
 

@@ -9,6 +9,7 @@ from . import _extras
 
 if TYPE_CHECKING:
     from . import baselines as baselines
+    from . import campaigns as campaigns
     from . import channels as channels
     from . import ops as ops
     from . import reference as reference
@@ -56,7 +57,7 @@ _HOME = {
     "save_capture": "capture",
     "save_result": "capture",
 }
-_ROOMS = ("baselines", "channels", "ops", "reference")
+_ROOMS = ("baselines", "campaigns", "channels", "ops", "reference")
 __all__ = [*_HOME, *_ROOMS]
 
 

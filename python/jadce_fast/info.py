@@ -7,8 +7,6 @@ import sys
 from importlib import metadata, resources
 from typing import Any
 
-from . import __version__
-
 _PACKAGES = ("numpy", "torch", "scipy", "h5py", "safetensors", "matplotlib", "typer", "sionna-no-rt")
 
 
@@ -20,7 +18,7 @@ def collect() -> dict[str, Any]:
     weights = resources.files(__package__) / "priors" / "weights"
     names = [entry.name for entry in weights.iterdir()] if weights.is_dir() else []
     return {
-        "jadce_fast": __version__,
+        "jadce_fast": _version("jadce-fast"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},

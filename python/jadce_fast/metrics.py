@@ -31,6 +31,8 @@ class Score:
         Sum of |H|^2 over the truly active devices.
     false_alarm_energy : float
         Sum of |H^|^2 over the false alarms, which the NMSE does not count.
+    relative_error : float
+        Sum over the truly active devices of each one's |H^ - H|^2 / |H|^2, of those whose channel is not zero.
     trials : int
     """
 
@@ -41,6 +43,7 @@ class Score:
     error_energy: float = 0.0
     channel_energy: float = 0.0
     false_alarm_energy: float = 0.0
+    relative_error: float = 0.0
     trials: int = 0
 
     def __add__(self, other: Score) -> Score:
@@ -95,14 +98,16 @@ def score(detection: Detection, true_active: npt.ArrayLike, true_channels: npt.A
     false_alarm[in_found] = False
     error = channels.copy()
     error[in_truth] -= detection.channels[in_found]
+    own, own_error = _energies(channels), _energies(error)
     return Score(
         devices=devices,
         active=len(truth),
         missed=len(truth) - len(in_truth),
         false_alarms=int(false_alarm.sum()),
-        error_energy=_energy(error),
-        channel_energy=_energy(channels),
-        false_alarm_energy=_energy(detection.channels[false_alarm]),
+        error_energy=float(own_error.sum()),
+        channel_energy=float(own.sum()),
+        false_alarm_energy=float(_energies(detection.channels[false_alarm]).sum()),
+        relative_error=float(np.sum(own_error[own > 0] / own[own > 0])),
         trials=1,
     )
 
@@ -122,6 +127,8 @@ def active_indices(name: str, indices: npt.ArrayLike, devices: int) -> npt.NDArr
     return checked
 
 
-def _energy(values: npt.NDArray[np.complex64]) -> float:
+def _energies(values: npt.NDArray[np.complex64]) -> npt.NDArray[np.float64]:
+    """Squared norms of channels (A, N, M)."""
     parts = np.ascontiguousarray(values).view(np.float32)
-    return float(np.sum(parts * parts, dtype=np.float64))
+    energies: npt.NDArray[np.float64] = np.sum(parts * parts, axis=(1, 2), dtype=np.float64)
+    return energies

@@ -8,10 +8,11 @@ from .cell_drop import CellDrop as CellDrop
 from .cell_drop import CellScenario as CellScenario
 from .cell_drop import draw_cell as draw_cell
 from .genie import GeniePrior as GeniePrior
-from .ofdm_campaign import Outcome as Outcome
-from .ofdm_campaign import Record as Record
 from .ofdm_campaign import simulate as simulate
-from .ofdm_campaign import summarize as summarize
+from .ofdm_campaign import sweep as sweep
 from .ofdm_drop import Drop as Drop
 from .ofdm_drop import Scenario as Scenario
 from .ofdm_drop import draw_drop as draw_drop
+from .ofdm_outcome import Outcome as Outcome
+from .ofdm_outcome import Record as Record
+from .ofdm_outcome import summarize as summarize

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from .. import _check
 from ..detection import Detection
 from ..receiver import Receiver
+from .engine import Point, Stop, run
 from .ofdm_drop import Drop, Scenario, draw_drop, draw_pilots
-from .store import Lists, Store, fingerprint, measure_draws
+from .store import Lists, Store, fingerprint
 
 # Probabilities 0.01, 1/2 and 0.99 are edges; the last one is as far as single precision tells.
 _STEP = float(np.log(99)) / 4
@@ -130,7 +131,7 @@ def measure_calibration(
     threads : int, optional
         Native threads.
     resume : path-like, optional
-        JSON file that keeps what is done.
+        Directory that keeps what is done.
     progress : callable, optional
         Called with the number of blocks that are done, and of all.
 
@@ -142,7 +143,7 @@ def measure_calibration(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or the file is of another campaign.
+        If an argument is out of range, or the directory is of another campaign.
     """
     from ..priors.files import resolve_prior
 
@@ -155,11 +156,12 @@ def measure_calibration(
         kept = {c: store.lists({"scenario": asdict(s)} | about[c]) for c in contenders}
         bench = _Bench(s, priors, seed, threads)
 
-        def count(done: int, i: int = i) -> None:
+        def count(_: int, done: int, i: int = i) -> None:
             if progress is not None:
                 progress(i * draws + done, len(scenarios) * draws)
 
-        measure_draws(store, kept, draws, bench.draw, {c: partial(bench.detect, c) for c in contenders}, count)
+        point = Point(kept, bench.draw, {c: partial(bench.detect, c) for c in contenders})
+        run(store, [point], Stop(draws), progress=count)
         found.append([_calibration(kept[c], draws) for c in contenders])
     return found
 

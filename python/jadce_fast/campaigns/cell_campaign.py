@@ -16,7 +16,8 @@ from .. import _check
 from ..priors.cell import CellPrior
 from .cell_drop import CellDrop, CellScenario, draw_cell
 from .cell_receivers import Contender, load_receiver
-from .store import Lists, Store, measure_draws
+from .engine import Point, Stop, run
+from .store import Lists, Store
 
 _RESAMPLES = 2000  # resampled sets of draws of the bootstrap
 
@@ -136,11 +137,11 @@ def simulate_cell(
     options : dict, optional
         Of the Langevin receiver, such as ``chains``.
     resume : path-like, optional
-        JSON file that keeps what is done. An interrupted campaign goes on from it; more trials, points and receivers
+        Directory that keeps what is done. An interrupted campaign goes on from it; more trials, points and receivers
         may be added.
     progress : callable, optional
         Called with the number of draws done, that of all, and the records of the point at work, after every draw; an
-        exception in it cancels the campaign, whose file is written.
+        exception in it cancels the campaign, whose numbers so far are kept.
 
     Returns
     -------
@@ -150,7 +151,7 @@ def simulate_cell(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range or unknown, or the file to resume from is of another campaign.
+        If an argument is out of range or unknown, or the directory to resume from is of another campaign.
     """
     trials, seed = _check.integer("trials", trials, 1), _check.integer("seed", seed, 0)
     names, options = list(dict.fromkeys(receivers)), dict(options or {})
@@ -166,13 +167,13 @@ def simulate_cell(
         kept = {n: store.lists(key | {"receiver": n, "fingerprint": c.fingerprint}) for n, c in at_work.items()}
         records: list[CellRecord] = []
 
-        def count(done: int) -> None:
+        def count(_: int, done: int) -> None:
             records.extend(_record(index, name, kept[name], done - 1) for name in names)
             if progress is not None:
                 progress(index * trials + done, len(points) * trials, records)
 
         measure = {name: partial(_measure, contender) for name, contender in at_work.items()}
-        measure_draws(store, kept, trials, partial(draw_cell, scenario, seed), measure, count)
+        run(store, [Point(kept, partial(draw_cell, scenario, seed), measure)], Stop(trials), progress=count)
         return sorted(records, key=lambda r: names.index(r.receiver))
 
     return [record for index, scenario in enumerate(points) for record in run_point(index, scenario)]

@@ -17,8 +17,9 @@ from ..baselines.receivers.estimate import Complex, Estimate
 from ..priors.cell import CellPrior
 from .cell_drop import CellDrop, CellScenario, draw_cell
 from .cell_receivers import Contender, load_receiver
+from .engine import Point, Stop, run
 from .impairments import complex_normal
-from .store import Store, measure_draws
+from .store import Store
 
 INFORMATION_BITS, CODED_BITS = 200, 400  # a word of the 5G LDPC code; symbols hold two bits
 _ITERATIONS = 20  # iterations of the decoder
@@ -141,7 +142,7 @@ def simulate_link(
     seed : int
     belief, threads, resume : see `simulate_cell`
     progress : callable, optional
-        Called with the number of draws done and that of all; an exception in it cancels, and the file is written.
+        Called with the number of draws done and that of all; an exception in it cancels, and what is done is kept.
 
     Returns
     -------
@@ -151,7 +152,7 @@ def simulate_link(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range or unknown, Sionna is missing, or the file to resume from is of another campaign.
+        If an argument is out of range or unknown, Sionna is missing, or the directory is of another campaign.
     """
     draws, seed = _check.integer("draws", draws, 1), _check.integer("seed", seed, 0)
     code, store = Code(), Store(resume, "coded link", {"seed": seed})
@@ -165,12 +166,12 @@ def simulate_link(
         def draw(trial: int) -> _Sent:
             return _send(code, draw_cell(scenario, seed, trial), scenario.noise_var, (seed, _DATA_STREAM, trial))
 
-        def count(done: int) -> None:
+        def count(_: int, done: int) -> None:
             if progress is not None:
                 progress(index * draws + done, len(points) * draws)
 
         measure = {name: partial(_words, code, contender) for name, contender in at_work.items()}
-        measure_draws(store, kept, draws, draw, measure, count)
+        run(store, [Point(kept, draw, measure)], Stop(draws), progress=count)
         sums = ({f: int(sum(kept[n][f][:draws])) for f in ("words", "lost", "missed")} for n in receivers)
         return [LinkRow(name, scenario.snr_db, **own) for name, own in zip(receivers, sums, strict=True)]
 

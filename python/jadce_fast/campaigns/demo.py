@@ -77,7 +77,8 @@ def demonstrate(
     drop = draw_drop(scenario, seed)
     learned = load_prior(prior)
     genie = GeniePrior(learned)
-    genie.reveal(drop.active, drop.paths, scenario.antennas)
+    if drop.paths is not None:
+        genie.reveal(drop.active, drop.paths, scenario.antennas)
 
     def run(name: str, denoiser: object) -> Contender:
         if progress is not None:

@@ -99,8 +99,8 @@ def benchmark(
     threads : int
         Of torch.
     resume : path-like, optional
-        JSON file that keeps what is done; an interrupted run goes on from it. Baselines whose code and networks
-        whose weights have changed are measured anew; what the file has of other estimators, SNRs and noises stays.
+        Directory that keeps what is done; an interrupted run goes on from it. Baselines whose code and networks
+        whose weights have changed are measured anew; what it has of other estimators, SNRs and noises stays.
     progress : callable, optional
         Called with the number of channels that are done and the estimator that is at work.
 
@@ -112,7 +112,7 @@ def benchmark(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range or unknown, or the file to resume from is of other channels.
+        If an argument is out of range or unknown, or the directory to resume from is of other channels.
     FileNotFoundError
         If there is no file of that name with a prior.
     """

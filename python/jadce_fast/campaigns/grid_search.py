@@ -14,7 +14,8 @@ from .. import _check
 from ..baselines.receivers.algorithm_1 import Algorithm1
 from .cell_drop import CellDrop, CellScenario, draw_cell, qpsk_pilots
 from .cell_receivers import VALIDATION
-from .store import Lists, Store, measure_draws
+from .engine import Point, Stop, run
+from .store import Lists, Store
 
 
 @dataclass(frozen=True)
@@ -75,9 +76,9 @@ def grid_search(
     threads : int, optional
         Native threads.
     resume : path-like, optional
-        JSON file that keeps what is done.
+        Directory that keeps what is done.
     progress : callable, optional
-        Called with the number of chains done and that of all; an exception in it cancels, and the file is written.
+        Called with the number of chains done and that of all; an exception in it cancels, and what is done is kept.
 
     Returns
     -------
@@ -88,7 +89,7 @@ def grid_search(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or the file to resume from is of another search.
+        If an argument is out of range, or the directory to resume from is of another search.
     """
     draws, seed = _check.integer("draws", draws, 1), _check.integer("seed", seed, 0)
     levels = [_check.real("snr_db", snr, -100, 100, closed=True) for snr in dict.fromkeys(snr_db)]
@@ -96,24 +97,25 @@ def grid_search(
     for argument, given in (("settings", grid), ("snr_db", levels)):
         if not given:
             raise ValueError(f"{argument}: expected at least one, found none")
-    point = scenario or CellScenario()
-    fixed = {k: v for k, v in asdict(point).items() if k != "snr_db"}
+    cell = scenario or CellScenario()
+    fixed = {k: v for k, v in asdict(cell).items() if k != "snr_db"}
     store = Store(resume, "grid search", {"seed": seed, "scenario": fixed})
-    pilots = qpsk_pilots(point.devices, point.symbols, seed)
+    pilots = qpsk_pilots(cell.devices, cell.symbols, seed)
     receivers = {
-        s: Algorithm1(pilots, point.antennas, point.prior, seed=seed, threads=threads, **asdict(s)) for s in grid
+        s: Algorithm1(pilots, cell.antennas, cell.prior, seed=seed, threads=threads, **asdict(s)) for s in grid
     }
     measure = {s: partial(_measure, receiver) for s, receiver in receivers.items()}
 
     def run_level(index: int, snr: float) -> None:
         def draw(trial: int) -> CellDrop:
-            return draw_cell(replace(point, snr_db=snr), seed, VALIDATION + trial)
+            return draw_cell(replace(cell, snr_db=snr), seed, VALIDATION + trial)
 
-        def count(done: int) -> None:
+        def count(_: int, done: int) -> None:
             if progress is not None:
                 progress((index * draws + done) * len(grid), len(levels) * draws * len(grid))
 
-        measure_draws(store, {s: _lists(store, s, snr) for s in grid}, draws, draw, measure, count)
+        point = Point({s: _lists(store, s, snr) for s in grid}, draw, measure)
+        run(store, [point], Stop(draws), progress=count)
 
     for index, snr in enumerate(levels):
         run_level(index, snr)

@@ -13,8 +13,9 @@ import numpy.typing as npt
 from .. import _check
 from ..metrics import score
 from ..receiver import Receiver
+from .engine import Point, Stop, run
 from .ofdm_drop import Drop, Scenario, draw_drop, draw_pilots
-from .store import Lists, Store, count_draws, fingerprint, measure_draws
+from .store import Lists, Store, count_draws, fingerprint
 
 SPACING = 30e3  # of subcarriers, Hz
 MATCHED = Scenario(devices=400)
@@ -131,7 +132,7 @@ def measure_mismatch(
     threads : int, optional
         Native threads.
     resume : path-like, optional
-        JSON file that keeps what is done.
+        Directory that keeps what is done.
     progress : callable, optional
         Called with the number of blocks that are done, and of all.
 
@@ -142,7 +143,7 @@ def measure_mismatch(
     Raises
     ------
     TypeError, ValueError
-        If an argument is out of range, or the file is of another campaign.
+        If an argument is out of range, or the directory is of another campaign.
     """
     from ..priors.files import resolve_prior
 
@@ -161,12 +162,12 @@ def measure_mismatch(
         def draw(trial: int, scenario: Scenario = scenario) -> Drop:
             return draw_drop(scenario, seed, trial, pilots)
 
-        def count(done: int, i: int = i) -> None:
+        def count(_: int, done: int, i: int = i) -> None:
             if progress is not None:
                 progress(i * draws + done, len(places) * draws)
 
         detect = partial(_detect, receiver, kind, size)
-        measure_draws(store, {"": lists}, draws, draw, {"": detect}, count)
+        run(store, [Point({"": lists}, draw, {"": detect})], Stop(draws), progress=count)
         rows.append(_row(kind, size, lists, draws))
     return rows
 

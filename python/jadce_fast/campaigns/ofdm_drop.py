@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,7 @@ import numpy.typing as npt
 from .. import _check, channels
 from ..channels import Paths
 from ..pilots import Pilots, dft_pilots
+from ..training.recording import load_channels
 
 MODELS = ("A", "B", "C", "D", "E", "mixed")
 _PILOT_STREAM, _DROP_STREAM = 0, 1  # independent random streams of one seed
@@ -40,6 +43,12 @@ class Scenario:
         Received powers are uniform in dB over this range, with mean one; 0 is power control.
     fresh_pilots : bool
         New pilots in every trial; otherwise one set for all.
+    distance : (float, float), optional
+        Devices are at uniform distances in metres in this range and have the path loss of Cai VI-A.1 (the paper: 35 to
+        200), with mean power one; not together with a power spread.
+    channels : str
+        File of channels (``.npz``, ``.mat``, ``.h5``: `channels` (S, N, M)) in place of the generator, scaled to unit
+        power each; model, angles and delay spread then say nothing.
 
     Raises
     ------
@@ -59,6 +68,8 @@ class Scenario:
     pilots: str = "dft"
     power_spread_db: float = 0.0
     fresh_pilots: bool = False
+    distance: tuple[float, float] | None = None
+    channels: str = ""
 
     def __post_init__(self) -> None:
         for name in ("devices", "symbols", "subcarriers", "antennas"):
@@ -72,6 +83,10 @@ class Scenario:
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected {' or '.join(allowed)}, found {getattr(self, name)!r}")
         channels.draw_paths(0, delay_spread=self.delay_spread)  # this checks the range
+        if self.distance is not None:
+            channels.path_loss_gains(0, self.distance)
+            if self.power_spread_db > 0:
+                raise ValueError(f"distance: expected no power_spread_db beside it, found {self.power_spread_db:g}")
 
     @property
     def noise_var(self) -> float:
@@ -91,8 +106,8 @@ class Drop:
     active : ndarray of int64, shape (A,)
         Ascending.
     channels : ndarray of complex64, shape (A, N, M)
-    paths : Paths
-        Of the active devices; the powers of each add to one, whatever the received power.
+    paths : Paths or None
+        Of the active devices; the powers of each add to one, whatever the received power. None for recorded channels.
     """
 
     y: npt.NDArray[np.complex64]
@@ -100,7 +115,7 @@ class Drop:
     noise_var: float
     active: npt.NDArray[np.int64]
     channels: npt.NDArray[np.complex64]
-    paths: Paths
+    paths: Paths | None
 
 
 def draw_pilots(scenario: Scenario, seed: int = 0, trial: int = 0) -> Pilots:
@@ -133,17 +148,46 @@ def draw_drop(scenario: Scenario, seed: int = 0, trial: int = 0, pilots: Pilots 
     trial = _check.integer("trial", trial, 0)
     rng = np.random.default_rng((_check.integer("seed", seed, 0), _DROP_STREAM, trial))
     active = np.flatnonzero(rng.random(scenario.devices) < scenario.activity_rate).astype(np.int64)
-    paths = _draw_paths(scenario, len(active), rng)
+    paths = None if scenario.channels else _draw_paths(scenario, len(active), rng)
     h = np.zeros((0, scenario.subcarriers, scenario.antennas), np.complex64)
-    if len(active):
+    if paths is None:
+        recorded = recorded_channels(scenario)
+        h = recorded[rng.choice(len(recorded), len(active), replace=len(active) > len(recorded))]
+    elif len(active):
         h = channels.unit_power(channels.synthesize(paths, scenario.subcarriers, scenario.antennas))
-    gains = channels.spread_gains(len(active), scenario.power_spread_db, seed=rng)
+    if scenario.distance is None:
+        gains = channels.spread_gains(len(active), scenario.power_spread_db, seed=rng)
+    else:
+        gains = channels.path_loss_gains(len(active), scenario.distance, seed=rng)
     h *= np.sqrt(gains).astype(np.float32)[:, None, None]
     noise_var = pilots.power * scenario.noise_var
     shape = (scenario.symbols, scenario.subcarriers, scenario.antennas)
     noise = rng.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0]
     y = np.float32(np.sqrt(noise_var / 2)) * noise + received(pilots, active, h)
     return Drop(y, pilots, noise_var, active, h, paths)
+
+
+def recorded_channels(scenario: Scenario) -> npt.NDArray[np.complex64]:
+    """Channels (S, N, M) of the scenario's file, of unit power each.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError, TypeError
+        If it has no such array.
+    """
+    found = _read(scenario.channels, Path(scenario.channels).stat().st_mtime_ns)
+    if found.shape[1:] != (scenario.subcarriers, scenario.antennas) or not len(found):
+        expected = f"(S, {scenario.subcarriers}, {scenario.antennas})"
+        raise ValueError(f"{scenario.channels}: expected channels {expected}, found {found.shape}")
+    return found
+
+
+@lru_cache(maxsize=2)
+def _read(path: str, time: int) -> npt.NDArray[np.complex64]:
+    """Channels of a file as it was at that time."""
+    return channels.unit_power(load_channels(path).numpy())
 
 
 def received(pilots: Pilots, active: npt.NDArray[np.int64], h: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:

@@ -16,7 +16,19 @@ from .. import _extras
 from . import console
 
 DEFAULT_RATE = 0.05
-_COMMANDS = ("demo", "detect", "simulate", "simulate-cell", "train", "adapt", "export", "figures", "tune", "info")
+_COMMANDS = (
+    "demo",
+    "detect",
+    "simulate",
+    "report",
+    "simulate-cell",
+    "train",
+    "adapt",
+    "export",
+    "figures",
+    "tune",
+    "info",
+)
 # The library's names of what some options set.
 _OPTIONS = {
     "activity_rate": "rate",
@@ -25,6 +37,7 @@ _OPTIONS = {
     "rician_db": "rician",
     "interference_db": "interference",
     "trials": "draws",
+    "width_db": "width",
 }
 
 
@@ -63,7 +76,7 @@ Seed = Annotated[int, typer.Option(help="Random seed.")]
 Trials = Annotated[int, typer.Option(help="Number of drops.")]
 Csv = Annotated[Path | None, typer.Option(help="Write one line per trial and prior.")]
 Plot = Annotated[Path | None, typer.Option(help="Write a picture (.png, .pdf, .svg).")]
-Resume = Annotated[Path | None, typer.Option(help="Keep what is done in this JSON file and go on from it.")]
+Resume = Annotated[Path | None, typer.Option(help="Keep what is done in this directory and go on from it.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -115,7 +128,13 @@ def check_campaign(csv: Path | None, plot: Path | None, resume: Path | None) -> 
     """Refuse files of a campaign that cannot be written."""
     check_target("--csv", csv)
     check_target("--plot", plot, (".png", ".pdf", ".svg"))
-    check_target("--resume", resume)
+    check_kept(resume)
+
+
+def check_kept(resume: Path | None) -> None:
+    """Refuse what is no directory to resume from."""
+    if resume is not None and resume.is_file():
+        raise ValueError(f"--resume: expected a directory, found the file {str(resume)!r}")
 
 
 def check_target(option: str, path: Path | None, suffixes: Sequence[str] = ()) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from . import console
-from .app import Csv, Json, Plot, Resume, Seed, Threads, Trials, app, check_campaign, check_target, write_csv
+from .app import Csv, Json, Plot, Resume, Seed, Threads, Trials, app, check_campaign, check_kept, write_csv
 
 if TYPE_CHECKING:
     from ..campaigns.cell_campaign import CellOutcome, CellRecord
@@ -119,7 +119,7 @@ def tune(
     from ..campaigns.grid_search import grid, grid_search
     from ..figures.result import snr_levels
 
-    check_target("--resume", resume)
+    check_kept(resume)
     chosen = grid(
         _numbers("--step", step),
         [None if x is None else x for x in _numbers("--decay", decay, none=True)],

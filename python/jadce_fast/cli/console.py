@@ -77,21 +77,26 @@ class Progress:
         from rich.console import Console
 
         console = Console(stderr=True)
+        self._whole = total != 1000  # of a thousandth no rate is told
         self._bar = progress.Progress(
             progress.TextColumn(text),
             progress.BarColumn(),
             progress.MofNCompleteColumn() if total < 1000 else progress.TaskProgressColumn(),
+            progress.TextColumn("{task.fields[rate]}", markup=False),
             progress.TimeRemainingColumn(),
             progress.TextColumn("{task.fields[note]}", markup=False),
             console=console,
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task(text, total=total, note="")
+        self.shown = console.is_terminal
+        self._task = self._bar.add_task(text, total=total, note="", rate="")
 
     def update(self, done: int, note: str) -> None:
         """Move to `done` of the total, with a few words."""
-        self._bar.update(self._task, completed=done, note=note)
+        speed = self._bar.tasks[0].speed
+        rate = f"{speed:.3g}/s" if speed and self._whole else ""
+        self._bar.update(self._task, completed=done, note=note, rate=rate)
 
     def __enter__(self) -> Progress:
         self._bar.start()

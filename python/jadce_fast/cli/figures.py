@@ -13,7 +13,8 @@ from . import console
 from .app import Group, Json, app, write_csv
 
 _NAMES = (
-    *("cai-4", "tang-4", "tang-5", "tang-6", "tang-density", "tang-shift", "tang-impaired", "tang-link"),
+    *("cai-4", "cai-5", "cai-6", "cai-7", "cai-8", "cai-9", "cai-10", "complexity"),
+    *("tang-4", "tang-5", "tang-6", "tang-density", "tang-shift", "tang-impaired", "tang-link"),
     *("calibration", "roc", "mismatch"),
 )
 

@@ -10,33 +10,41 @@ import typer
 
 from . import console
 from .app import DEFAULT_RATE, Csv, Json, Plot, Resume, Seed, Threads, Trials, app, check_campaign, write_csv
+from .axes import numbers, ranges, words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from ..campaigns.demo import Contender
-    from ..campaigns.ofdm_campaign import Outcome, Record
+    from ..campaigns.ofdm_outcome import Outcome, Record
 
 
 @app.command()
 def simulate(
     *,
-    devices: Annotated[int, typer.Option(help="K, potential devices.")] = 800,
-    subcarriers: Annotated[int, typer.Option(help="N, pilot subcarriers.")] = 48,
-    antennas: Annotated[int, typer.Option(help="M, antennas.")] = 32,
-    symbols: Annotated[int, typer.Option(help="T, OFDM symbols with pilots.")] = 20,
-    rate: Annotated[float, typer.Option(help="Activity rate.")] = DEFAULT_RATE,
-    snr: Annotated[float, typer.Option(help="SNR in dB: pilot power over noise variance.")] = 10.0,
+    devices: Annotated[str, typer.Option(help="K, potential devices.")] = "800",
+    subcarriers: Annotated[str, typer.Option(help="N, pilot subcarriers.")] = "48",
+    antennas: Annotated[str, typer.Option(help="M, antennas.")] = "32",
+    symbols: Annotated[str, typer.Option(help="T, OFDM symbols with pilots.")] = "20",
+    rate: Annotated[str, typer.Option(help="Activity rate.")] = str(DEFAULT_RATE),
+    snr: Annotated[str, typer.Option(help="SNR in dB: pilot power over noise variance.")] = "10",
     model: Annotated[str, typer.Option(help="CDL model A ... E, or mixed.")] = "C",
     angles: Annotated[str, typer.Option(help="Table's column of angles: departure or arrival.")] = "departure",
     delay_spread: Annotated[
-        tuple[float, float], typer.Option(metavar="LOW HIGH", help="RMS delay spread, range in ns.")
-    ] = (100.0, 363.0),
+        tuple[str, str], typer.Option(metavar="LOW HIGH", help="RMS delay spread, range in ns.")
+    ] = ("100", "363"),
+    channels: Annotated[
+        Path | None, typer.Option(help="File of channels (S, N, M) in place of a model: .npz, .mat, .h5.")
+    ] = None,
     pilots: Annotated[str, typer.Option(help="dft or qpsk.")] = "dft",
     fresh_pilots: Annotated[bool, typer.Option("--fresh-pilots", help="New pilots in every trial.")] = False,
     power_spread: Annotated[
-        float, typer.Option(help="Received powers uniform over this many dB, not told to the receiver.")
-    ] = 0.0,
+        str, typer.Option(help="Received powers uniform over this many dB, not told to the receiver.")
+    ] = "0",
+    distance: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="LOW HIGH", help="Path loss of devices so many metres away; Cai has 35 200."),
+    ] = None,
     power: Annotated[str, typer.Option(help="Is the receiver told the mean power: unknown or known.")] = "unknown",
     prior: Annotated[
         list[str] | None,
@@ -54,69 +62,134 @@ def simulate(
     ] = False,
     genie: Annotated[bool, typer.Option("--genie", help="Also the genie-denoiser loop (slow).")] = False,
     trials: Trials = 50,
+    errors: Annotated[
+        int | None, typer.Option(help="A point ends when every receiver has made so many errors of activity.")
+    ] = None,
+    width: Annotated[
+        float | None, typer.Option(help="Or when the 95 % interval of every NMSE is no wider, in dB.")
+    ] = None,
     seed: Seed = 0,
     threads: Threads = None,
+    workers: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 1,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Address of a Dask scheduler, whose workers detect instead.")
+    ] = None,
     as_json: Json = False,
     csv: Csv = None,
     plot: Plot = None,
     resume: Resume = None,
 ) -> None:
-    """Simulate many drops of the OFDM system at one operating point and sum up the errors."""
+    """Simulate many drops of the OFDM system and sum up the errors, at one operating point or at many.
+
+    Options of numbers take lists and ranges, --snr=-15:20:5 --symbols 10,20; --model, --angles, --pilots take lists.
+    Points are all combinations.
+    """
     from dataclasses import asdict
 
-    from ..campaigns.ofdm_campaign import GENIE, simulate, summarize
+    from ..campaigns.ofdm_campaign import GENIE, simulate, sweep
     from ..campaigns.ofdm_drop import Scenario
+    from ..campaigns.ofdm_outcome import summarize
+    from ..figures.sweep import sweep_rows
 
-    low, high = delay_spread
-    scenario = Scenario(
-        devices,
-        symbols,
-        subcarriers,
-        antennas,
-        activity_rate=rate,
-        snr_db=snr,
-        model=model,
-        angles=angles,
-        delay_spread=(1e-9 * low, 1e-9 * high),
-        pilots=pilots,
-        power_spread_db=power_spread,
-        fresh_pilots=fresh_pilots,
-    )
+    axes: dict[str, list[Any]] = {
+        "devices": numbers("--devices", devices, whole=True),
+        "symbols": numbers("--symbols", symbols, whole=True),
+        "subcarriers": numbers("--subcarriers", subcarriers, whole=True),
+        "antennas": numbers("--antennas", antennas, whole=True),
+        "activity_rate": numbers("--rate", rate),
+        "snr_db": numbers("--snr", snr),
+        "model": words(model),
+        "angles": words(angles),
+        "delay_spread": ranges("--delay-spread", delay_spread, 1e-9),
+        "pilots": words(pilots),
+        "power_spread_db": numbers("--power-spread", power_spread),
+        "distance": [None] if distance is None else ranges("--distance", distance),
+    }
+    first = {name: values[0] for name, values in axes.items()}
+    base = Scenario(fresh_pilots=fresh_pilots, channels="" if channels is None else str(channels), **first)
+    points = sweep(base, axes)
+    axes = {name: values for name, values in axes.items() if len(values) > 1}
     check_campaign(csv, plot, resume)
     own = prior or ([] if receiver else ["cdl"])
-    names = [*own, *_baselines(receiver or []), *([GENIE] if genie else [])]
-    with console.Progress("simulating", trials) as bar:
+    names = list(dict.fromkeys([*own, *_baselines(receiver or []), *([GENIE] if genie else [])]))
+    with console.Progress("simulating", trials * len(points)) as bar:
 
         def report(done: int, records: list[Record]) -> None:
-            nmse = summarize(records, names[0]).nmse_db
-            bar.update(done, "" if nmse is None else f"{names[0]} {nmse:.2f} dB")
+            point = records[-1].point
+            if bar.shown:
+                nmse = summarize(records[-trials * len(names) :], names[0], point).nmse_db
+                at = ", ".join(f"{name} {getattr(points[point], name)}" for name in axes)
+                # Points that have stopped early count as whole.
+                done = point * trials + records[-1].trial + 1
+                bar.update(done, "" if nmse is None else f"{at}  {names[0]} {nmse:.2f} dB")
 
         records = simulate(
-            scenario,
+            points,
             names,
             trials,
             seed,
             power=power,  # type: ignore[arg-type]
             threshold=threshold,
             learn=learn,
+            errors=errors,
+            width_db=width,
             threads=threads,
+            workers=workers,
+            scheduler=scheduler,
             resume=resume,
             progress=report,
         )
-    outcomes = [summarize(records, name) for name in dict.fromkeys(names)]
+    outcomes = [[summarize(records, name, i) for name in names] for i in range(len(points))]
+    rows = [
+        {name: getattr(point, name) for name in axes} | asdict(o) | _genie_distance(o, every)
+        for point, every in zip(points, outcomes, strict=True)
+        for o in every
+    ]
     if csv is not None:
-        write_csv(csv, [record.row() for record in records])
+        write_csv(csv, [{name: getattr(points[r.point], name) for name in axes} | r.row() for r in records])
     if plot is not None:
         from ..figures.style import save_figure
+        from ..figures.sweep import sweep_figure
         from ..figures.trials import trials_figure
 
-        save_figure(trials_figure(records, scenario), plot)
+        axis = next(iter(axes), "")
+        save_figure(sweep_figure(sweep_rows(rows, axis), axis) if axis else trials_figure(records, points[0]), plot)
     if as_json:
-        setup = {"scenario": asdict(scenario), "power": power, "threshold": threshold, "learn": learn}
-        setup |= {"seed": seed, "trials": trials}
-        console.show_json(setup | {"results": [asdict(o) | _genie_distance(o, outcomes) for o in outcomes]})
+        setup = {"scenario": asdict(points[0]), "power": power, "threshold": threshold, "learn": learn}
+        setup |= {"seed": seed, "trials": trials} | ({"axes": axes} if axes else {})
+        console.show_json(setup | {"results": rows})
     else:
-        console.show(_outcome_table(outcomes))
+        console.show(outcome_table(rows, list(axes)))
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="Directory that jadce simulate --resume kept.")],
+    output: Annotated[Path | None, typer.Option(help="Directory of table and pictures.", show_default="DIR")] = None,
+    as_json: Json = False,
+) -> None:
+    """Sum up what a campaign has so far: a table, and pictures over every axis on which points differ.
+
+    It reads what the campaign has kept, while that goes on or after it.
+    """
+    from ..campaigns.report import read_outcomes
+    from ..figures.style import save_figure
+    from ..figures.sweep import sweep_figure, sweep_rows
+
+    rows, axes, facts = read_outcomes(directory)
+    target = directory if output is None else output
+    target.mkdir(parents=True, exist_ok=True)
+    files = [target / "report.csv"]
+    write_csv(files[0], rows)
+    for axis in axes:
+        if all(isinstance(row[axis], int | float) for row in rows):
+            files.append(target / f"report-{axis}.png")
+            save_figure(sweep_figure(sweep_rows(rows, axis), axis), files[-1])
+    if as_json:
+        console.show_json(facts | {"axes": axes, "files": list(map(str, files)), "results": rows})
+        return
+    console.show(outcome_table(rows, axes))
+    console.show("files: " + ", ".join(map(str, files)))
 
 
 def _baselines(names: list[str]) -> list[str]:
@@ -199,14 +272,21 @@ def _genie_distance(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, 
     return {"genie_distance_db": outcome.nmse_db - genie}
 
 
-def _outcome_table(outcomes: Sequence[Outcome]) -> Table:
-    columns = ["prior", "trials", "active", "missed", "false alarms", "error rate", "NMSE dB", "to genie dB"]
-    columns += ["iterations", "converged", "p50 ms", "p99 ms"]
-    rows = []
-    for o in outcomes:
-        distance = _genie_distance(o, outcomes).get("genie_distance_db")
-        row = [o.prior, *(str(n) for n in (o.trials, o.active, o.missed, o.false_alarms)), f"{o.error_rate:.1e}"]
-        row += ["" if level is None else f"{level:.2f}" for level in (o.nmse_db, distance)]
-        row += [f"{o.iterations:.1f}", f"{o.converged:.0%}"]
-        rows.append([*row, f"{1e3 * o.seconds_p50:.1f}", f"{1e3 * o.seconds_p99:.1f}"])
-    return console.table(None, columns, rows)
+def outcome_table(rows: Sequence[dict[str, Any]], axes: Sequence[str]) -> Table:
+    """Table of outcomes, a line a point and receiver."""
+    columns = [*axes, "receiver", "trials", "active", "missed", "false alarms", "error rate", "95 %", "NMSE dB", "95 %"]
+    columns += ["mean dB", "median dB", "to genie dB", "iterations", "converged", "p50 ms", "p99 ms"]
+
+    def level(value: float | None) -> str:
+        return "" if value is None else f"{value:.2f}"
+
+    lines = []
+    for r in rows:
+        line = [*(str(r[name]) for name in axes), r["prior"]]
+        line += [str(r[name]) for name in ("trials", "active", "missed", "false_alarms")]
+        line += [f"{r['error_rate']:.1e}", f"{r['error_rate_low']:.1e} … {r['error_rate_high']:.1e}"]
+        line += [level(r["nmse_db"]), f"{level(r['nmse_low_db'])} … {level(r['nmse_high_db'])}"]
+        line += [level(r.get(name)) for name in ("mean_nmse_db", "median_nmse_db", "genie_distance_db")]
+        line += [f"{r['iterations']:.1f}", f"{r['converged']:.0%}"]
+        lines.append([*line, f"{1e3 * r['seconds_p50']:.1f}", f"{1e3 * r['seconds_p99']:.1f}"])
+    return console.table(None, columns, lines)

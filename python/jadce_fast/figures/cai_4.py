@@ -55,7 +55,7 @@ def command(
     """Denoising error over SNR, Cai Fig. 4, of baselines, priors and the genie.
 
     With the defaults five to ten minutes on one core, half of them for VALSE and OMP; --baseline ls leaves them out.
-    OUTPUT/cai-4.json keeps what is done: an interrupted or extended command goes on from it.
+    The directory OUTPUT/cai-4 keeps what is done: an interrupted or extended command goes on from it.
     """
     if noise not in (*NOISES, "both"):
         raise ValueError(f"--noise: expected white, coloured or both, found {noise!r}")
@@ -73,7 +73,7 @@ def command(
         channels=channels,
         slow_channels=slow_channels,
         threads=threads,
-        resume=output / "cai-4.json",
+        resume=output / "cai-4",
         progress=lambda done, name: progress(done, channels, name),
     )
     pictures, tables = {}, []

@@ -11,8 +11,8 @@ import numpy as np
 import typer
 
 from ..campaigns.calibration import Calibration, Contender, measure_calibration
+from ..campaigns.intervals import clopper_pearson
 from ..campaigns.ofdm_drop import Scenario
-from .intervals import clopper_pearson
 from .result import Output, Progress, Quick, Result, Rows, Seed, Table, Threads
 from .style import BLUE, COLOURS, DASHES, GRID, INK, ORANGE, drawing
 
@@ -52,7 +52,7 @@ def command(
     """Reliability of activity probabilities, and their expected calibration error at every point.
 
     T = 2 ... 20, -15 ... 20 dB, K = 400 ... 3000, 1 ... 15 % active, powers over 0, 20 and 30 dB. Some five minutes on
-    one core. OUTPUT/calibration.json keeps what is done; an interrupted command goes on.
+    one core. The directory OUTPUT/calibration keeps what is done; an interrupted command goes on.
     """
     points, blocks = (POINTS[::7], min(blocks, 3)) if quick else (POINTS, blocks)
     contenders = [Contender(prior, "unknown"), Contender(prior, "known")]
@@ -63,7 +63,7 @@ def command(
         blocks,
         seed,
         threads=threads,
-        resume=output / "calibration.json",
+        resume=output / "calibration",
         progress=lambda done, total: progress(done, total, ""),
     )
     rows: Rows = []

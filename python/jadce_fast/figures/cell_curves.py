@@ -67,7 +67,7 @@ def curves_command(
             seed,
             belief=TRAINING,
             threads=threads,
-            resume=output / f"{name}.json",
+            resume=output / name,
             progress=lambda done, total, records: progress(done, total, ""),
         )
         rows: Rows = []
@@ -82,7 +82,7 @@ def curves_command(
             tables.append(over_snr(f"{name}: {what}", cells))
         return Result(rows, {name: draw(rows, title)}, {"figure": name, "draws": draws}, tables)
 
-    command.__doc__ = f"{text}\n\nOUTPUT/{name}.json keeps what is done; an interrupted command goes on."
+    command.__doc__ = f"{text}\n\nThe directory OUTPUT/{name} keeps what is done; an interrupted command goes on."
     return command
 
 

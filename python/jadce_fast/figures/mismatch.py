@@ -29,7 +29,7 @@ def command(
 ) -> Result:
     """What remains of blocks that do not fit, over the size of the mismatch, whether it is noticed, and the error.
 
-    K=400, T=20, 10 dB. OUTPUT/mismatch.json keeps what is done; an interrupted command goes on.
+    K=400, T=20, 10 dB. The directory OUTPUT/mismatch keeps what is done; an interrupted command goes on.
     """
     blocks = min(blocks, 2) if quick else blocks
     kinds = (
@@ -42,7 +42,7 @@ def command(
         seed,
         mismatches=kinds,
         threads=threads,
-        resume=output / "mismatch.json",
+        resume=output / "mismatch",
         progress=lambda done, total: progress(done, total, ""),
     )
     lines = [

@@ -60,7 +60,18 @@ class Result:
 
 def snr_levels(text: str) -> list[float]:
     """SNRs of a list such as "0,10,20" or a range "LOW:HIGH:STEP"."""
-    wanted = ValueError(f"--snr: expected a list such as 0,10,20 or LOW:HIGH:STEP, found {text!r}")
+    return levels("--snr", text)
+
+
+def levels(option: str, text: str) -> list[float]:
+    """Numbers of a list or a range.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    wanted = ValueError(f"{option}: expected a list such as 0,10,20 or LOW:HIGH:STEP, found {text!r}")
     try:
         if ":" not in text:
             return [float(part) for part in text.split(",")]

@@ -10,8 +10,8 @@ import numpy as np
 import typer
 
 from ..campaigns.calibration import LOG_ODDS, Calibration, Contender, measure_calibration
+from ..campaigns.intervals import clopper_pearson
 from ..campaigns.ofdm_drop import Scenario
-from .intervals import clopper_pearson
 from .result import Output, Progress, Quick, Result, Rows, Seed, Table, Threads
 from .style import COLOURS, DASHES, GRID, drawing
 
@@ -38,7 +38,7 @@ def command(
 ) -> Result:
     """Missed devices over false alarms by threshold, known and unknown power, few pilots, and the Gaussian prior.
 
-    With Clopper-Pearson intervals of 95 %. OUTPUT/roc.json keeps what is done; an interrupted command goes on.
+    With Clopper-Pearson intervals of 95 %. The directory OUTPUT/roc keeps what is done; an interrupted command goes on.
     """
     blocks = min(blocks, 5) if quick else blocks
     contenders = [Contender(name, power) for name in (prior, "gaussian") for power in ("known", "unknown")]
@@ -49,7 +49,7 @@ def command(
         blocks,
         seed,
         threads=threads,
-        resume=output / "roc.json",
+        resume=output / "roc",
         progress=lambda done, total: progress(done, total, ""),
     )
     rows: Rows = []

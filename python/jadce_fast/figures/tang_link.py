@@ -45,7 +45,8 @@ def command(
 ) -> Result:
     """Block error rate of LDPC-coded QPSK after LMMSE detection with estimated and with true channels.
 
-    Needs Sionna (pip install jadce-fast[sim]). OUTPUT/tang-link.json keeps what is done; an interrupted run goes on.
+    Needs Sionna (pip install jadce-fast[sim]).
+    The directory OUTPUT/tang-link keeps what is done; an interrupted run goes on.
     """
     torch.set_num_threads(threads or 1)  # decoders of a few words are small: more threads wait for each other
     points = [CellScenario(snr_db=level) for level in snr_levels(snr)]
@@ -56,7 +57,7 @@ def command(
         draws,
         seed,
         threads=threads,
-        resume=output / "tang-link.json",
+        resume=output / "tang-link",
         progress=lambda done, total: progress(done, total, ""),
     )
     table = over_snr("block error rate", [(row.receiver, row.snr_db, f"{row.block_error_rate:.4f}") for row in rows])

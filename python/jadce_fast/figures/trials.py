@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..campaigns.ofdm_campaign import Record
 from ..campaigns.ofdm_drop import Scenario
+from ..campaigns.ofdm_outcome import Record
 from .style import COLOURS, GRID, drawing
 
 if TYPE_CHECKING:

@@ -10,20 +10,25 @@ import numpy.typing as npt
 from ... import baselines
 from ...pilots import Pilots
 from ...receiver import Receiver
+from ...rules import Rules
 from .block_receiver import BlockReceiver, Power
 
+# Of pilots, antennas, rate, power, the option or prior, and a number of iterations as keyword if one is wanted.
 _PLANS: dict[str, Callable[..., BlockReceiver | Receiver]] = {
-    "bg": lambda p, m, rate, power, option: Receiver(p, m, "gaussian", rate, power),
-    "tmp-em": lambda p, m, rate, power, option: baselines.tmp_em(p, m, rate, power, blocks=_number(option)),
-    "gmmv-amp": lambda p, m, rate, power, option: baselines.gmmv_amp(p, m),
-    "mmv-amp": lambda p, m, rate, power, option: baselines.mmv_amp(p, m, rate, power),
+    "bg": lambda p, m, rate, power, option, **own: Receiver(p, m, "gaussian", rate, power, rules=_rules(**own)),
+    "tmp-em": lambda p, m, rate, power, option, **own: baselines.tmp_em(
+        p, m, rate, power, blocks=_number(option), **own
+    ),
+    "gmmv-amp": lambda p, m, rate, power, option, **own: baselines.gmmv_amp(p, m, **own),
+    "mmv-amp": lambda p, m, rate, power, option, **own: baselines.mmv_amp(p, m, rate, power, **own),
     "lmmse": lambda p, m, rate, power, option: baselines.linear(p, m, rate, power),
-    "covariance": lambda p, m, rate, power, prior: baselines.covariance(p, m, rate, power, prior=prior),
+    "covariance": lambda p, m, rate, power, prior, **own: baselines.covariance(p, m, rate, power, prior=prior, **own),
     "somp": lambda p, m, rate, power, prior: baselines.somp(p, m, rate, power, prior=prior),
-    "printed-stmp": lambda p, m, rate, power, prior: baselines.printed_stmp(p, m, prior, rate),
+    "printed-stmp": lambda p, m, rate, power, prior, **own: baselines.printed_stmp(p, m, prior, rate, **own),
     "dps": lambda p, m, rate, power, prior: baselines.dps(p, m, prior, rate, power),
     "dps-1000": lambda p, m, rate, power, prior: baselines.dps(p, m, prior, rate, power, steps=1000),
 }
+_AT_ONCE = ("lmmse", "somp", "dps", "dps-1000", "oracle")  # no number of iterations can be set
 _PRIOR = {
     "covariance": None,
     "somp": None,
@@ -56,6 +61,7 @@ def plan_baseline(
     *,
     prior: Any = None,
     active: npt.ArrayLike | None = None,
+    iterations: int | None = None,
 ) -> Any:
     """Plan the receiver ``NAME`` or ``NAME:OPTION``.
 
@@ -73,6 +79,8 @@ def plan_baseline(
         In the place of the option.
     active : array_like of int, optional
         Who is active, for the oracle.
+    iterations : int, optional
+        Most iterations; by default the receiver's own.
 
     Returns
     -------
@@ -81,7 +89,8 @@ def plan_baseline(
     Raises
     ------
     ValueError
-        If there is no such receiver, its option is none, or the oracle is not told who is active.
+        If there is no such receiver, its option is none, the oracle is not told who is active, or a receiver without
+        iterations is given a number of them.
     """
     head, _, option = name.partition(":")
     if head not in NAMES:
@@ -89,11 +98,18 @@ def plan_baseline(
     if (option and head not in (*_PRIOR, "tmp-em")) or (prior is not None and head not in _PRIOR):
         raise ValueError(f"receiver: expected {head} without a prior or another option, found {name!r}")
     prior = prior_of(name) if prior is None else prior
+    if iterations is not None and head in _AT_ONCE:
+        raise ValueError(f"iterations: expected none for {head}, found {iterations}")
     if head == ORACLE:
         if active is None:
             raise ValueError("receiver: expected a block with the truth for the oracle, found none")
         return baselines.oracle(pilots, antennas, active, prior=prior, power=power)
-    return _PLANS[head](pilots, antennas, activity_rate, power, prior if head in _PRIOR else option or None)
+    own = {} if iterations is None else {"iterations": iterations}
+    return _PLANS[head](pilots, antennas, activity_rate, power, prior if head in _PRIOR else option or None, **own)
+
+
+def _rules(iterations: int | None = None) -> Rules | None:
+    return None if iterations is None else Rules(max_iterations=iterations)
 
 
 def _number(option: str | None) -> int | None:

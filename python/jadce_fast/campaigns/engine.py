@@ -1,0 +1,311 @@
+"""The engine of all campaigns: draws of many points, several contenders on the same draws, here or on other processes.
+
+Numbers enter the store in the order of points, draws and contenders, wherever they were measured: a table does not
+depend on the number of workers, and an interrupted campaign that goes on makes the same one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import multiprocessing
+import pickle
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+from .. import _check
+from .intervals import ratio_interval
+from .store import SAVE_EVERY, Lists, Store, count_draws
+
+_TASK_SECONDS = 1.0  # a worker gets draws for about so long at a time: transfers are then a small part
+_MOST_DRAWS = 64  # of a task
+_RETRIES = 5  # of a task whose worker was lost
+
+Numbers = Mapping[str, float]
+Measure = Mapping[Any, Callable[[Any], Numbers]]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When enough draws of a point are measured: decided in their order, whatever was measured ahead.
+
+    Attributes
+    ----------
+    trials : int
+        Most draws.
+    errors : int, optional
+        Enough misses and false alarms of every contender; beyond it an error probability is known to within
+        some 2 / sqrt(errors) of itself.
+    width_db : float, optional
+        Enough width of the 95 % interval of every contender's NMSE, in dB.
+    """
+
+    trials: int = 50
+    errors: int | None = None
+    width_db: float | None = None
+
+    def __post_init__(self) -> None:
+        _check.integer("trials", self.trials, 1)
+        if self.errors is not None:
+            _check.integer("errors", self.errors, 1)
+        if self.width_db is not None:
+            _check.real("width_db", self.width_db)
+
+    def reached(self, kept: Iterable[Lists], draws: int) -> bool:
+        """Whether the first `draws` draws are enough."""
+        if draws >= self.trials:
+            return True
+        if self.errors is None and self.width_db is None:
+            return False
+        return all(self._enough(lists, draws) for lists in kept)
+
+    def _enough(self, lists: Lists, draws: int) -> bool:
+        if self.errors is not None:
+            found = sum(sum(lists[name][:draws]) for name in ("missed", "false_alarms"))
+            if found >= self.errors:
+                return True
+        if self.width_db is None or draws < 3:
+            return False
+        error, energy = lists["error_energy"][:draws], lists["channel_energy"][:draws]
+        low, high = ratio_interval(error, energy)
+        return low > 0 and 10 * math.log10(high / low) <= self.width_db
+
+
+@dataclass(frozen=True)
+class Point:
+    """An operating point: lists of its contenders, how a draw of a number is made, and what is measured of it.
+
+    `draw` and the callables of `measure`, by contender, are pickled if other processes run them.
+    """
+
+    kept: Mapping[Any, Lists]
+    draw: Callable[[int], Any]
+    measure: Measure
+
+
+def run(
+    store: Store,
+    points: Sequence[Point],
+    stop: Stop,
+    *,
+    workers: int = 1,
+    scheduler: str | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[int]:
+    """Measure what is not kept yet.
+
+    Parameters
+    ----------
+    store : Store
+        Appended to now and then, and at the end, whatever happens.
+    points : sequence of Point
+    stop : Stop
+    workers : int
+        Processes on this machine; one measures in this process.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers measure instead.
+    progress : callable, optional
+        Called with the index of the point and the number of its draws that are done, after every draw, kept ones
+        included; an exception cancels.
+
+    Returns
+    -------
+    list of int
+        Draws of every point.
+
+    Raises
+    ------
+    ValueError
+        If Dask is wanted and not installed.
+    ChildProcessError
+        If a process of this machine was killed.
+    OSError
+        If the scheduler cannot be reached.
+    """
+    _check.integer("workers", workers, 1)
+    counts = [0] * len(points)
+    with _place(workers, scheduler) as pool:
+        source: Any = _Here(points) if pool is None else _Ahead(points, stop, pool)
+        try:
+            for i, point in enumerate(points):
+                while not counts[i] or not stop.reached(point.kept.values(), counts[i]):
+                    for name, numbers in source.measure(i, counts[i], _waiting(point, counts[i])):
+                        store.add(point.kept[name], numbers)
+                    store.save(SAVE_EVERY)
+                    counts[i] += 1
+                    if progress is not None:
+                        progress(i, counts[i])
+        finally:
+            store.save()
+    return counts
+
+
+def _waiting(point: Point, draw: int) -> list[Any]:
+    return [name for name, lists in point.kept.items() if count_draws(lists) <= draw]
+
+
+class _Here:
+    """Measures in this process."""
+
+    def __init__(self, points: Sequence[Point]) -> None:
+        self._points = points
+
+    def measure(self, index: int, draw: int, names: Sequence[Any]) -> Iterator[tuple[Any, Numbers]]:
+        """Numbers of a draw, contender by contender."""
+        return _measure(self._points[index].draw, self._points[index].measure, draw, names)
+
+
+def _measure(
+    draw: Callable[[int], Any], measure: Measure, number: int, names: Sequence[Any]
+) -> Iterator[tuple[Any, Numbers]]:
+    if names:
+        drop = draw(number)
+        yield from ((name, measure[name](drop)) for name in names)
+
+
+@dataclass
+class _Pool:
+    """Where tasks go: `submit` returns a future with `result` and `cancel`."""
+
+    submit: Callable[..., Any]
+    workers: Callable[[], int]
+
+
+class _Ahead:
+    """Measures in other processes, ahead of what is asked for."""
+
+    def __init__(self, points: Sequence[Point], stop: Stop, pool: _Pool) -> None:
+        self._points, self._stop, self._pool = points, stop, pool
+        self._tasks: deque[tuple[int, list[int], Any]] = deque()
+        self._found: dict[tuple[int, int], Any] = {}
+        self._packed = [b""] * len(points)
+        self._cost = [0.0] * len(points)  # seconds of a draw
+        self._next: Iterator[tuple[int, int]] = self._places()
+
+    def measure(self, index: int, draw: int, names: Sequence[Any]) -> Iterable[tuple[Any, Numbers]]:
+        """Numbers of a draw, contender by contender."""
+        if not names:
+            return []
+        while (index, draw) not in self._found:
+            self._fill(index)
+            at, draws, future = self._tasks.popleft()
+            if at < index:  # that point has stopped
+                future.cancel()
+                continue
+            try:
+                seconds, results = future.result()
+            except BrokenProcessPool:
+                raise ChildProcessError("workers: a process was killed, which a lack of memory does") from None
+            self._cost[at] = seconds / len(draws)
+            self._found |= {(at, number): each for number, each in zip(draws, results, strict=True)}
+        self._fill(index)
+        numbers: list[tuple[Any, Numbers]] = self._found.pop((index, draw))
+        return numbers
+
+    def _places(self) -> Iterator[tuple[int, int]]:
+        """Draws that are not kept, in order."""
+        for i, point in enumerate(self._points):
+            for draw in range(self._stop.trials):
+                if draw and not _waiting(point, draw - 1) and self._stop.reached(point.kept.values(), draw):
+                    break  # what is kept is enough
+                if _waiting(point, draw):
+                    yield i, draw
+
+    def _fill(self, index: int) -> None:
+        """Keep every worker busy, with one task more for each."""
+        while len(self._tasks) < 2 * self._pool.workers():
+            first = next((place for place in self._next if place[0] >= index), None)
+            if first is None:
+                return
+            at, draws = first[0], [first[1]]
+            most = min(int(_TASK_SECONDS / self._cost[at]), _MOST_DRAWS) if self._cost[at] else 1
+            left = max((self._stop.trials - first[1]) // (2 * self._pool.workers()), 1)  # all have some of the last
+            for place in islice(self._next, max(min(most, left) - 1, 0)):
+                if place[0] != at:
+                    self._next = chain([place], self._next)
+                    break
+                draws.append(place[1])
+            self._send(at, draws)
+
+    def _send(self, at: int, draws: list[int]) -> None:
+        point = self._points[at]
+        if not self._packed[at]:
+            self._packed[at] = pickle.dumps((point.draw, dict(point.measure)))
+        task = [(number, _waiting(point, number)) for number in draws]
+        self._tasks.append((at, draws, self._pool.submit(work, self._packed[at], task)))
+
+
+_local = threading.local()  # a thread's last point: receivers are planned once
+
+
+def work(packed: bytes, task: list[tuple[int, list[Any]]]) -> tuple[float, list[list[tuple[Any, Numbers]]]]:
+    """Measure draws in a worker; seconds, and numbers of every draw."""
+    digest = hashlib.sha256(packed).digest()
+    if getattr(_local, "digest", b"") != digest:
+        _local.point, _local.digest = pickle.loads(packed), digest
+    draw, measure = _local.point
+    start = time.perf_counter()
+    found = [list(_measure(draw, measure, number, names)) for number, names in task]
+    return time.perf_counter() - start, found
+
+
+@contextmanager
+def _place(workers: int, scheduler: str | None) -> Iterator[_Pool | None]:
+    if scheduler is not None:
+        with _dask(scheduler) as pool:
+            yield pool
+    elif workers == 1:
+        yield None
+    else:
+        with _processes(workers) as pool:
+            yield pool
+
+
+@contextmanager
+def _processes(count: int) -> Iterator[_Pool]:
+    others = set(multiprocessing.active_children())
+    # Native threads and a fork do not go together: workers are forked from a process that has only imported.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["jadce_fast.campaigns"])
+    executor = ProcessPoolExecutor(count, context, _ignore_interrupts)
+    try:
+        yield _Pool(executor.submit, lambda: count)
+    finally:
+        executor.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+
+
+def _ignore_interrupts() -> None:
+    """Leave Ctrl-C, which all processes of a terminal get, to the one that started the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+@contextmanager
+def _dask(address: str) -> Iterator[_Pool]:
+    try:
+        import distributed
+    except ImportError:
+        wanted = "expected the package distributed, found none; pip install jadce-fast[dask]"
+        raise ValueError(f"scheduler: {wanted}") from None
+    with distributed.Client(address, set_as_default=False) as client:
+        futures: list[Any] = []
+
+        def submit(function: Callable[..., Any], *arguments: Any) -> Any:
+            futures[:] = [f for f in futures if not f.done()]
+            futures.append(client.submit(function, *arguments, pure=False, retries=_RETRIES))
+            return futures[-1]
+
+        try:
+            yield _Pool(submit, lambda: max(sum(client.nthreads().values()), 1))
+        finally:
+            client.cancel(futures)

@@ -1,0 +1,61 @@
+"""Outcomes of what a campaign in an OFDM system has kept, read from its directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, fields
+from typing import Any
+
+from .ofdm_drop import Scenario
+from .ofdm_outcome import Record, record, summarize
+from .store import DRAW, read_rows, split
+
+POINT = (*(f.name for f in fields(Scenario)), "most_iterations")
+
+
+def read_outcomes(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:
+    """Outcomes of a campaign's directory, while it goes on or after it.
+
+    Returns
+    -------
+    rows : list of dict
+        A line for every point and receiver: on what points differ, and the fields of `Outcome`.
+    axes : list of str
+        The names on which points differ.
+    facts : dict
+        Kind, setup and runs.
+
+    Raises
+    ------
+    ValueError
+        If it is no directory of such a campaign, or has nothing yet.
+    """
+    manifest, lines = read_rows(path)
+    if manifest.get("kind") != "ofdm" or not lines:
+        raise ValueError(
+            f"{path}: expected a campaign of jadce simulate, found {manifest.get('kind')}, {len(lines)} draws"
+        )
+    points: dict[tuple[Any, ...], int] = {}
+    found: dict[tuple[int, str], list[Record]] = {}
+    for line in lines:
+        key, texts = split(line)
+        point = points.setdefault(tuple(_value(key, name) for name in POINT), len(points))
+        numbers = {name: float(text) for name, text in texts.items()}
+        found.setdefault((point, key["prior"]), []).append(record(key["prior"], numbers, int(line[DRAW]), point))
+    values = list(points)
+    axes = [name for i, name in enumerate(POINT) if len({json.dumps(v[i]) for v in values}) > 1]
+    rows = [
+        {name: values[point][POINT.index(name)] for name in axes} | asdict(summarize(records, prior))
+        for (point, prior), records in found.items()
+    ]
+    return rows, axes, manifest
+
+
+def _value(key: dict[str, str], name: str) -> Any:
+    text = key.get(name if name == "most_iterations" else f"scenario.{name}", "null")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return tuple(value) if isinstance(value, list) else value

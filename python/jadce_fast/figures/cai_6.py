@@ -1,0 +1,29 @@
+"""Cai Fig. 6: NMSE over SNR."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import cai
+from .result import Output, Progress, Result, Seed, Snr
+
+
+def command(
+    *,
+    output: Output = Path("out"),
+    snr: Snr = "-15:20:5",
+    receiver: cai.Receivers = None,
+    trials: cai.Trials = None,
+    quick: cai.QuickSet = False,
+    seed: Seed = 0,
+    workers: cai.Workers = 1,
+    scheduler: cai.Scheduler = None,
+    progress: Progress,
+) -> Result:
+    """NMSE of channels over SNR, Cai Fig. 6: K=800, T=20.
+
+    The directory OUTPUT/cai-6 keeps what is done, for both figures; an interrupted command goes on.
+    """
+    run = cai.Run(output / "cai-6", trials or (2 if quick else 500), seed, workers, scheduler, progress)
+    rows = cai.over_snr(snr, quick, receiver, run)
+    return cai.result("cai-6", rows, "snr_db", f"K=800, T=20, λ=0.05, {run.trials} drops a point", rates=False)
