@@ -411,7 +411,7 @@ def test_a_sweep_and_its_report(jadce, tmp_path):
     assert (status, err) == (0, "")
     found = strict(out)
     assert found["axes"] == {"snr_db": [0, 10], "antennas": [4, 8]}
-    assert [(r["snr_db"], r["antennas"]) for r in found["results"][::2]] == [(0, 4), (0, 8), (10, 4), (10, 8)]
+    assert [(r["snr_db"], r["antennas"]) for r in found["results"][::2]] == [(0, 4), (10, 4), (0, 8), (10, 8)]
     assert len(list(csv.DictReader((tmp_path / "t.csv").open()))) == 16
     assert (tmp_path / "t.png").stat().st_size > 10000
     again = strict(jadce("report", tmp_path / "kept", "--json")[1])

@@ -28,7 +28,7 @@ def test_tables():
     assert TABLES.specular.sum(2).tolist() == [[0, 0, 0, 1, 1]] * 2
 
 
-@pytest.mark.parametrize("case", [("cdl", None), ("wide", None), ("C", 1), ("D", 0)])
+@pytest.mark.parametrize("case", [("cdl", None), ("wide", None), ("random-C", None), ("C", 1), ("D", 0)])
 def test_paths_and_channels(case):
     paths = family.draw_paths(TABLES, 200, seeded(), *case)
     torch.testing.assert_close(paths.power.sum((1, 2)), torch.ones(200))
@@ -45,6 +45,24 @@ def test_line_of_sight_is_one_ray():
     assert (paths.power[:, 0, 0] > 0.8).all()
     assert (paths.power[:, 0, 1:] == 0).all()
     assert (paths.power[:, 1] > 0).all()
+
+
+def test_random_c_has_angles_and_delays_of_no_table():
+    """Cai VI-A.1: delays of unit spread times 100 to 363 ns, azimuths all round, and powers around those of CDL-C."""
+    paths = family.draw_paths(TABLES, 8000, seeded(5), "random-C", 1)
+    power = paths.power.sum(2)
+    there = power > 0
+    assert (there.sum(1) == (TABLES.power[1, 2] > 0).sum()).all()
+    # Exponential delays of unit mean: the last of 24 is 3.8 spreads late on the mean, the harmonic sum, less the first.
+    late = paths.delay.amax(1).mean() / 231.5e-9
+    assert late == pytest.approx(sum(1 / i for i in range(1, 25)) - 1 / 24, rel=0.03)
+    # A step from antenna to antenna of random azimuths is as often positive as negative in every cluster.
+    assert ((paths.phase_step[:, :, 0] > 0).float().mean(0) - 0.5).abs().max() < 5 * 0.5 / 8000**0.5
+    level = power.log().mean(0) - power.log().mean()
+    table = TABLES.power[1, 2].log()
+    torch.testing.assert_close(level, table - table.mean(), atol=0.1, rtol=0)
+    (case, *_) = data.Family("random-C", CPU).held_out(2)
+    assert case.name == "CDL-C arrival"
 
 
 def test_channels_are_their_paths():

@@ -28,7 +28,8 @@ def train(
     channels: Annotated[
         str | None,
         typer.Option(
-            help="cdl, wide, one CDL table A ... E, or a file of channels (.npz, .mat, .h5); with network cell: cell. "
+            help="cdl, wide, random-C (Cai VI-A.1), one CDL table A ... E, or a file of channels (.npz, .mat, .h5); "
+            "with network cell: cell. "
             "[default: cdl, cell]"
         ),
     ] = None,

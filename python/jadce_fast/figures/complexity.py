@@ -12,7 +12,7 @@ from ..priors.files import resolve_prior
 from . import cai
 from .result import Output, Progress, Result, Seed, Table
 from .style import GRID, drawing
-from .sweep import LABELS, look_of
+from .sweep import look_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +42,7 @@ def command(
         row |= {"gflop": 1e-9 * flops, "gflop_per_second": 1e-9 * flops / row["seconds_p50"]}
     lines = [
         [
-            *(LABELS.get(r["prior"], r["prior"]), f"{r['iterations']:.1f}", f"{r['gflop']:.3g}"),
+            *(look_of(r["prior"])["label"], f"{r['iterations']:.1f}", f"{r['gflop']:.3g}"),
             *(f"{1e3 * r['seconds_p50']:.3g}", f"{r['gflop_per_second']:.3g}", cai.level(r)),
         ]
         for r in rows

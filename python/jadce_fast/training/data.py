@@ -12,7 +12,7 @@ from torch import Tensor
 from ..channels.tables import MODELS
 from . import family
 
-KINDS = (*family.MIXED, *MODELS)
+KINDS = (*family.MIXED, family.RANDOM_C, *MODELS)
 _HELD_OUT_SEED = 1_000_003
 _TAIL = 1e-5  # share of a recording's energy that its KLT basis may leave out
 
@@ -30,7 +30,7 @@ class Family:
 
     Parameters
     ----------
-    kind : {"cdl", "wide", "A", "B", "C", "D", "E"}
+    kind : {"cdl", "wide", "random-C", "A", "B", "C", "D", "E"}
     device : torch.device
     """
 
@@ -55,7 +55,7 @@ class Family:
 
     def held_out(self, count: int) -> list[HeldOut]:
         """Channels of plain tables: no jitter, random azimuths, delay spreads of 100-363 ns."""
-        letters = "C" if self.kind == "C" else "CABD" if not self.narrow else self.kind
+        letters = "C" if self.kind in ("C", family.RANDOM_C) else "CABD" if not self.narrow else self.kind
         generator = torch.Generator(self.tables.delay.device).manual_seed(_HELD_OUT_SEED)
         cases = []
         for letter, side in [(letters[0], 1), *((letter, 0) for letter in letters)]:

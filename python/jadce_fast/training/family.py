@@ -19,6 +19,7 @@ from ..channels.tables import ANGLES, MODELS, load_table
 
 SUBCARRIERS, ANTENNAS, SPACING = 48, 32, 30e3  # SPACING in Hz
 MIXED = ("cdl", "wide")  # families of randomised tables, see `draw_paths`
+RANDOM_C = "random-C"
 _TABLE_WEIGHT = (0.2, 0.2, 0.35, 0.15, 0.1)
 _CLUSTERS = 24
 
@@ -57,12 +58,14 @@ def draw_paths(
     count : int
     generator : torch.Generator
         On the tables' device.
-    kind : {"cdl", "wide", "A", "B", "C", "D", "E"}
+    kind : {"cdl", "wide", "random-C", "A", "B", "C", "D", "E"}
         A letter takes the table as it stands, with random azimuth, random coupling of azimuth and zenith rays,
         delay spread 100-363 ns. "cdl" mixes the five with jittered delays, powers, angles and angle spreads, a
         sixth of them at 30-600 ns. "wide" takes delay spreads of 30-1000 ns (evenly in their logarithm), Rician
         factors of 0-22 dB where there is a line of sight, per-cluster azimuth spreads of 2-17 degrees in half of
         the draws, and in a third of them clusters of no table: uniform azimuths, exponential delays.
+        "random-C" is the training set of Cai VI-A.1: the 24 clusters of CDL-C with angles, delays and gains at random;
+        azimuths all round, exponential delays, the table's powers jittered.
     convention : {0, 1}, optional
         Departure or arrival columns; without, either at random.
     """
@@ -79,7 +82,7 @@ def draw_paths(
         weight = torch.tensor(_TABLE_WEIGHT, device=device)
         index = torch.multinomial(weight, count, replacement=True, generator=generator)
     else:
-        index = torch.full((count,), MODELS.index(kind), device=device)
+        index = torch.full((count,), MODELS.index("C" if kind == RANDOM_C else kind), device=device)
     side = (uniform(count) < 0.5).long() if convention is None else torch.full_like(index, convention)
     low, high = DELAY_SPREAD
     spread = low + (high - low) * uniform(count, 1)
@@ -91,7 +94,11 @@ def draw_paths(
     if kind == "wide":
         spread = 30e-9 * (1000 / 30) ** uniform(count, 1)
         c = _widen(c, count, uniform, normal)
-    if mixed:
+    if kind == RANDOM_C:
+        delay = -uniform(count, _CLUSTERS).clamp_min(1e-6).log()
+        c = jitter(torch, c, lambda: normal(count, _CLUSTERS))
+        c = c._replace(azimuth=360 * uniform(count, _CLUSTERS), delay=delay)
+    if mixed or kind == RANDOM_C:
         c = settle(torch, c)
     c = c._replace(azimuth=c.azimuth + 360 * uniform(count, 1))
     offsets = torch.tensor(RAY_OFFSETS, device=device)

@@ -61,7 +61,7 @@ def train(
     weighting : float
         Of "ncsn": exponent of the noise variance in the weights of the first-order loss. The paper's is 2, Cai (49),
         which neglects high SNR; 1 weighs all levels alike.
-    channels : {"cdl", "wide", "A", "B", "C", "D", "E"} or (S, N, M) complex tensor, optional
+    channels : {"cdl", "wide", "random-C", "A", "B", "C", "D", "E"} or (S, N, M) complex tensor, optional
         A family made on the fly, see `family.draw_paths`, or recorded channels over subcarriers and antennas. Default:
         "cdl". For "cell" "cell", the default cell, or a :class:`jadce_fast.CellPrior`.
     minutes : float
@@ -260,6 +260,7 @@ def _metadata(
         "cell": "Channel matrix of a cell",
         "cdl": "CDL-A...E, randomised",
         "wide": "CDL-A...E, widely randomised",
+        "random-C": "CDL-C, randomised as in Cai VI-A.1",
         "recording": "recorded channels",
     }
     hardware = torch.cuda.get_device_name() if place.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
