@@ -26,6 +26,6 @@ def command(
     """
     symbols = (10, 20, 40, 80) if quick else (10, 20, 30, 40, 50, 60, 70, 80)
     points = [replace(cai.WORLD, symbols=t) for t in symbols]
-    run = cai.Run(output / "cai-10", trials or (1 if quick else 500), seed, workers, scheduler, progress)
+    run = cai.Run(output / "cai-10", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     rows = cai.measure([cai.Group(points, receiver or cai.ALL)], run)
-    return cai.result("cai-10", rows, "symbols", f"K=800, λ=0.05, 10 dB, {run.trials} drops a point")
+    return cai.result("cai-10", rows, "symbols", f"K=800, λ=0.05, 10 dB, drops a point: {run.trials}")

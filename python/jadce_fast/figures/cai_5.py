@@ -32,9 +32,9 @@ def command(
     """
     devices, steps = ((800, 1600), _QUICK) if quick else ((800, 1600), _STEPS)
     points = [replace(cai.WORLD, devices=k, symbols=30) for k in devices]
-    run = cai.Run(output / "cai-5", trials or (1 if quick else 500), seed, workers, scheduler, progress)
+    run = cai.Run(output / "cai-5", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     rows = cai.measure([cai.Group(points, receiver or RECEIVERS, step) for step in steps], run)
-    with drawing(13.5, 5.6, f"T=30, λ=0.05, 10 dB, {run.trials} drops a point", **GRID) as figure:
+    with drawing(13.5, 5.6, f"T=30, λ=0.05, 10 dB, drops a point: {run.trials}", **GRID) as figure:
         for axes, k in zip(figure.subplots(1, 2, sharey=True), devices, strict=True):
             draw_levels(axes, _of(rows, k), "most_iterations")
             axes.set(title=f"K={k}", xlabel="iterations")

@@ -24,6 +24,6 @@ def command(
 
     The directory OUTPUT/cai-6 keeps what is done, for both figures; an interrupted command goes on.
     """
-    run = cai.Run(output / "cai-6", trials or (2 if quick else 500), seed, workers, scheduler, progress)
+    run = cai.Run(output / "cai-6", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     rows = cai.over_snr(snr, quick, receiver, run)
-    return cai.result("cai-6", rows, "snr_db", f"K=800, T=20, λ=0.05, {run.trials} drops a point", rates=False)
+    return cai.result("cai-6", rows, "snr_db", f"K=800, T=20, λ=0.05, drops a point: {run.trials}", rates=False)

@@ -26,9 +26,9 @@ def command(
 
     The directory OUTPUT/cai-6 keeps what is done, for both figures; an interrupted command goes on.
     """
-    run = cai.Run(output / "cai-6", trials or (2 if quick else 5000), seed, workers, scheduler, progress)
+    run = cai.Run(output / "cai-6", trials or (3 if quick else 5000), seed, workers, scheduler, progress)
     rows = cai.over_snr(snr, quick, receiver, run)
-    with drawing(10.5, 5.8, f"K=800, T=20, λ=0.05, {run.trials} drops a point", **GRID) as figure:
+    with drawing(10.5, 5.8, f"K=800, T=20, λ=0.05, drops a point: {run.trials}", **GRID) as figure:
         axes = figure.subplots()
         draw_rates(axes, rows, "snr_db")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=10, handlelength=2.8)

@@ -30,7 +30,7 @@ def command(
     """
     few, many, beyond = ((800,), (3000,), (9000,)) if quick else (_FEW, _MANY, _BEYOND)
     names = receiver or cai.ALL
-    run = cai.Run(output / "cai-8", trials or (1 if quick else 500), seed, workers, scheduler, progress)
+    run = cai.Run(output / "cai-8", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     groups = [
         cai.Group([replace(cai.WORLD, devices=k, symbols=40) for k in devices], chosen)
         for devices, chosen in (
@@ -41,4 +41,4 @@ def command(
         if chosen
     ]
     rows = cai.measure(groups, run)
-    return cai.result("cai-8", rows, "devices", f"T=40, λ=0.05, 10 dB, {run.trials} drops a point")
+    return cai.result("cai-8", rows, "devices", f"T=40, λ=0.05, 10 dB, drops a point: {run.trials}")

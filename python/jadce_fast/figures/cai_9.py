@@ -26,6 +26,6 @@ def command(
     """
     rates = (0.01, 0.05, 0.15) if quick else (0.01, 0.03, 0.05, 0.07, 0.09, 0.11, 0.13, 0.15)
     points = [replace(cai.WORLD, symbols=40, activity_rate=rate) for rate in rates]
-    run = cai.Run(output / "cai-9", trials or (1 if quick else 500), seed, workers, scheduler, progress)
+    run = cai.Run(output / "cai-9", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     rows = cai.measure([cai.Group(points, receiver or cai.ALL)], run)
-    return cai.result("cai-9", rows, "activity_rate", f"K=800, T=40, 10 dB, {run.trials} drops a point")
+    return cai.result("cai-9", rows, "activity_rate", f"K=800, T=40, 10 dB, drops a point: {run.trials}")

@@ -33,9 +33,9 @@ def command(
     """Arithmetic and seconds of a detection: K=800, T=20, 10 dB, one thread.
 
     Operations are those of the leading terms (a product or a sum of real numbers is one) at the number of iterations
-    that was measured; the first drop's time is the median over drops. OUTPUT/complexity keeps what is done.
+    that was measured; the time is the median over drops. OUTPUT/complexity keeps what is done.
     """
-    run = cai.Run(output / "complexity", trials or (2 if quick else 20), seed, 1, None, progress)
+    run = cai.Run(output / "complexity", trials or (3 if quick else 20), seed, 1, None, progress)
     rows = cai.measure([cai.Group([cai.WORLD], receiver or RECEIVERS)], run)
     for row in rows:
         flops = operations(row["prior"], row["iterations"], row["active"] / row["trials"])
