@@ -84,12 +84,14 @@ class Stop:
 class Point:
     """An operating point: lists of its contenders, how a draw of a number is made, and what is measured of it.
 
-    `draw` and the callables of `measure`, by contender, are pickled if other processes run them.
+    `draw` and the callables of `measure`, by contender, are pickled if other processes run them. `done` is called when
+    the point is, to free what it took.
     """
 
     kept: Mapping[Any, Lists]
     draw: Callable[[int], Any]
     measure: Measure
+    done: Callable[[], None] = lambda: None
 
 
 def run(
@@ -144,6 +146,7 @@ def run(
                     counts[i] += 1
                     if progress is not None:
                         progress(i, counts[i])
+                point.done()
         finally:
             store.save()
     return counts

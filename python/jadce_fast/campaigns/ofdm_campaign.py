@@ -131,7 +131,7 @@ def simulate(
     def plan(own: Scenario) -> Point:
         bench = _Bench(own, names, options, seed)
         kept = {name: store.lists({"scenario": asdict(own)} | limit | bench.key(name)) for name in names}
-        return Point(kept, bench.draw, {name: partial(bench.detect, name) for name in names})
+        return Point(kept, bench.draw, {name: partial(bench.detect, name) for name in names}, bench.free)
 
     points = [plan(own) for own in scenarios]
     records: list[Record] = []
@@ -184,6 +184,11 @@ class _Bench:
             self._pilots = draw_pilots(self._scenario, self._seed, trial)
             self._receivers.clear()
         return draw_drop(self._scenario, self._seed, trial, self._pilots)
+
+    def free(self) -> None:
+        """Forget the receivers, which take memory."""
+        self._pilots = None
+        self._receivers.clear()
 
     def key(self, name: str) -> dict[str, Any]:
         """Key of a receiver's numbers, which depend on it besides scenario and seed."""
