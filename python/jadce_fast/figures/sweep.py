@@ -45,7 +45,7 @@ LOOKS: dict[str, tuple[str, str, Any]] = {
 LABELS = {
     "cdl": "this library, cdl",
     "cdl-tiny": "this library, cdl-tiny",
-    "ncsn-c": "STMP, networks of the paper",
+    "ncsn-c": "this library, ncsn-c",
     "bg": "BG-TMP",
     "gmmv-amp": "GMMV-AMP",
     "mmv-amp": "MMV-AMP",
@@ -56,7 +56,7 @@ LABELS = {
     "covariance:cdl": "covariance ML, KLT",
     "lmmse": "LMMSE",
     "oracle:cdl": "LMMSE, told who is active",
-    "printed-stmp:cdl-tiny": "STMP as printed",
+    "printed-stmp:cdl-tiny": "STMP as printed, cdl-tiny",
     "dps:cdl-tiny": "posterior sampling",
 }
 Rows = Sequence[dict[str, Any]]
@@ -101,7 +101,8 @@ def draw_levels(axes: Any, rows: Rows, axis: str) -> None:
         axes.vlines([r[axis] for r in bounded], low, high, color=look["color"], lw=3, alpha=0.35)
         axes.plot(x, [r["nmse_db"] for r in heard], **look | _crossed(look))
     axes.set(title="NMSE of channels", xlabel=AXES.get(axis, axis), ylabel="dB")
-    axes.set_ylim(top=min(axes.get_ylim()[1], 6.0))
+    if axes.get_ylim()[1] > 6:
+        axes.set_ylim(top=6)  # how far a receiver that fails is off does not matter
     _scale(axes, rows, axis)
 
 
