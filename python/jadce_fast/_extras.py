@@ -13,6 +13,7 @@ EXTRAS = {
     "matplotlib": "plots",
     "sionna": "sim",
     "tensorboard": "train",
+    "distributed": "dask",
 }
 
 

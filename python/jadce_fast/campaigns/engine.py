@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from .. import _check
+from .. import _check, _extras
 from .intervals import ratio_interval
 from .store import SAVE_EVERY, Lists, Store, count_draws
 
@@ -295,11 +295,8 @@ def _ignore_interrupts() -> None:
 
 @contextmanager
 def _dask(address: str) -> Iterator[_Pool]:
-    try:
+    with _extras.named():
         import distributed
-    except ImportError:
-        wanted = "expected the package distributed, found none; pip install jadce-fast[dask]"
-        raise ValueError(f"scheduler: {wanted}") from None
     with distributed.Client(address, set_as_default=False) as client:
         futures: list[Any] = []
 
