@@ -31,7 +31,7 @@ _ONE_IN = 10  # one block in so many, at most ...
 _MOST_HELD_OUT = 100
 _FEWEST = 20  # blocks
 _FEWEST_CHANNELS = 100
-_PATIENCE = VALIDATIONS // 3  # validations without a better one that end the run
+_PATIENCE = 2 * VALIDATIONS // 3  # validations without a better one that end the run; high rates disturb at first
 _SEED = 1_000_003
 
 
