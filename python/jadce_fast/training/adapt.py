@@ -105,6 +105,7 @@ def adapt(
     seed = _check.integer("seed", seed, 0)
     if activity_rate is not None:
         activity_rate = _check.real("activity_rate", activity_rate, 0.0, 1.0)
+    power = power if isinstance(power, str) else _check.real("power", power)
     threads = None if threads is None else _check.integer("threads", threads, 1)
     blocks = _checked(blocks, start.subcarriers)
     out, checkpoint = Path(out), Path(f"{os.fspath(out)}.checkpoint")
