@@ -64,6 +64,74 @@ def test_matrix_product_of_copies(wait):
     assert np.array_equal(out, x @ w.T) if wait else np.isnan(out).all()
 
 
+def rounds(kind, *, blocks=4, threads=40, cluster=4, together=False, rounds=5):
+    """Sums over blocks by those that run at the same time, and what a right kernel makes of them."""
+    x = np.random.default_rng(3).integers(-9, 9, (blocks, threads)).astype(np.float32)
+    told, out = np.full((rounds, blocks), np.nan, np.float32), np.full(blocks, np.nan, np.float32)
+    emulated.check_rounds(
+        x=x.ctypes.data,
+        kind=kind,
+        blocks=blocks,
+        threads=threads,
+        cluster=cluster,
+        rounds=rounds,
+        together=together,
+        told=told.ctypes.data if together else 0,
+        out=out.ctypes.data,
+        stream=0,
+    )
+    team = blocks if together else cluster
+    sums = x.sum(1).reshape(-1, team).sum(1, keepdims=True) / threads
+    return out, np.broadcast_to(sums * float(team) ** (rounds - 1), (blocks // team, team)).ravel()
+
+
+@pytest.mark.parametrize(("blocks", "cluster"), [(4, 4), (8, 8), (6, 2), (3, 1)])
+def test_clusters(blocks, cluster):
+    found, expected = rounds(0, blocks=blocks, cluster=cluster)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("blocks", [1, 5, 64])
+def test_cooperative_grids(blocks):
+    found, expected = rounds(0, blocks=blocks, cluster=1, together=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("together", [False, True], ids=["cluster", "grid"])
+def test_a_missing_barrier_of_blocks_changes_the_result(together):
+    found, _ = rounds(1, cluster=1 if together else 4, together=together)
+    assert np.isnan(found).any()
+
+
+def test_an_exchange_that_is_overwritten_too_early_changes_the_result():
+    found, expected = rounds(2)
+    assert not np.allclose(found, expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("kind", "together", "message"),
+    [
+        (3, False, r"rounds: divergent barrier of blocks: 4 of 160 threads left before checks.cu:\d+"),
+        (3, True, r"rounds: divergent barrier of blocks: 40 of 160 threads left before checks.cu:\d+"),
+        (4, False, "rounds: write to the shared memory of a thread block that has ended"),
+        (5, False, r"rounds: barrier of blocks: arrived twice without a wait, at checks.cu:\d+"),
+        (6, False, "rounds: barrier of blocks: waits without having arrived"),
+    ],
+)
+def test_misused_barriers_of_blocks(kind, together, message):
+    with pytest.raises(RuntimeError, match=message):
+        rounds(kind, cluster=1 if together else 4, together=together)
+    found, expected = rounds(0)  # also after an error
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_launches_that_no_device_takes():
+    with pytest.raises(RuntimeError, match="rounds: expected clusters of at most 8 blocks that divide the grid's 6"):
+        rounds(0, blocks=6, cluster=4)
+    with pytest.raises(RuntimeError, match="rounds: expected a cooperative launch of at most 64 blocks"):
+        rounds(0, blocks=65, cluster=1, together=True)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

@@ -8,15 +8,9 @@
 #include <stdexcept>
 #include <string>
 
+#include "core/shared_cuda.hpp"
+
 namespace jadce::cuda {
-
-extern __shared__ __align__(16) unsigned char shared_bytes[];
-
-// A block's dynamic shared memory; its size is the launch's.
-template <class T>
-__device__ T* dynamic_shared() {
-  return reinterpret_cast<T*>(shared_bytes);
-}
 
 inline constexpr std::size_t kMostShared = 227 * 1024;     // bytes a block can have, compute capability 9.0
 inline constexpr std::size_t kSharedAnywhere = 99 * 1024;  // the same from 8.0 to 12.0
@@ -41,21 +35,43 @@ inline __device__ void after_previous() {
 #endif
 }
 
-// Runs kernel(arguments...) with `shared` bytes of dynamic shared memory on `stream` (a cudaStream_t). Throws
-// std::runtime_error with the kernel's name if it cannot be launched.
+// Size of a launch, with its bytes of dynamic shared memory. Blocks that follow each other in x are a cluster of
+// `cluster`, or all are together (together_cuda.hpp).
+struct Shape {
+  dim3 grid, block;
+  std::size_t shared;
+  unsigned cluster = 1;
+  bool together = false;
+};
+
+// Runs kernel(arguments...) on `stream` (a cudaStream_t). Throws std::runtime_error with the kernel's name if it cannot
+// be launched.
 template <class... P, class... A>
-void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, void* stream,
-            A... arguments) {
+void launch(const char* name, void (*kernel)(P...), const Shape& shape, void* stream, A... arguments) {
+  const std::size_t shared = shape.shared;
   cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = block;
+  config.gridDim = shape.grid;
+  config.blockDim = shape.block;
   config.dynamicSmemBytes = shared;
   config.stream = static_cast<cudaStream_t>(stream);
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  config.attrs = &early;
-  config.numAttrs = overlap == Overlap::kNow ? 1 : 0;
+  cudaLaunchAttribute attributes[3]{};
+  config.attrs = attributes;
+  if (overlap == Overlap::kNow) {
+    cudaLaunchAttribute& early = attributes[config.numAttrs++];
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (shape.cluster > 1) {
+    cudaLaunchAttribute& cluster = attributes[config.numAttrs++];
+    cluster.id = cudaLaunchAttributeClusterDimension;
+    cluster.val.clusterDim.x = shape.cluster;
+    cluster.val.clusterDim.y = cluster.val.clusterDim.z = 1;
+  }
+  if (shape.together) {
+    cudaLaunchAttribute& together = attributes[config.numAttrs++];
+    together.id = cudaLaunchAttributeCooperative;
+    together.val.cooperative = 1;
+  }
   if (overlap == Overlap::kFromNext) overlap = Overlap::kNow;
   cudaError_t error = cudaSuccess;
   if (shared > 48 * 1024) {  // more must be asked for, and never less than a recorded launch of the kernel needs
@@ -66,6 +82,12 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::
   }
   if (error == cudaSuccess) error = cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...);
   if (error != cudaSuccess) throw std::runtime_error(std::string(name) + ": " + cudaGetErrorString(error));
+}
+
+template <class... P, class... A>
+void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, void* stream,
+            A... arguments) {
+  launch(name, kernel, Shape{grid, block, shared}, stream, arguments...);
 }
 
 }  // namespace jadce::cuda

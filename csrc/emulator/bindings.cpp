@@ -26,5 +26,8 @@ PYBIND11_MODULE(_emulated, m) {
   def_launcher(m, "check_count_values", &cuda::check_count_values, JADCE_FIELDS(cuda::CountValuesArgs, x, count, bins));
   def_launcher(m, "check_matrix_product", &cuda::check_matrix_product,
                JADCE_FIELDS(cuda::MatrixProductArgs, x, w, wait, out));
+  def_launcher(m, "check_rounds", &cuda::check_rounds,
+               JADCE_FIELDS(cuda::RoundsArgs, x, kind, blocks, threads, cluster, rounds, together, out),
+               JADCE_OPTIONAL(cuda::RoundsArgs, told));
   def_launcher(m, "check_misuse", &cuda::check_misuse, JADCE_FIELDS(cuda::MisuseArgs, kind, threads, shared, out));
 }

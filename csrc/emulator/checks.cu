@@ -1,5 +1,6 @@
 // Kernels that use, or misuse, what the emulator stands in for. Only its own tests run them.
 #include "core/tensor_cuda.hpp"
+#include "core/together_cuda.hpp"
 #include "emulator/checks.hpp"
 
 namespace jadce::cuda {
@@ -65,6 +66,64 @@ __global__ void matrix_product(const uint4* x, const uint4* w, bool wait, float*
   }
 }
 
+// Sums over blocks, round after round: out[block] = sum over blocks and threads of x, to the power of the round, since
+// every round adds the last one's total once a thread. Kinds: 1 no barrier between telling and reading, 2 arrays of the
+// exchange too few, 3 a barrier that some threads miss, 4 a block leaves before others have written to it, 5 two
+// arrivals, 6 a wait without one.
+__global__ void rounds_in_cluster(RoundsArgs a) {
+  after_previous();
+  float* const told = dynamic_shared<float>();  // [2, cluster], what the blocks told in even and in odd rounds
+  float* const part = told + 2 * a.cluster;     // [threads]
+  const unsigned i = threadIdx.x, rank = cluster_rank(), count = cluster_blocks();
+  float value = a.x[blockIdx.x * blockDim.x + i];
+  for (int r = 0; r < a.rounds; ++r) {
+    __syncthreads();
+    part[i] = value;
+    __syncthreads();
+    float* const now = told + (a.kind == 2 ? 0 : r % 2 * a.cluster);
+    if (i < count) {
+      float total = 0.0f;
+      for (unsigned j = 0; j < blockDim.x; ++j) total += part[j];
+      *of_block(now + rank, i) = total;
+    }
+    if (a.kind == 3 && i == 5) return;
+    if (a.kind != 1 && a.kind != 6) arrive_cluster();
+    if (a.kind == 5) arrive_cluster();
+    if (a.kind != 1) wait_cluster();
+    value = 0.0f;
+    for (unsigned j = 0; j < count; ++j) value += now[j];
+    value /= static_cast<float>(blockDim.x);
+  }
+  if (i == 0) a.out[blockIdx.x] = value;
+  if (a.kind == 4 && i == 0 && rank + 1 < count) *of_block(told, rank + 1) = value;
+  if (a.kind == 4 && i == 0 && rank > 0) *of_block(told, rank - 1) = value;
+}
+
+// The same through global memory, by all blocks of the grid.
+__global__ void rounds_in_grid(RoundsArgs a) {
+  after_previous();
+  float* const part = dynamic_shared<float>();  // [threads]
+  const unsigned i = threadIdx.x;
+  float value = a.x[blockIdx.x * blockDim.x + i];
+  for (int r = 0; r < a.rounds; ++r) {
+    __syncthreads();
+    part[i] = value;
+    __syncthreads();
+    float* const now = a.told + r * a.blocks;
+    if (i == 0) {
+      float total = 0.0f;
+      for (unsigned j = 0; j < blockDim.x; ++j) total += part[j];
+      now[blockIdx.x] = total;
+    }
+    if (a.kind == 3 && blockIdx.x == 1) return;
+    if (a.kind != 1) grid_barrier();
+    value = 0.0f;
+    for (int j = 0; j < a.blocks; ++j) value += now[j];
+    value /= static_cast<float>(blockDim.x);
+  }
+  if (i == 0) a.out[blockIdx.x] = value;
+}
+
 __global__ void misuse(int kind, float* out) {
   if (kind == 6 && threadIdx.x == 5) return;  // a thread that waits for nobody
   after_previous();
@@ -118,6 +177,13 @@ void check_count_values(const CountValuesArgs& args, void* stream) {
 void check_matrix_product(const MatrixProductArgs& args, void* stream) {
   launch("matrix_product", matrix_product, 1, 32, 512, stream, reinterpret_cast<const uint4*>(args.x),
          reinterpret_cast<const uint4*>(args.w), args.wait, args.out);
+}
+
+void check_rounds(const RoundsArgs& a, void* stream) {
+  const auto grid = static_cast<unsigned>(a.blocks), threads = static_cast<unsigned>(a.threads);
+  const std::size_t shared = sizeof(float) * static_cast<std::size_t>(a.threads + 2 * a.cluster);
+  const Shape shape{grid, threads, shared, static_cast<unsigned>(a.cluster), a.together};
+  launch("rounds", a.told ? rounds_in_grid : rounds_in_cluster, shape, stream, a);
 }
 
 void check_misuse(const MisuseArgs& args, void* stream) {

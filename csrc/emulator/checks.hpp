@@ -33,6 +33,17 @@ struct MatrixProductArgs {
 };
 void check_matrix_product(const MatrixProductArgs&, void* stream);
 
+// x[count] summed by blocks that each take a share and tell the others, over and over: in every round each block adds
+// up what all told in the last one. `kind` 0 is right, others leave something out (checks.cu).
+struct RoundsArgs {
+  const float* x;  // [blocks threads]
+  int kind, blocks, threads, cluster, rounds;
+  bool together;
+  float* told;  // [rounds, blocks], in global memory
+  float* out;   // [blocks]
+};
+void check_rounds(const RoundsArgs&, void* stream);
+
 struct MisuseArgs {
   int kind, threads;
   std::size_t shared;  // bytes

@@ -159,13 +159,20 @@ enum cudaDeviceAttr {
   cudaDevAttrMaxSharedMemoryPerBlockOptin,
   cudaDevAttrComputeCapabilityMajor
 };
-enum cudaLaunchAttributeID { cudaLaunchAttributeProgrammaticStreamSerialization };
+enum cudaLaunchAttributeID {
+  cudaLaunchAttributeProgrammaticStreamSerialization,
+  cudaLaunchAttributeClusterDimension,
+  cudaLaunchAttributeCooperative
+};
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize };
 
 struct cudaLaunchAttribute {
   cudaLaunchAttributeID id;
   struct {
-    int programmaticStreamSerializationAllowed;
+    int programmaticStreamSerializationAllowed, cooperative;
+    struct {
+      unsigned x, y, z;
+    } clusterDim;
   } val;
 };
 
@@ -185,7 +192,7 @@ inline cudaError_t cudaGetDevice(int* device) {
 }
 // Few multiprocessors, so that the blocks of a kernel that counts them have several pieces of work each.
 inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr what, int) {
-  *value = what == cudaDevAttrMultiProcessorCount      ? 2
+  *value = what == cudaDevAttrMultiProcessorCount      ? jadce::emulator::kProcessors
            : what == cudaDevAttrComputeCapabilityMajor ? 9
                                                        : jadce::emulator::kMostShared;
   return cudaSuccess;
@@ -209,10 +216,15 @@ template <class... P, class... A>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), A&&... arguments) {
   auto thread = [kernel, values = std::tuple<P...>(std::forward<A>(arguments)...)] { std::apply(kernel, values); };
   const auto axes = [](dim3 d) { return jadce::emulator::Axes{d.x, d.y, d.z}; };
-  const auto grid = axes(config->gridDim), block = axes(config->blockDim);
-  auto work = [thread, grid, block, shared = config->dynamicSmemBytes]() mutable {
+  jadce::emulator::Grid grid{axes(config->gridDim), axes(config->blockDim), config->dynamicSmemBytes};
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    const cudaLaunchAttribute& attribute = config->attrs[i];
+    if (attribute.id == cudaLaunchAttributeClusterDimension) grid.cluster = attribute.val.clusterDim.x;
+    if (attribute.id == cudaLaunchAttributeCooperative) grid.together = attribute.val.cooperative != 0;
+  }
+  auto work = [thread, grid]() mutable {
     const auto run = [](void* body) { (*static_cast<decltype(thread)*>(body))(); };
-    return jadce::emulator::run_grid(grid, block, shared, run, &thread);
+    return jadce::emulator::run_grid(grid, run, &thread);
   };
   return jadce::emulator::submit(config->stream, work) ? cudaSuccess : cudaErrorLaunchFailure;
 }
