@@ -174,6 +174,29 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
     return before | {name: replace(before[name], **fields) for name, fields in new.items()}
 
 
+CLUSTER_US = 0.62  # a barrier of eight thread blocks; measured by an earlier form of gpu_boundaries.cu
+LOCAL = 25 / CLOCK  # a shuffle or a load from shared memory that the next instruction waits for, us; assumed
+
+
+def langevin_us(m: int, n: int, chains: int, blocks: int, steps: int = 121, components: int = 56) -> float:
+    """The sampler's one kernel, clusters of eight thread blocks a chain (csrc/kernels/langevin/langevin.cu).
+
+    A step: columns' energies and gains, the barrier of the cluster, or the products with noise and its draws if they
+    take longer, and the products with the denoised columns.
+    """
+    cluster, warps, resident = 8, 8, 2  # registers allow two thread blocks a multiprocessor
+    columns = ceil(ceil(n / cluster) / warps)
+    tile = min(32, 1 << (m - 1).bit_length())
+    terms = ceil(m / tile) * ceil(n * tile / 32)  # of a lane, for one column
+    # Trees of five shuffles: energy, largest exponent, two sums; exponentials, and eight stores to the cluster.
+    gains = columns * ((20 + 2) * LOCAL + (100 + 30 * ceil(components / 32) + 40 * ceil(m / 32)) * STEP / CLOCK)
+    product = columns * ((7 * terms * PRODUCT + 60 * STEP) / CLOCK + 4 * LOCAL)
+    draws = ceil(ceil(n / 2) * m / (cluster * 32 * warps)) * 220 * STEP / CLOCK
+    step = gains + max(CLUSTER_US, product / 2 + draws) + product
+    waves = ceil(chains * blocks * cluster / (PROCESSORS * resident))
+    return waves * steps * step
+
+
 def in_loop(prior: str, network: str = "auto") -> list[str]:
     """Kernels that have work in every iteration."""
     if prior == "gaussian":
@@ -238,6 +261,9 @@ def main() -> None:
         alone = [detection_us(paths, prior, iterations, screens) / 1e3 for paths in (before, after)]
         many = [batched_us(paths, prior, iterations, screens) / 1e3 for paths in (before, after)]
         print(f"| {k} | {t} | `{prior}` | " + " | ".join(f"{x:.2f}" for x in (*alone, *many)) + " |")
+    print("\n| Langevin, M | N | chains | blocks | kernel of 121 steps, ms |\n|" + "---|" * 5)
+    for m, n, components, blocks in ((16, 64, 56, 1), (16, 64, 56, 32), (64, 64, 96, 1), (64, 64, 96, 32)):
+        print(f"| {m} | {n} | 8 | {blocks} | {langevin_us(m, n, 8, blocks, components=components) / 1e3:.2f} |")
     print("\n| design, K=800 | prior | boundaries | their µs | between them, µs | together |\n|" + "---|" * 6)
     for prior in ("cdl", "gaussian"):
         k, t, _, iterations, screens, a = next(d for d in DETECTIONS if d[2] == prior)

@@ -69,127 +69,143 @@ class Device:
         self.numbers = np.tile(np.array(keep, np.float32), (2, 1))
         self.mixture = np.tile(mixture(self.prior, self.level.sigma**2, self.m), (2, 1, 1))
 
-    def energy(self, backend, x):
-        """Energies of columns x (F, N, M), part by part."""
-        tile = backend.native.langevin_tile(self.n, self.m)
-        square = np.abs(x.astype(np.complex128)) ** 2
-        return np.stack([square[..., i : i + tile].sum(-1) for i in range(0, self.m, tile)], 1).astype(np.float32)
-
-    def step(self, backend, x, rows, seed, counter, steps=1, mean=None):
-        energy, tile = self.energy(backend, x), backend.native.langevin_tile(self.n, self.m)
-        parts = -(-self.m // tile)
-        shape, numbers = x.shape, (len(x), parts, self.n)
+    def go(self, backend, rows, seed, counter, *, x, steps=1, average=0, mean=None, cluster=None, **others):
+        """Steps of the level from x (F, K, M), which may be None: from white noise of variance 0.49."""
+        (f, n, m), clusters = (4, self.n, self.m), cluster or backend.native.langevin_cluster()
+        exchange = (len(rows), backend.native.langevin_exchange, n, m)
+        needed = backend.native.langevin_exchanges(devices=n, antennas=m, cluster=clusters)
+        assert not needed or max(n, m) > 100
+        counted = {
+            "sum": Out((f, n, m), np.complex64, np.ones((f, n, m))),
+            "power": Out((f, n), start=np.ones((f, n))),
+            "probability": Out((f, n), start=np.zeros((f, n))),
+        }
+        fields = {
+            "components": self.mixture.shape[-1],
+            "levels": 1,
+            "seen": Out((1, f, n, m), np.complex64),
+            "energy": Out((1, f, n)),
+        }
+        fields |= {"mixture": self.mixture} | others
         return run(
             backend,
-            "langevin_steps",
-            matrix=self.matrix,
-            factor=self.factor,
+            "langevin_anneal",
+            matrix=columns(self.matrix),
+            factor=None if self.factor is None else columns(self.factor),
             force=self.force,
             mean=mean,
+            start=np.full(2, 0.7, np.float32) if x is None else None,
             denoised=self.level.denoised,
             seed=seed,
             step=counter,
             steps=steps,
-            x=Out(shape, np.complex64, x),
-            energy=Out(numbers, start=energy),
-            other_x=Out(shape, np.complex64),
-            other_energy=Out(numbers),
-            **self.chosen(rows, len(x) // 2),
+            average=average,
+            cluster=clusters,
+            exchange=Out(exchange, np.complex64) if needed else None,
+            x=Out((f, n, m), np.complex64, x),
+            chain=np.array(rows, np.int32),
+            rows=len(rows),
+            blocks=2,
+            chains=2,
+            devices=n,
+            antennas=m,
+            level=self.numbers,
+            **fields,
+            **(counted if average else {}),
         )
 
-    def chosen(self, rows, chains):
-        """Fields that say which chains, under which mixture, and how much of everything there is."""
-        sizes = {"chains": chains, "devices": self.n, "antennas": self.m, "components": self.mixture.shape[-1]}
-        return sizes | {
-            "chain": np.array(rows, np.int32),
-            "rows": len(rows),
-            "level": self.numbers,
-            "mixture": self.mixture,
-        }
+
+def columns(matrices):
+    """Columns of matrices as rows, with an even number of entries."""
+    n = matrices.shape[-1]
+    return np.ascontiguousarray(np.pad(matrices.swapaxes(-1, -2), ((0, 0), (0, 0), (0, n % 2))))
+
+
+def exact_step(d, kind, f, x, seed, counter):
+    """Step of chain f % 2 of block f // 2 from x (K, M) by the reference."""
+    c, before, v = d.chains[f // 2], x.T.astype(np.complex128), d.level.sigma**2
+    score = reference.cell_score(before.T, v, d.prior).T
+    zeta = reference.langevin_noise(seed, f % 2, counter, d.m, d.n)
+    args = before, c.y, c.pilots, d.noise, d.level.sigma, score
+    if kind == "paper":
+        return reference.algorithm1_step(*args, 1e-3, 0.9, zeta).T
+    return reference.preconditioned_step(*args, {"known": 0.5, "mixed": 0.9, "last": 0.2}[kind], zeta).T
 
 
 @pytest.mark.parametrize("name", ["odd", "long", "one", "wide", "few"])
 @pytest.mark.parametrize("kind", ["known", "mixed", "last", "paper"])
 def test_step(backend, name, kind):
     d = Device(name, kind)
-    rng = np.random.default_rng(3)
-    x = (1.5 * complex_normal(rng, 4, d.n, d.m)).astype(np.complex64)  # two chains of two blocks
+    x = (1.5 * complex_normal(np.random.default_rng(3), 4, d.n, d.m)).astype(np.complex64)  # two chains of two blocks
     rows = [3, 0]
-    found = d.step(backend, x, rows, 9, 1)
-    new, energy = found.other_x, found.other_energy
-    v = d.level.sigma**2
+    found = d.go(backend, rows, 9, 1, x=x)
     for f in rows:
-        c, before = d.chains[f // 2], x[f].T.astype(np.complex128)
-        score, zeta = reference.cell_score(before.T, v, d.prior).T, reference.langevin_noise(9, f % 2, 1, d.m, d.n)
-        args = before, c.y, c.pilots, d.noise, d.level.sigma, score
-        if kind == "paper":
-            expected = reference.algorithm1_step(*args, 1e-3, 0.9, zeta)
-        else:
-            expected = reference.preconditioned_step(*args, {"known": 0.5, "mixed": 0.9, "last": 0.2}[kind], zeta)
         # As for the CPU's kernel (test_langevin_kernels.py), whose matrices are in single precision.
-        assert_close(new[f].T, expected, 3e-5)
-        assert_close(energy[f].sum(0), np.sum(np.abs(new[f]) ** 2, 1), 1e-5)
-    assert np.all(np.isnan(new[[1, 2]]))  # chains that nobody asked for
+        assert_close(found.x[f], exact_step(d, kind, f, x[f], 9, 1), 3e-5)
+        assert np.array_equal(found.seen[0, f], found.x[f])
+        assert_close(found.energy[0, f], np.sum(np.abs(found.x[f]) ** 2, 1), 1e-5)
+    others = [1, 2]  # chains that nobody asked for
+    assert np.array_equal(found.x[others], x[others])
+    assert np.all(np.isnan(found.seen[0, others]))
 
 
-def test_steps_alternate(backend):
-    d = Device("odd", "last")
-    x = complex_normal(np.random.default_rng(5), 2, d.n, d.m).astype(np.complex64)
-    found = d.step(backend, x, [0, 1], 4, 7, steps=2)
-    first = d.step(backend, x, [0, 1], 4, 7).other_x
-    second = d.step(backend, first, [0, 1], 4, 8).other_x
-    assert np.array_equal(found.other_x, first)
-    # Energies of the first step come from other sums.
-    assert_close(found.x, second, 1e-5)
-    assert_close(found.energy.sum(1), np.sum(np.abs(found.x) ** 2, -1), 1e-5)
+def test_steps_of_a_launch(backend):
+    """Steps of one launch are those of many launches, bit for bit, and so are those of clusters of any size."""
+    d = Device("few", "last")
+    rows = [0, 3]
+    start = d.go(backend, rows, 4, 7, x=None, levels=0, steps=0, seen=None, energy=None).x
+    for f in rows:
+        assert_close(start[f].T, 0.7 * reference.langevin_noise(4, f % 2, 6, d.m, d.n), 3e-6)
+    x, each = start, []
+    for i in range(7):
+        x = d.go(backend, rows, 4, 7 + i, x=x).x
+        each.append(x)
+    for cluster in (1, 3, backend.native.langevin_cluster()):
+        found = d.go(backend, rows, 4, 7, x=None, steps=5, average=2, cluster=cluster)
+        assert np.array_equal(found.seen[0, rows], each[4][rows])
+        assert np.array_equal(found.x[rows], each[6][rows])
+        for f in rows:
+            posteriors = [
+                reference.cell_posterior(s[f].astype(np.complex128), d.level.sigma**2, d.prior) for s in each[4:6]
+            ]
+            assert_close(found.sum[f] - 1, sum(mean for mean, _, _ in posteriors), 1e-4)
+            power = sum(np.mean(np.abs(mean) ** 2, 1) + variance for mean, variance, _ in posteriors)
+            np.testing.assert_allclose(found.power[f] - 1, power, rtol=1e-3, atol=1e-6)
+            np.testing.assert_allclose(found.probability[f], sum(p for _, _, p in posteriors), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "cluster"), [((640, 9, 4), 8), ((1, 122, 5), 1)], ids=["exchange", "tables"])
+def test_what_shared_memory_does_not_hold(backend, monkeypatch, size, cluster):
+    """Exchange and states, or the tables, are in global memory then."""
+    monkeypatch.setitem(SIZES, "large", size)
+    d = Device("large", "last")
+    x = complex_normal(np.random.default_rng(3), 4, d.n, d.m).astype(np.complex64)
+    assert backend.native.langevin_exchanges(devices=d.n, antennas=d.m, cluster=cluster) == (d.m == 640)
+    first = d.go(backend, [1], 9, 1, x=x, cluster=min(cluster, backend.native.langevin_cluster()))
+    assert_close(first.x[1], exact_step(d, "last", 1, x[1], 9, 1), 3e-5)
+    two = d.go(backend, [1], 9, 1, x=x, steps=2, cluster=min(cluster, backend.native.langevin_cluster()))
+    assert_close(two.x[1], exact_step(d, "last", 1, first.x[1], 9, 2), 3e-5)
 
 
 def test_step_from_given_means(backend):
     d = Device("odd", "last")
-    rng = np.random.default_rng(6)
-    x = complex_normal(rng, 2, d.n, d.m).astype(np.complex64)
-    columns, v = x.astype(np.complex128), d.level.sigma**2
-    mean = np.stack([reference.cell_posterior(c, v, d.prior)[0] for c in columns]).astype(np.complex64)
-    given = d.step(backend, x, [0, 1], 4, 7, mean=mean).other_x
-    own = d.step(backend, x, [0, 1], 4, 7).other_x
-    assert_close(given, own, 3e-5)
-
-
-@pytest.mark.parametrize("name", ["odd", "wide", "one"])
-def test_posterior(backend, name):
-    d = Device(name, "last")
-    v, rng = d.level.sigma**2, np.random.default_rng(2)
-    x = (np.sqrt(v) * complex_normal(rng, 2, d.n, d.m)).astype(np.complex64)
-    x[:, ::3] += complex_normal(rng, *x[:, ::3].shape).astype(np.complex64)
-    old = complex_normal(rng, *x.shape).astype(np.complex64)
-    found = run(
-        backend,
-        "langevin_posterior",
-        x=x,
-        energy=d.energy(backend, x),
-        mean=Out(x.shape, np.complex64, old),
-        power=Out((2, d.n), start=np.ones((2, d.n))),
-        probability=Out((2, d.n), start=np.zeros((2, d.n))),
-        **d.chosen([1], 1),
-    )
-    exact, variance, active = reference.cell_posterior(x[1].astype(np.complex128), v, d.prior)
-    assert_close(found.mean[1] - old[1], exact, 1e-4)
-    expected = np.mean(np.abs(exact) ** 2, 1) + variance
-    np.testing.assert_allclose(found.power[1] - 1, expected, rtol=1e-3, atol=1e-6)
-    np.testing.assert_allclose(found.probability[1], active, rtol=1e-3, atol=1e-6)
-    assert np.array_equal(found.mean[0], old[0])
+    x = complex_normal(np.random.default_rng(6), 4, d.n, d.m).astype(np.complex64)
+    v = d.level.sigma**2
+    mean = np.stack([reference.cell_posterior(c.astype(np.complex128), v, d.prior)[0] for c in x]).astype(np.complex64)
+    given = d.go(backend, [0, 1], 4, 7, x=x, mean=mean, mixture=None, components=0).x
+    assert_close(given[:2], d.go(backend, [0, 1], 4, 7, x=x).x[:2], 3e-5)
 
 
 def test_watch(backend):
     d = Device("few", "last")
     rng = np.random.default_rng(8)
-    x = complex_normal(rng, 6, d.n, d.m).astype(np.complex64)  # three chains of two blocks
-    x[1], x[2], x[3] = np.nan, 100 * x[2], np.inf
+    x = complex_normal(rng, 2, 6, d.n, d.m).astype(np.complex64)  # after two levels, three chains of two blocks
+    x[0, 1], x[1, 2], x[1, 3] = np.nan, 100 * x[1, 2], np.inf
     before = np.array([0, 0, 0, 0, 1, 0], np.int32)
-    with np.errstate(invalid="ignore", over="ignore"):
-        energy = d.energy(backend, x)
 
-    def watch(energy):
+    def watch(x):
+        with np.errstate(invalid="ignore", over="ignore"):
+            energy = np.sum(np.abs(x.astype(np.complex128)) ** 2, -1).astype(np.float32)
         return run(
             backend,
             "langevin_watch",
@@ -197,26 +213,24 @@ def test_watch(backend):
             energy=energy,
             bound=np.array([20, 20], np.float32),
             before=before,
+            levels=len(x),
             blocks=2,
             chains=3,
             devices=d.n,
             antennas=d.m,
             after=Out(6, np.int32),
-            spread=Out((2, backend.native.langevin_spread_parts)),
+            spread=Out((len(x), 2)),
         )
 
-    found = watch(energy)
+    found = watch(x)
     assert found.after.tolist() == [0, 1, 1, 1, 1, 0]
-    np.testing.assert_allclose(found.spread.sum(1), 0, atol=1e-12)  # one chain is left in each block
-    x[1], x[2], x[3] = x[0] - 0.5, x[0] + 0.5, 0
-    found = watch(d.energy(backend, x))
+    pair = [np.mean(np.var(x[0, f].astype(np.complex128), axis=0)) for f in ([0, 2], [3, 5])]
+    np.testing.assert_allclose(found.spread[0], pair, rtol=1e-5)
+    np.testing.assert_allclose(found.spread[1], 0, atol=1e-12)  # one chain is left in each block
+    x[0, 1], x[1, 2], x[1, 3] = x[0, 0] - 0.5, x[0, 0] + 0.5, 0
+    found = watch(x)
     assert found.after.tolist() == [0, 0, 0, 0, 1, 0]
-    assert found.spread[0].sum() == pytest.approx(np.mean(np.var(x[:3].astype(np.complex128), axis=0)), rel=1e-5)
-
-
-def test_too_many_devices(backend):
-    assert backend.native.langevin_tile(20000, 4) == 0
-    assert backend.native.langevin_tile(64, 5) == 8
+    assert found.spread[1, 0] == pytest.approx(np.mean(np.var(x[1, :3].astype(np.complex128), axis=0)), rel=1e-5)
 
 
 def on_both(*arguments, **options):

@@ -178,19 +178,18 @@ void register_detection(pybind11::module_& m) {
 }
 
 void register_langevin(pybind11::module_& m) {
-  m.def("langevin_tile", &langevin_tile, "Antennas of one thread block of langevin_steps", pybind11::arg("devices"),
-        pybind11::arg("antennas"));
-  m.attr("langevin_spread_parts") = kSpreadParts;
-  def_launcher(m, "langevin_steps", &langevin_steps,
-               JADCE_FIELDS(LangevinStepsArgs, level, chain, rows, chains, devices, antennas, components, denoised,
-                            seed, step, steps, x, energy, other_x, other_energy),
-               JADCE_OPTIONAL(LangevinStepsArgs, matrix, factor, force, mixture, mean));
-  def_launcher(m, "langevin_posterior", &langevin_posterior,
-               JADCE_FIELDS(LangevinPosteriorArgs, x, energy, level, mixture, chain, rows, chains, devices, antennas,
-                            components, mean, power, probability));
-  def_launcher(
-      m, "langevin_watch", &langevin_watch,
-      JADCE_FIELDS(LangevinWatchArgs, x, energy, bound, before, blocks, chains, devices, antennas, after, spread));
+  m.def("langevin_cluster", &langevin_cluster, "Thread blocks that work on one chain");
+  m.def("langevin_exchanges", &langevin_exchanges, "Whether they need memory to exchange columns", pybind11::kw_only(),
+        pybind11::arg("devices"), pybind11::arg("antennas"), pybind11::arg("cluster"));
+  m.attr("langevin_exchange") = kLangevinExchange;
+  def_launcher(m, "langevin_anneal", &langevin_anneal,
+               JADCE_FIELDS(LangevinAnnealArgs, chain, rows, blocks, chains, devices, antennas, components, denoised,
+                            seed, step, levels, steps, average, cluster, x),
+               JADCE_OPTIONAL(LangevinAnnealArgs, matrix, factor, force, level, mixture, mean, start, exchange, seen,
+                              energy, sum, power, probability));
+  def_launcher(m, "langevin_watch", &langevin_watch,
+               JADCE_FIELDS(LangevinWatchArgs, x, energy, bound, before, levels, blocks, chains, devices, antennas,
+                            after, spread));
   def_launcher(m, "langevin_noise", &langevin_noise,
                JADCE_FIELDS(LangevinNoiseArgs, seed, chain, step, count, pairs, words, normals));
 }

@@ -143,11 +143,11 @@ class Backend(Protocol):
     def start(self, levels: list[list[Level]], chains: list[int], step: int) -> None:
         """Let chains begin anew, at white noise of counter `step`, under the levels of every block."""
 
-    def anneal(self, level: int, step: int, steps: int, count: bool) -> None:
-        """Go steps, of counters from `step` on, at a level; add up the posteriors of the states if they count."""
+    def anneal(self, levels: range, step: int, average: int) -> None:
+        """Go the steps of levels, of counters from `step` on, and note after each which chains diverge.
 
-    def watch(self, level: int) -> None:
-        """Note which chains diverge, and the spread of the others."""
+        Go `average` steps more at the last level, and add up the posteriors of the states that these begin with.
+        """
 
     def end(self) -> tuple[list[int], Real]:
         """Chains that diverged since the start, and the spread (B, levels), mean variances of the state."""
@@ -217,14 +217,14 @@ def sample(problem: Problem, backend: Backend, y: Any, noise_var: float, progres
 
 def _anneal(problem: Problem, backend: Backend, counter: int, progress: Progress) -> None:
     """Run chains through all levels, and count what they are at the end of the last one."""
-    count, steps = problem.levels, problem.steps
-    for i in range(count):
-        backend.anneal(i, counter + 1 + i * steps, steps, False)
-        backend.watch(i)
+    count, together = problem.levels, problem.levels if progress is None else 1
+    for first in range(0, count, together):
+        last = first + together
+        step = counter + 1 + first * problem.steps
+        backend.anneal(range(first, last), step, problem.average if last == count else 0)
         if progress is not None:
             backend.wait()
-            progress(i + 1, count)
-    backend.anneal(count - 1, counter + 1 + count * steps, problem.average, True)
+            progress(last, count)
 
 
 def _infer(
@@ -305,8 +305,17 @@ class NativeChains:
         self.native.block(np.ascontiguousarray(force.transpose(0, 2, 1)))
         self.native.start(chains, self.problem.seed, step, self._levels[0].sigma)
 
-    def anneal(self, level: int, step: int, steps: int, count: bool) -> None:
-        """Go steps: natively with the exact prior, else one by one with the prior's means."""
+    def anneal(self, levels: range, step: int, average: int) -> None:
+        """Go the steps of levels, one after another."""
+        for level in levels:
+            self._go(level, step, self.problem.steps, False)
+            self._watch()
+            step += self.problem.steps
+        if average:
+            self._go(levels[-1], step, average, True)
+
+    def _go(self, level: int, step: int, steps: int, count: bool) -> None:
+        """Go steps of one level: natively with the exact prior, else one by one with the prior's means."""
         variance = self._levels[level].sigma ** 2
         options: dict[str, Any] = {"chains": self._alive, "seed": self.problem.seed}
         options |= {"level": level, "noise_var": variance}
@@ -333,7 +342,7 @@ class NativeChains:
             native.sum_energy[chains, :n] += np.mean(np.abs(mean) ** 2, axis=-1) + error
             native.sum_active[chains, :n] += probability
 
-    def watch(self, level: int) -> None:
+    def _watch(self) -> None:
         """Give up chains that diverged."""
         bound = DIVERGED * self._levels[0].sigma ** 2
         power = self.native.power(self._alive)

@@ -1,6 +1,6 @@
-#include <utility>
-
 #include "core/block_cuda.hpp"
+#include "core/tensor_cuda.hpp"
+#include "core/together_cuda.hpp"
 #include "kernels/langevin/langevin.hpp"
 #include "kernels/langevin/langevin_cuda.hpp"
 
@@ -8,8 +8,8 @@ namespace jadce::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kMostTile = 16;
+constexpr int kThreads = 256, kWarps = kThreads / 32;
+constexpr int kDenoised = 2, kDrawn = kLangevinExchange - kDenoised;  // arrays that take turns
 
 struct ScalarMath {
   JADCE_INLINE static std::uint32_t word(std::uint32_t x) { return x; }
@@ -25,179 +25,264 @@ struct ScalarMath {
   }
 };
 
-struct Sizes {
-  int chains, devices, antennas, components, tile;
+// What a block keeps in shared memory. It owns every `cluster`-th column, at most `own` of them.
+struct Layout {
+  int own, padded, tile;  // tile: lanes of a warp that take antennas; the others share the sums
+  bool tables, exchange;  // in shared memory; the states are where the exchange is
 
-  JADCE_INLINE int parts() const { return (antennas + tile - 1) / tile; }
-  JADCE_INLINE std::int64_t state() const { return std::int64_t{devices} * antennas; }
+  JADCE_INLINE int table() const { return own * padded; }  // of a level
 };
+
+std::size_t table_bytes(const Layout& s) {
+  return s.tables ? 2 * sizeof(Complex) * static_cast<std::size_t>(s.table()) : 0;
+}
+
+std::size_t exchange_bytes(const Layout& s, int devices, int antennas) {
+  const auto m = static_cast<std::size_t>(antennas);
+  return sizeof(Complex) * m *
+         (kLangevinExchange * static_cast<std::size_t>(devices) + static_cast<std::size_t>(s.own));
+}
+
+Layout layout(int devices, int antennas, int cluster) {
+  int device = 0, most = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+  const auto room = static_cast<std::size_t>(most);
+  Layout s{static_cast<int>(blocks(devices, cluster)), devices + devices % 2, 1, true, true};
+  while (s.tile < 32 && s.tile < antennas) s.tile *= 2;
+  // Tables are read whole in every step, the arrays of an exchange in part.
+  s.tables = table_bytes(s) <= room;
+  s.exchange = table_bytes(s) + exchange_bytes(s, devices, antennas) <= room;
+  return s;
+}
 
 __device__ int thread() { return static_cast<int>(threadIdx.x); }
 
-__device__ MixtureView mixture_of(const float* mixture, const float* level, int block, int components) {
-  const float* rate = mixture + std::int64_t{block} * 3 * components;
-  return {components, level[4 * block + 3], rate, rate + components, rate + 2 * components};
+__device__ float warp_sum(float x) {
+  for (int other = 16; other > 0; other /= 2) x += __shfl_xor_sync(~0u, x, other);
+  return x;
 }
 
-// Energy of a column: its parts in order.
-__device__ float column_energy(const float* energy, Sizes s, int chain, int n) {
-  const float* part = energy + std::int64_t{chain} * s.parts() * s.devices + n;
+__device__ float warp_max(float x) {
+  for (int other = 16; other > 0; other /= 2) x = ScalarMath::max(x, __shfl_xor_sync(~0u, x, other));
+  return x;
+}
+
+__device__ float column_energy(const Complex* x, int antennas) {
   float total = 0.0f;
-  for (int p = 0; p < s.parts(); ++p) total += part[std::int64_t{p} * s.devices];
-  return total;
+  for (int m = thread() % 32; m < antennas; m += 32) total += norm(x[m]);
+  return warp_sum(total);
 }
 
-// gain [K] of all columns of one chain, zero where they do not count; `counting` gets those that do, in order.
-__device__ int counting_columns(const MixtureView& m, Sizes s, const float* energy, int chain, float* gain,
-                                std::int32_t* counting, int* part) {
-  const float least = least_energy(s.antennas, m.noise_var);
-  const float log_least = logf(least), log_components = logf(static_cast<float>(s.components));
-  int count = 0;
-  for (int first = 0; first < s.devices; first += kThreads) {
-    const int n = first + thread();
-    float g = 0.0f;
-    bool counts = false;
-    if (n < s.devices) {
-      const float e = column_energy(energy, s, chain, n);
-      if (may_count<ScalarMath>(m, e, log_components, log_least) > 0.0f) {
-        g = column_posterior<ScalarMath>(m, e).gain;
-        counts = g * g * e > least;
-      }
-      gain[n] = counts ? g : 0.0f;
-    }
-    int now = 0;
-    const int before = count_before(counts, part, now);
-    if (counts) counting[count + before] = n;
-    count += now;
+// Exact posterior of a column by a warp: its gain, and all else if it is wanted.
+__device__ ColumnPosterior<float> posterior_of(const MixtureView& m, float energy, bool whole) {
+  const float zero = -energy / m.noise_var;
+  float top = zero;
+  for (index_t g = thread() % 32; g < m.components; g += 32)
+    top = ScalarMath::max(top, m.offset[g] - energy * m.rate[g]);
+  top = warp_max(top);
+  MixtureSums<float> sums{};
+  for (index_t g = thread() % 32; g < m.components; g += 32)
+    sums.add(ScalarMath::exp(m.offset[g] - energy * m.rate[g] - top), m.rate[g], m.gain[g], m.noise_var);
+  sums.active = warp_sum(sums.active);
+  sums.first = warp_sum(sums.first);
+  if (whole) {
+    sums.lost = warp_sum(sums.lost);
+    sums.second = warp_sum(sums.second);
   }
-  return count;
+  return ColumnPosterior<float>(sums, ScalarMath::exp(zero - top));
 }
 
-// One block: `tile` antennas and kThreads / tile columns of one chain, one entry a thread.
-__global__ void __launch_bounds__(kThreads) step_kernel(LangevinStepsArgs a, Sizes s) {
-  after_previous();
-  Complex* const rows = dynamic_shared<Complex>();                           // [K, tile], what the matrix works on
-  Complex* const noise = rows + s.devices * s.tile;                          // [K, tile]
-  float* const gain = reinterpret_cast<float*>(noise + s.devices * s.tile);  // [K]
-  std::int32_t* const counting = reinterpret_cast<std::int32_t*>(gain + s.devices);  // [K]
-  int* const part = reinterpret_cast<int*>(counting + s.devices);                    // [32]
-  const int chain = a.chain[blockIdx.z], block = chain / s.chains;
-  const int lane = thread() % s.tile, m = static_cast<int>(blockIdx.y) * s.tile + lane;
-  const int first = static_cast<int>(blockIdx.x) * (kThreads / s.tile), n = first + thread() / s.tile;
-  const Complex* const x = a.x + chain * s.state();
-  const Complex* const mean = a.mean ? a.mean + chain * s.state() : nullptr;
-  const float keep = a.level[4 * block], shift = a.level[4 * block + 1], white = a.level[4 * block + 2];
-
-  int count = 0;
-  if (!mean && s.components)
-    count =
-        counting_columns(mixture_of(a.mixture, a.level, block, s.components), s, a.energy, chain, gain, counting, part);
-  const bool everyone = mean || !a.denoised;
-  if (everyone) count = s.devices;
-  if (!a.matrix) count = 0;
-  __syncthreads();
-  for (int i = thread(); i < count * s.tile; i += kThreads) {
-    const int k = everyone ? i / s.tile : counting[i / s.tile], at = i % s.tile;
-    const int antenna = static_cast<int>(blockIdx.y) * s.tile + at;
-    Complex value{0.0f, 0.0f};
-    if (antenna < s.antennas) {
-      const std::int64_t entry = std::int64_t{k} * s.antennas + antenna;
-      value = !a.denoised ? x[entry] : mean ? mean[entry] : x[entry] * gain[k];
-    }
-    rows[i] = value;
-  }
-  const int drawn = first + kThreads / s.tile < s.devices ? first + kThreads / s.tile : s.devices;
-  const int from = a.factor ? 0 : first / 2;
-  for (int i = thread(); i < ((drawn + 1) / 2 - from) * s.tile; i += kThreads) {
-    const int pair = from + i / s.tile, at = i % s.tile;
-    float z[4];
-    column_noise<ScalarMath>(static_cast<std::uint32_t>(static_cast<int>(blockIdx.y) * s.tile + at),
-                             static_cast<std::uint32_t>(pair),
-                             NoiseKey{a.seed, static_cast<std::uint32_t>(chain % s.chains), a.step}, z);
-    noise[2 * pair * s.tile + at] = {z[0], z[1]};
-    if (2 * pair + 1 < s.devices) noise[(2 * pair + 1) * s.tile + at] = {z[2], z[3]};
-  }
-  __syncthreads();
-
-  float energy = 0.0f;
-  if (n < s.devices && m < s.antennas) {
-    const std::int64_t entry = std::int64_t{n} * s.antennas + m, square = std::int64_t{s.devices} * s.devices;
+// x [M] += sum over k < count of rows [k, M] table [k], by a warp.
+__device__ void add_product(const Complex* rows, const Complex* table, int count, int antennas, int tile, Complex* x) {
+  const int part = thread() % 32 / tile, parts = 32 / tile;
+  for (int first = 0; first < antennas; first += tile) {
+    const int m = first + thread() % tile;
     Complex sum{0.0f, 0.0f};
-    const Complex* const matrix = a.matrix + block * square + n;
-    for (int k = 0; k < count; ++k)
-      sum = sum + rows[k * s.tile + lane] * matrix[std::int64_t{everyone ? k : counting[k]} * s.devices];
-    if (a.factor) {
-      const Complex* const factor = a.factor + block * square + n;
-      for (int i = 0; i <= n; ++i) sum = sum + noise[i * s.tile + lane] * factor[std::int64_t{i} * s.devices];
-    } else {
-      sum = sum + noise[n * s.tile + lane] * white;
+    if (m < antennas) {
+#pragma unroll 4
+      for (int k = part; k < count; k += parts) sum = sum + rows[std::int64_t{k} * antennas + m] * table[k];
     }
-    sum = sum + x[entry] * keep;
-    if (shift != 0.0f) sum = sum + (mean ? mean[entry] * shift : x[entry] * (shift * gain[n]));
-    if (a.force) sum = sum + a.force[block * s.state() + entry];
-    a.other_x[chain * s.state() + entry] = sum;
-    energy = norm(sum);
+    for (int other = tile; other < 32; other *= 2)
+      sum = sum + Complex{__shfl_xor_sync(~0u, sum.re, other), __shfl_xor_sync(~0u, sum.im, other)};
+    if (part == 0 && m < antennas) x[m] = x[m] + sum;
   }
-  for (int half = s.tile / 2; half > 0; half /= 2) energy += __shfl_xor_sync(~0u, energy, half, s.tile);
-  if (lane == 0 && n < s.devices)
-    a.other_energy[(std::int64_t{chain} * s.parts() + blockIdx.y) * s.devices + n] = energy;
 }
 
-// One warp: one column of one chain.
-__global__ void __launch_bounds__(kThreads) posterior_kernel(LangevinPosteriorArgs a, Sizes s) {
-  after_previous();
-  const int chain = a.chain[blockIdx.y], block = chain / s.chains, lane = thread() % 32;
-  const int n = static_cast<int>(blockIdx.x) * (kThreads / 32) + thread() / 32;
-  if (n >= s.devices) return;
-  const MixtureView m = mixture_of(a.mixture, a.level, block, s.components);
-  const float e = column_energy(a.energy, s, chain, n), each = e / static_cast<float>(s.antennas);
-  const ColumnPosterior<float> p = column_posterior<ScalarMath>(m, e);
-  const std::int64_t first = chain * s.state() + std::int64_t{n} * s.antennas;
-  for (int i = lane; i < s.antennas; i += 32) a.mean[first + i] = a.mean[first + i] + a.x[first + i] * p.gain;
-  if (lane > 0) return;
-  const std::int64_t at = std::int64_t{chain} * s.devices + n;
-  a.power[at] += p.gain * p.gain * each + p.variance(m.noise_var, each);
-  a.probability[at] += p.probability;
+// Writes a number of the exchange where all blocks of the cluster read it.
+__device__ void tell(Complex* at, Complex value, bool shared, int cluster) {
+  if (!shared) {
+    *at = value;
+    return;
+  }
+  for (int rank = 0; rank < cluster; ++rank) *of_block(at, static_cast<unsigned>(rank)) = value;
 }
 
-// One block: a share of the entries of one received block.
-__global__ void __launch_bounds__(kThreads) watch_kernel(LangevinWatchArgs a, Sizes s) {
+// All noise of a step, by the whole cluster.
+__device__ void draw(const LangevinAnnealArgs& a, bool shared, int rank, int chain, std::uint32_t counter,
+                     Complex* to) {
+  const NoiseKey key{a.seed, static_cast<std::uint32_t>(chain % a.chains), counter};
+  const int count = (a.devices + 1) / 2 * a.antennas;
+  for (int i = rank + a.cluster * thread(); i < count; i += a.cluster * static_cast<int>(blockDim.x)) {
+    const int pair = i / a.antennas, m = i % a.antennas;
+    float z[4];
+    column_noise<ScalarMath>(static_cast<std::uint32_t>(m), static_cast<std::uint32_t>(pair), key, z);
+    Complex* const at = to + std::int64_t{2 * pair} * a.antennas + m;
+    tell(at, {z[0], z[1]}, shared, a.cluster);
+    if (2 * pair + 1 < a.devices) tell(at + a.antennas, {z[2], z[3]}, shared, a.cluster);
+  }
+}
+
+// One cluster: one chain. A warp owns whole columns, with their part of the state and of the tables, which nobody else
+// reads; what others need of it, the denoised columns and the noise, goes through the exchange. A step has one barrier
+// of the cluster. Between its halves noise, which was drawn two steps before, goes through its factor.
+__global__ void __launch_bounds__(kThreads) anneal_kernel(const __grid_constant__ LangevinAnnealArgs a, Layout s) {
   after_previous();
-  double* const part = dynamic_shared<double>();                                // [kThreads]
-  std::int32_t* const well = reinterpret_cast<std::int32_t*>(part + kThreads);  // [C]
-  const int block = static_cast<int>(blockIdx.y), numbers = s.parts() * s.devices;
-  int count = 0;
-  for (int c = 0; c < s.chains; ++c) {
-    const int chain = block * s.chains + c;
-    double total = 0;
-    for (int i = thread(); i < numbers; i += kThreads)
-      total += static_cast<double>(a.energy[std::int64_t{chain} * numbers + i]);
-    total = block_sum(total, part);
-    const bool good = !a.before[chain] && total < static_cast<double>(a.bound[block]) * static_cast<double>(s.state());
-    if (thread() == 0) {
-      well[c] = good;
-      if (blockIdx.x == 0) a.after[chain] = !good;
+  const int lane = thread() % 32, warp = thread() / 32, warps = static_cast<int>(blockDim.x) / 32;
+  const int row = static_cast<int>(blockIdx.x) / a.cluster, rank = static_cast<int>(blockIdx.x) % a.cluster;
+  const int chain = a.chain[row], block = chain / a.chains, owned = (a.devices - rank + a.cluster - 1) / a.cluster;
+  const std::int64_t state = std::int64_t{a.devices} * a.antennas, first = chain * state;
+  Complex* const tables = dynamic_shared<Complex>();  // [2, own, Kp]
+  Complex* const shared = tables + (s.tables ? 2 * s.table() : 0);
+  Complex* const denoised = s.exchange ? shared : a.exchange + row * kLangevinExchange * state;  // [kDenoised, K, M]
+  Complex* const noise = denoised + kDenoised * state;                                           // [kDrawn, K, M]
+  Complex* const kept = shared + kLangevinExchange * state;                                      // [own, M]
+  const auto column = [&](int j) { return rank + a.cluster * j; };
+  const auto place = [&](int j) { return std::int64_t{column(j)} * a.antennas; };
+  const auto own = [&](int j) { return s.exchange ? kept + std::int64_t{j} * a.antennas : a.x + first + place(j); };
+  const auto drawn = [&](int i) { return noise + i % kDrawn * state; };
+
+  if (a.start) draw(a, s.exchange, rank, chain, a.step - 1, drawn(kDrawn - 1));
+  const int total = a.levels * a.steps + a.average;
+  for (int i = 0; i < 2 && i < total; ++i)
+    draw(a, s.exchange, rank, chain, a.step + static_cast<std::uint32_t>(i), drawn(i));
+  __syncwarp();
+  arrive_cluster();
+  wait_cluster();
+  for (int j = warp; j < owned; j += warps)
+    for (int m = lane; m < a.antennas; m += 32)
+      own(j)[m] = a.start ? drawn(kDrawn - 1)[place(j) + m] * a.start[block] : a.x[first + place(j) + m];
+  __syncwarp();
+
+  int done = 0;
+  for (int l = 0; l < a.levels; ++l) {
+    const std::int64_t at = std::int64_t{l} * a.blocks + block, square = std::int64_t{a.devices} * s.padded;
+    const float keep = a.level[4 * at], shift = a.level[4 * at + 1], white = a.level[4 * at + 2];
+    const float* const rate = a.mixture + at * 3 * a.components;
+    const MixtureView mixture{a.components, a.level[4 * at + 3], rate, rate + a.components, rate + 2 * a.components};
+    const Complex* const matrix = a.matrix + at * square;
+    const Complex* const factor = a.factor ? a.factor + at * square : nullptr;
+    if (s.tables) {
+      for (int j = warp; j < owned; j += warps)
+        for (int i = lane; i < s.padded / 2; i += 32) {
+          const auto copy = [&](const Complex* from, Complex* to) {
+            copy_async(reinterpret_cast<uint4*>(to + j * s.padded) + i,
+                       reinterpret_cast<const uint4*>(from + std::int64_t{column(j)} * s.padded) + i);
+          };
+          copy(matrix, tables);
+          if (factor) copy(factor, tables + s.table());
+        }
+      commit_copies();
     }
-    count += good;
+    const int more = l + 1 < a.levels ? 0 : a.average;
+    for (int i = 0; i < a.steps + more; ++i, ++done) {
+      Complex* const now = denoised + done % kDenoised * state;
+      for (int j = warp; j < owned; j += warps) {
+        Complex* const x = own(j);
+        float gain = 0.0f;
+        if (!a.mean) {
+          const float energy = column_energy(x, a.antennas), each = energy / static_cast<float>(a.antennas);
+          const bool counts = i >= a.steps;
+          const ColumnPosterior<float> p = posterior_of(mixture, energy, counts);
+          gain = p.gain;
+          if (counts) {
+            for (int m = lane; m < a.antennas; m += 32) {
+              Complex* const to = a.sum + first + place(j) + m;
+              *to = *to + x[m] * gain;
+            }
+            if (lane == 0) {
+              const std::int64_t to = std::int64_t{chain} * a.devices + column(j);
+              a.power[to] += gain * gain * each + p.variance(mixture.noise_var, each);
+              a.probability[to] += p.probability;
+            }
+          }
+        }
+        for (int m = lane; m < a.antennas; m += 32) {
+          const Complex before = x[m], d = a.mean ? a.mean[first + place(j) + m] : before * gain;
+          tell(now + place(j) + m, a.denoised ? d : before, s.exchange, a.cluster);
+          Complex next = before * keep + a.force[at * state + place(j) + m];
+          if (shift != 0.0f) next = next + d * shift;
+          if (!factor) next = next + drawn(done)[place(j) + m] * white;
+          x[m] = next;
+        }
+      }
+      if (s.tables) wait_copies<0>();
+      __syncwarp();
+      arrive_cluster();
+      if (factor)
+        for (int j = warp; j < owned; j += warps) {
+          const int n = column(j);
+          const Complex* const w = s.tables ? tables + s.table() + j * s.padded : factor + std::int64_t{n} * s.padded;
+          add_product(drawn(done), w, n + 1, a.antennas, s.tile, own(j));
+        }
+      if (done + 2 < total)
+        draw(a, s.exchange, rank, chain, a.step + static_cast<std::uint32_t>(done) + 2, drawn(done + 2));
+      __syncwarp();
+      wait_cluster();
+      for (int j = warp; j < owned; j += warps) {
+        const Complex* const w = s.tables ? tables + j * s.padded : matrix + std::int64_t{column(j)} * s.padded;
+        add_product(now, w, a.devices, a.antennas, s.tile, own(j));
+      }
+      __syncwarp();
+      if (i + 1 != a.steps || !a.seen) continue;
+      const std::int64_t level = std::int64_t{l} * a.blocks * a.chains + chain;
+      for (int j = warp; j < owned; j += warps) {
+        for (int m = lane; m < a.antennas; m += 32) a.seen[level * state + place(j) + m] = own(j)[m];
+        const float energy = column_energy(own(j), a.antennas);
+        if (lane == 0) a.energy[level * a.devices + column(j)] = energy;
+      }
+    }
+  }
+  if (!s.exchange) return;
+  for (int j = warp; j < owned; j += warps)
+    for (int m = lane; m < a.antennas; m += 32) a.x[first + place(j) + m] = own(j)[m];
+}
+
+// One block: one level of one received block.
+__global__ void __launch_bounds__(kThreads) watch_kernel(LangevinWatchArgs a) {
+  after_previous();
+  double* const part = dynamic_shared<double>();                             // [kWarps]
+  std::int32_t* const bad = reinterpret_cast<std::int32_t*>(part + kWarps);  // [C]
+  const int level = static_cast<int>(blockIdx.x), block = static_cast<int>(blockIdx.y), first = block * a.chains;
+  const std::int64_t state = std::int64_t{a.devices} * a.antennas, all = std::int64_t{a.blocks} * a.chains;
+  for (int c = thread(); c < a.chains; c += kThreads) bad[c] = a.before[first + c];
+  __syncthreads();
+  for (int i = thread() / 32; i < (level + 1) * a.chains; i += kWarps) {
+    const float* const energy = a.energy + ((i / a.chains) * all + first + i % a.chains) * a.devices;
+    float total = 0.0f;
+    for (int n = thread() % 32; n < a.devices; n += 32) total += energy[n];
+    total = warp_sum(total);
+    if (thread() % 32 == 0 && !(total < a.bound[block] * static_cast<float>(state))) bad[i % a.chains] = 1;
   }
   __syncthreads();
+  int count = 0;
+  for (int c = 0; c < a.chains; ++c) count += !bad[c];
+  if (level + 1 == a.levels)
+    for (int c = thread(); c < a.chains; c += kThreads) a.after[first + c] = bad[c] != 0;
   double total = 0;
-  for (std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + thread(); count > 0 && i < s.state();
-       i += kThreads * kSpreadParts) {
-    const Complex* const entry = a.x + std::int64_t{block} * s.chains * s.state() + i;
+  for (std::int64_t i = thread(); count > 0 && i < state; i += kThreads) {
+    const Complex* const entry = a.x + (level * all + first) * state + i;
     Complex middle{0.0f, 0.0f};
-    for (int c = 0; c < s.chains; ++c)
-      if (well[c]) middle = middle + entry[c * s.state()];
+    for (int c = 0; c < a.chains; ++c)
+      if (!bad[c]) middle = middle + entry[c * state];
     middle = middle * (1.0f / static_cast<float>(count));
     float squares = 0.0f;
-    for (int c = 0; c < s.chains; ++c)
-      if (well[c]) squares += norm(entry[c * s.state()] - middle);
+    for (int c = 0; c < a.chains; ++c)
+      if (!bad[c]) squares += norm(entry[c * state] - middle);
     total += static_cast<double>(squares / static_cast<float>(count));
   }
   total = block_sum(total, part);
-  if (thread() == 0)
-    a.spread[block * kSpreadParts + static_cast<int>(blockIdx.x)] =
-        static_cast<float>(total / static_cast<double>(s.state()));
+  if (thread() == 0) a.spread[level * a.blocks + block] = static_cast<float>(total / static_cast<double>(state));
 }
 
 __global__ void __launch_bounds__(kThreads) noise_kernel(LangevinNoiseArgs a) {
@@ -215,45 +300,30 @@ __global__ void __launch_bounds__(kThreads) noise_kernel(LangevinNoiseArgs a) {
   }
 }
 
-std::size_t step_bytes(int devices, int tile) {
-  return static_cast<std::size_t>(devices) * (2 * sizeof(Complex) * static_cast<std::size_t>(tile) + 8) + 32 * 4;
-}
-
-template <class Args>
-Sizes sizes(const Args& a, int components) {
-  return {a.chains, a.devices, a.antennas, components, langevin_tile(a.devices, a.antennas)};
-}
-
 }  // namespace
 
-int langevin_tile(int devices, int antennas) {
-  int tile = 1;
-  while (tile < kMostTile && tile < antennas) tile *= 2;
-  while (tile > 0 && step_bytes(devices, tile) > kMostShared) tile /= 2;
-  return tile;
+int langevin_cluster() {
+  int device = 0, major = 0;
+  cudaGetDevice(&device);
+  cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  return major >= 9 ? 8 : 1;
 }
 
-void langevin_steps(const LangevinStepsArgs& args, void* stream) {
-  const Sizes s = sizes(args, args.components);
-  const dim3 grid(blocks(s.devices, kThreads / s.tile), static_cast<unsigned>(s.parts()),
-                  static_cast<unsigned>(args.rows));
-  LangevinStepsArgs a = args;
-  for (int i = 0; i < args.steps; ++i) {
-    launch("langevin_steps", step_kernel, grid, kThreads, step_bytes(s.devices, s.tile), stream, a, s);
-    std::swap(a.x, a.other_x);
-    std::swap(a.energy, a.other_energy);
-    ++a.step;
-  }
-}
+bool langevin_exchanges(int devices, int antennas, int cluster) { return !layout(devices, antennas, cluster).exchange; }
 
-void langevin_posterior(const LangevinPosteriorArgs& a, void* stream) {
-  const dim3 grid(blocks(a.devices, kThreads / 32), static_cast<unsigned>(a.rows));
-  launch("langevin_posterior", posterior_kernel, grid, kThreads, 0, stream, a, sizes(a, a.components));
+void langevin_anneal(const LangevinAnnealArgs& a, void* stream) {
+  const Layout s = layout(a.devices, a.antennas, a.cluster);
+  const auto cluster = static_cast<unsigned>(a.cluster);
+  const std::size_t exchange = s.exchange ? exchange_bytes(s, a.devices, a.antennas) : 0;
+  const auto warps = static_cast<unsigned>(s.own < kWarps ? s.own : kWarps);
+  const Shape shape{static_cast<unsigned>(a.rows) * cluster, 32 * warps, table_bytes(s) + exchange, cluster};
+  launch("langevin_anneal", anneal_kernel, shape, stream, a, s);
 }
 
 void langevin_watch(const LangevinWatchArgs& a, void* stream) {
-  launch("langevin_watch", watch_kernel, dim3(kSpreadParts, static_cast<unsigned>(a.blocks)), kThreads,
-         sizeof(double) * kThreads + sizeof(std::int32_t) * static_cast<std::size_t>(a.chains), stream, a, sizes(a, 0));
+  const dim3 grid(static_cast<unsigned>(a.levels), static_cast<unsigned>(a.blocks));
+  launch("langevin_watch", watch_kernel, grid, kThreads,
+         sizeof(double) * kWarps + sizeof(std::int32_t) * static_cast<std::size_t>(a.chains), stream, a);
 }
 
 void langevin_noise(const LangevinNoiseArgs& a, void* stream) {

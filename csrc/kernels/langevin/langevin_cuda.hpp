@@ -2,63 +2,58 @@
 // pilot_transform_cuda.hpp.
 //
 // A state belongs to chain f = b C + c of received block b; kernels work on the `rows` chains that `chain` lists.
-// The energies of a state come in parts, one for every `langevin_tile` antennas.
 #pragma once
 
 #include "core/complex_cuda.hpp"
 
 namespace jadce::cuda {
 
-// Antennas that one thread block works on, a power of two; zero if there are too many devices for any.
-int langevin_tile(int devices, int antennas);
+// Blocks of the cluster that works on one chain: more than one from compute capability 9.0 on.
+int langevin_cluster();
 
-// `steps` steps of one level, x <- keep x + shift D + (D or x) matrix + force + noise, with D the exact posterior mean
-// under the mixture unless `mean` is given. States and energies alternate between two arrays, starting from x and
-// energy: after an odd number of steps the result is in the others.
-struct LangevinStepsArgs {
-  const Complex* matrix;      // [B, K, K], or null: none
-  const Complex* factor;      // [B, K, K], upper triangular, or null: the noise is white
-  const Complex* force;       // [B, K, M], or null: none
-  const float* level;         // [B, 4]: keep, shift, standard deviation of white noise, noise variance of the state
-  const float* mixture;       // [B, 3, G]: rate, offset, gain
+// Tells whether clusters of this size exchange columns through global memory, because shared memory does not hold them.
+bool langevin_exchanges(int devices, int antennas, int cluster);
+
+inline constexpr int kLangevinExchange = 6;  // [K, M] arrays of an exchange
+
+// `levels` levels of `steps` steps each, and `average` more at the last one, in one launch:
+// x <- keep x + shift D + (D or x) matrix + force + noise, with D the exact posterior mean under the mixture unless
+// `mean` is given. No level at all: the start alone.
+struct LangevinAnnealArgs {
+  const Complex* matrix;      // [levels, B, K, Kp], row n is column n of the matrix; Kp is K or K + 1, even
+  const Complex* factor;      // [levels, B, K, Kp], the same of an upper triangular one, or null: the noise is white
+  const Complex* force;       // [levels, B, K, M]
+  const float* level;         // [levels, B, 4]: keep, shift, standard deviation of white noise, variance of the state
+  const float* mixture;       // [levels, B, 3, G]: rate, offset, gain
   const Complex* mean;        // [B C, K, M], D, or null
+  const float* start;         // [B], standard deviation of the white noise at which chains begin, or null: they have x
   const std::int32_t* chain;  // [rows]
-  int rows, chains, devices, antennas, components;  // rows, C, K, M, G
-  bool denoised;                                    // the matrix works on D; false: on x
+  int rows, blocks, chains, devices, antennas, components;  // rows, B, C, K, M, G
+  bool denoised;                                            // the matrix works on D; false: on x
   std::uint64_t seed;
-  std::uint32_t step;  // step i draws the noise of counter step + i
-  int steps;
-  Complex* x;           // [B C, K, M]
-  float* energy;        // [B C, parts, K]
-  Complex* other_x;     // [B C, K, M]
-  float* other_energy;  // [B C, parts, K]
+  std::uint32_t step;  // step i draws the noise of counter step + i, the start that of counter step - 1
+  int levels, steps, average;
+  int cluster;         // blocks a chain, as langevin_cluster() or fewer
+  Complex* exchange;   // [rows, kLangevinExchange, K, M] where it is needed
+  Complex* x;          // [B C, K, M]
+  Complex* seen;       // [levels, B C, K, M], x after the `steps` of every level, or null
+  float* energy;       // [levels, B C, K], energies of the columns of `seen`
+  Complex* sum;        // [B C, K, M], to which the posterior mean is added before each step of the average
+  float* power;        // [B C, K], and |mean|^2 / M + variance
+  float* probability;  // [B C, K]
 };
-void langevin_steps(const LangevinStepsArgs&, void* stream);
+void langevin_anneal(const LangevinAnnealArgs&, void* stream);
 
-// Exact posteriors of all columns, added to what is there.
-struct LangevinPosteriorArgs {
-  const Complex* x;                                 // [B C, K, M]
-  const float* energy;                              // [B C, parts, K]
-  const float* level;                               // [B, 4], as for the steps
-  const float* mixture;                             // [B, 3, G]
-  const std::int32_t* chain;                        // [rows]
-  int rows, chains, devices, antennas, components;  // rows, C, K, M, G
-  Complex* mean;                                    // [B C, K, M]
-  float* power;                                     // [B C, K], |mean|^2 / M + variance
-  float* probability;                               // [B C, K]
-};
-void langevin_posterior(const LangevinPosteriorArgs&, void* stream);
-
-// Chains that diverged: to those before, the ones with a mean power of the bound and more, or none, are added.
-inline constexpr int kSpreadParts = 16;
+// Chains that diverged: to those before, the ones that had a mean power of the bound and more, or none, after some
+// level are added.
 struct LangevinWatchArgs {
-  const Complex* x;                       // [B C, K, M]
-  const float* energy;                    // [B C, parts, K]
-  const float* bound;                     // [B]
-  const std::int32_t* before;             // [B C], not zero for a chain that had diverged
-  int blocks, chains, devices, antennas;  // B, C, K, M
-  std::int32_t* after;                    // [B C]
-  float* spread;                          // [B, kSpreadParts], adds up to the mean variance of an entry over the others
+  const Complex* x;                               // [levels, B C, K, M]
+  const float* energy;                            // [levels, B C, K]
+  const float* bound;                             // [B]
+  const std::int32_t* before;                     // [B C], not zero for a chain that had diverged
+  int levels, blocks, chains, devices, antennas;  // levels, B, C, K, M
+  std::int32_t* after;                            // [B C]
+  float* spread;                                  // [levels, B], mean variance of an entry over the others
 };
 void langevin_watch(const LangevinWatchArgs&, void* stream);
 

@@ -16,7 +16,7 @@ from . import arrays
 from .device import Device
 from .langevin_tables import Tables
 
-_MOST_CHAINS = 65535  # chains of all blocks together, an axis of a grid
+_MOST_BLOCKS = 65535  # an axis of a grid
 
 
 class CudaChains:
@@ -24,12 +24,12 @@ class CudaChains:
 
     def __init__(self, problem: Problem, gpu: Device) -> None:
         self.problem, self._gpu, self._device = problem, gpu, gpu.device
-        self.most = _MOST_CHAINS // problem.chains
-        tile: int = gpu.native.langevin_tile(devices=problem.devices, antennas=problem.antennas)
-        if tile == 0:
-            raise ValueError(f"pilots: expected fewer devices on a GPU, found {problem.devices}")
-        self._parts = -(-problem.antennas // tile)
+        self.most = max(1, _MOST_BLOCKS // problem.chains)
         self._sizes = {"chains": problem.chains, "devices": problem.devices, "antennas": problem.antennas}
+        with gpu.here():
+            self._cluster = gpu.native.langevin_cluster()
+            sizes = {"devices": problem.devices, "antennas": problem.antennas, "cluster": self._cluster}
+            self._exchanges = gpu.native.langevin_exchanges(**sizes)
         self.pilots, self._rotation, self._right = map(self.put, (problem.pilots, problem.rotation, problem.right))
 
     def receive(self, y: Any, shape: tuple[int, ...], many: bool) -> torch.Tensor:
@@ -58,58 +58,66 @@ class CudaChains:
         self._powers, self._active = (torch.zeros(shape[:2], device=self._device) for _ in range(2))
 
     def start(self, levels: list[list[Level]], chains: list[int], step: int) -> None:
-        """Let chains begin anew."""
-        problem, count, most = self.problem, self.problem.levels, len(self._means)
+        """Let chains begin anew, with their first steps."""
+        problem, device, most = self.problem, self._device, len(self._means)
         self._started = chains
-        self._tables = Tables(problem, self._rotation, self._rotated, levels)
-        self._rows = torch.tensor(chains, dtype=torch.int32, device=self._device)
+        self._tables = tables = Tables(problem, self._rotation, self._rotated, levels)
+        self._rows = torch.tensor(chains, dtype=torch.int32, device=device)
         self._index = self._rows.long()
-        self._chosen = self._sizes | {"chain": self._rows, "rows": len(chains)}
-        # State and energy twice: steps write from one to the other.
-        self._now, self._next = (
-            {
-                "x": torch.zeros_like(self._means),
-                "energy": torch.zeros((most, self._parts, problem.devices), device=self._device),
-            }
-            for _ in range(2)
-        )
-        self._flags = torch.ones((count + 1, most), dtype=torch.int32, device=self._device)
-        self._flags[0, self._index] = 0
+        sizes = self._sizes | {"blocks": self._blocks}
+        self._chosen = sizes | {"chain": self._rows, "rows": len(chains), "cluster": self._cluster}
+        if self._exchanges:
+            shape = (len(chains), self._gpu.native.langevin_exchange, problem.devices, problem.antennas)
+            self._chosen["exchange"] = torch.empty(shape, dtype=torch.complex64, device=device)
+        self._x = torch.zeros_like(self._means)
+        self._seen = {
+            "seen": torch.empty((tables.room, *self._x.shape), dtype=torch.complex64, device=device),
+            "energy": torch.zeros((tables.room, most, problem.devices), device=device),
+        }
+        self._flags = torch.ones(most, dtype=torch.int32, device=device)
+        self._flags[self._index] = 0
         for counted in (self._means, self._powers, self._active):
             counted[self._index] = 0
-        parts = self._gpu.native.langevin_spread_parts
-        self._spread = torch.empty((count, self._blocks, parts), device=self._device)
+        self._spread = torch.empty((problem.levels, self._blocks), device=device)
         bound = [DIVERGED * block[0].sigma ** 2 for block in levels]
-        self._bound = torch.tensor(bound, dtype=torch.float32).to(self._device)
-        self._step(step, 1, level=self._tables.start, denoised=True, components=0)
+        self._bound = torch.tensor(bound, dtype=torch.float32, device=device)
+        self._start: torch.Tensor | None = tables.start
 
-    def anneal(self, level: int, step: int, steps: int, count: bool) -> None:
-        """Go steps: one launch for all with the exact prior, else one by one with the prior's means."""
-        tables = self._tables
-        fields = {"level": tables.level[level], "mixture": tables.mixture(level), "components": tables.components}
-        matrices = tables.matrices(level) | {"denoised": tables.denoised}
-        if tables.components and not count:
-            self._step(step, steps, **fields, **matrices)
-            return
-        for i in range(steps):
-            mean = None
+    def anneal(self, levels: range, step: int, average: int) -> None:
+        """Go all steps in one launch, as far as there is room and the prior is the exact one."""
+        tables, steps = self._tables, self.problem.steps
+        for first in range(levels[0], levels[-1] + 1, tables.room):
+            some = range(first, min(first + tables.room, levels[-1] + 1))
+            more = average if some[-1] == levels[-1] else 0
             if tables.components:
-                counted = {"mean": self._means, "power": self._powers, "probability": self._active}
-                self._launch("langevin_posterior", **self._now, **fields, **counted, **self._chosen)
+                counted = {"sum": self._means, "power": self._powers, "probability": self._active}
+                self._go(some, step, steps=steps, average=more, **self._seen, **counted)
+                self._watch(some)
             else:
-                mean = self._denoise(fields["level"][:, 3], count)
-            self._step(step + i, 1, mean=mean, **fields, **matrices)
+                for i, level in enumerate(some):
+                    self._go_denoised(level, step + i * steps, steps, False)
+                    self._watch(range(level, level + 1))
+                self._go_denoised(some[-1], step + len(some) * steps, more, True)
+            step += len(some) * steps
 
-    def _step(self, step: int, steps: int, **fields: Any) -> None:
-        other = {f"other_{name}": value for name, value in self._next.items()}
-        counter = {"seed": self.problem.seed, "step": step, "steps": steps}
-        self._launch("langevin_steps", **self._now, **other, **counter, **fields, **self._chosen)
-        if steps % 2:
-            self._now, self._next = self._next, self._now
+    def _go_denoised(self, level: int, step: int, steps: int, count: bool) -> None:
+        """Go steps one by one with the prior's means."""
+        for i in range(steps):
+            if self._start is not None:
+                self._go(range(level, level + 1), step, levels=0, steps=0)
+            mean = self._denoise(self._tables.level[level, :, 3], count)
+            seen = {} if count or i + 1 < steps else self._seen
+            self._go(range(level, level + 1), step + i, steps=1, mean=mean, **seen)
+
+    def _go(self, some: range, step: int, **fields: Any) -> None:
+        counter = {"seed": self.problem.seed, "step": step, "average": 0}
+        fields = self._tables.of(some) | self._chosen | counter | fields
+        self._launch("langevin_anneal", x=self._x, start=self._start, **fields)
+        self._start = None
 
     def _denoise(self, variance: torch.Tensor, count: bool) -> torch.Tensor:
         """Posterior means of a prior that is not the exact one, at the noise variance (B,) of every block."""
-        x, index = self._now["x"], self._index
+        x, index = self._x, self._index
         columns = torch.view_as_complex(torch.nan_to_num(torch.view_as_real(x[index]), posinf=0.0, neginf=0.0))
         noise = variance[index // self.problem.chains][:, None].expand(-1, self.problem.devices)
         mean, error, probability = self.posterior(columns, noise)
@@ -121,24 +129,26 @@ class CudaChains:
             self._active[index] += probability.float()
         return result
 
-    def watch(self, level: int) -> None:
+    def _watch(self, levels: range) -> None:
         """Leave on the device which chains diverged, and the spread of the others."""
+        after, spread = torch.empty_like(self._flags), self._spread[levels[0]]
+        fields = {"x": self._seen["seen"], "energy": self._seen["energy"], "bound": self._bound, "levels": len(levels)}
         self._launch(
             "langevin_watch",
-            bound=self._bound,
-            before=self._flags[level],
+            before=self._flags,
+            after=after,
+            spread=spread,
             blocks=self._blocks,
-            after=self._flags[level + 1],
-            spread=self._spread[level],
-            **self._now,
+            **fields,
             **self._sizes,
         )
+        self._flags = after
 
     def end(self) -> tuple[list[int], np.ndarray[Any, Any]]:
         """Read which chains diverged, and the spread of the others."""
-        failed = self._flags[-1, self._index].cpu().numpy()  # the first thing that the host waits for
+        failed = self._flags[self._index].cpu().numpy()  # the first thing that the host waits for
         chains = [f for f, bad in zip(self._started, failed, strict=True) if bad]
-        return chains, self._spread.sum(-1).T.cpu().numpy()
+        return chains, self._spread.T.cpu().numpy()
 
     def sums(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Sums of what was counted, in double precision."""

@@ -10,11 +10,11 @@ import torch
 from ..anneal import Level
 from ..chains import Problem
 
-_WORKSPACE = 1 << 30  # bytes for matrices of levels and what they are computed from
+_WORKSPACE = 1 << 30  # bytes for what a level needs: its matrices, what they are computed from, and the states after it
 
 
 class Tables:
-    """Numbers, forces and mixtures of all levels, (levels, B, ...); matrices of a few levels at a time only."""
+    """Numbers, forces and mixtures of all levels, (levels, B, ...); matrices of `room` levels at a time only."""
 
     def __init__(
         self, problem: Problem, rotation: torch.Tensor, rotated: torch.Tensor, levels: list[list[Level]]
@@ -24,8 +24,7 @@ class Tables:
         by_level = list(zip(*levels, strict=True))
         numbers = np.array([[(x.keep, x.shift, x.noise, x.sigma**2) for x in row] for row in by_level])
         self.level = torch.tensor(numbers, dtype=torch.float32, device=device)
-        self.start = torch.zeros_like(self.level[0])
-        self.start[:, 2:] = torch.tensor([(x.sigma, x.sigma**2) for x in by_level[0]])
+        self.start = torch.tensor([x.sigma for x in by_level[0]], dtype=torch.float32, device=device)
         self.denoised = by_level[0][0].denoised
         self._white = by_level[0][0].covariance[0] == 0
         diagonals = np.array([[x.diagonals(problem.singular) for x in row] for row in by_level])
@@ -34,30 +33,43 @@ class Tables:
         weight = np.array([[x.force[:rank] for x in row] for row in by_level])
         weighted = rotated * torch.from_numpy(weight).to(device)[:, :, None]  # (levels, B, M, rank)
         force = weighted.to(torch.complex64) @ rotation[:, :rank].mH.to(torch.complex64)
-        self._force = force.transpose(2, 3).contiguous()
+        self.force = force.transpose(2, 3).contiguous()
         mixtures = problem.mixtures(numbers[..., 3])
-        self._mixtures = None if mixtures is None else torch.from_numpy(mixtures).to(device)  # (levels, B, 3, G)
+        self.mixture = None if mixtures is None else torch.from_numpy(mixtures).to(device)  # (levels, B, 3, G)
         self.components = 0 if mixtures is None else mixtures.shape[-1]
-        each = 64 * len(levels) * problem.devices**2
-        self._room = max(1, min(len(by_level), _WORKSPACE // each))
-        self._first = -self._room
+        blocks, k = len(levels), problem.devices
+        each = 64 * blocks * k**2 + 8 * blocks * problem.chains * k * problem.antennas
+        self.room = max(1, min(len(by_level), _WORKSPACE // each))
+        self._first = -self.room
         self._matrix: Any = None
         self._factor: Any = None
 
-    def matrices(self, level: int) -> dict[str, torch.Tensor | None]:
-        """Matrix, factor and force of a level."""
-        if not self._first <= level < self._first + self._room:
-            self._first = level
-            chosen, u = self._diagonals[level : level + self._room], self._rotation
-            self._matrix = ((u * chosen[:, :, 0, None]) @ u.mH).to(torch.complex64)
+    def of(self, levels: range) -> dict[str, Any]:
+        """Fields of the kernel for at most `room` levels."""
+        if not self._first <= levels[0] <= levels[-1] < self._first + self.room:
+            self._first = levels[0]
+            chosen, u = self._diagonals[self._first : self._first + self.room], self._rotation
+            self._matrix = self._columns(((u * chosen[:, :, 0, None]) @ u.mH).mT)
             if not self._white:
                 covariance = (u * chosen[:, :, 1, None]) @ u.mH
-                factor = torch.linalg.cholesky_ex(covariance)[0]  # its check would wait for the device
-                self._factor = factor.mH.to(torch.complex64).resolve_conj().contiguous()
-        at = level - self._first
-        factor = None if self._factor is None else self._factor[at]
-        return {"matrix": self._matrix[at], "factor": factor, "force": self._force[level]}
+                # The lower factor's conjugate has the columns of the upper one. A check would wait for the device.
+                self._factor = self._columns(torch.linalg.cholesky_ex(covariance)[0].conj())
+        first, at = levels[0], levels[0] - self._first
+        return {
+            "matrix": self._matrix[at:],
+            "factor": None if self._factor is None else self._factor[at:],
+            "force": self.force[first:],
+            "level": self.level[first:],
+            "mixture": None if self.mixture is None else self.mixture[first:],
+            "components": self.components,
+            "denoised": self.denoised,
+            "levels": len(levels),
+        }
 
-    def mixture(self, level: int) -> torch.Tensor | None:
-        """Mixture of a level, if the prior is the exact one."""
-        return None if self._mixtures is None else self._mixtures[level]
+    @staticmethod
+    def _columns(rows: torch.Tensor) -> torch.Tensor:
+        """Columns of matrices, given as rows, in single precision, each of an even number of entries."""
+        shape = (*rows.shape[:-1], rows.shape[-1] + rows.shape[-1] % 2)
+        found = torch.zeros(shape, dtype=torch.complex64, device=rows.device)
+        found[..., : rows.shape[-1]] = rows
+        return found
