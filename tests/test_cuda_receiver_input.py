@@ -1,5 +1,7 @@
 """Arrays that a receiver on a GPU takes, what it refuses, and the memory that it plans."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,30 @@ def test_arrays_stay_where_they_are(gpu_device):
     assert rx.gpu.enqueue(tensor, 0.1).keeps[0].data_ptr() == tensor.data_ptr()
     listed = rx.detect(p.y.tolist(), p.noise_var)
     assert np.array_equal(listed.channels, expected.channels)
+
+
+def test_what_the_host_does_for_a_detection(gpu_device):
+    """A launch of the graph, one wait, one copy to the host for all blocks, and a copy of each result."""
+    p = problem(**SIZES["plain"], seed=1)
+    rx = jf.Receiver(p.pilots, 8, "gaussian", p.activity_rate, device="cuda", batch=3)
+    y = torch.from_numpy(np.stack([p.y] * 3)).to(gpu_device)
+    rx.detect_many(y, p.noise_var)
+    called = []
+
+    def note(frame, event, what):
+        if event == "c_call":
+            called.append(what.__name__)
+
+    sys.setprofile(note)
+    try:
+        found = rx.detect_many(y, p.noise_var)
+    finally:
+        sys.setprofile(None)
+    assert len(found) == 3
+    counts = {name: called.count(name) for name in ("set_input", "launch", "copy_", "cpu", "clone", "empty")}
+    assert counts == {"set_input": 1, "launch": 1, "copy_": 1, "cpu": 0, "clone": 4 * 3, "empty": 0}
+    with pytest.raises(ValueError, match=r"ys: expected shape \(B, 12, 8, 8\), found one block \(12, 8, 8\)"):
+        rx.detect_many(y[0], p.noise_var)
 
 
 def test_bad_blocks(gpu_device):

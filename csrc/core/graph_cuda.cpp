@@ -37,7 +37,9 @@ Graph::Graph(bool overlapping) {
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
   overlapping_ = overlapping && major >= 9;
   check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-  check(cudaStreamCreateWithFlags(&body_, cudaStreamNonBlocking), "cudaStreamCreate");
+  const cudaError_t error = cudaStreamCreateWithFlags(&body_, cudaStreamNonBlocking);
+  if (error != cudaSuccess) cudaStreamDestroy(stream_);  // no destructor follows
+  check(error, "cudaStreamCreate");
 }
 
 Graph::~Graph() {

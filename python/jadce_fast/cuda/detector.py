@@ -62,6 +62,12 @@ class Detector:
             name: torch.empty((batch, *shape), dtype=dtype, device=device.device)
             for name, (shape, dtype) in self._shapes(len(mixture["product"])).items()
         }
+        # Control and history side by side, for one copy to the host.
+        words = [self.buffers[name].view(torch.int32) for name in ("control", "history")]
+        self._report = torch.cat([w.flatten() for w in words])
+        for name, w in zip(("control", "history"), self._report.split([w.numel() for w in words]), strict=True):
+            self.buffers[name] = w.view(self.buffers[name].dtype).view(self.buffers[name].shape)
+        self._host = device.host(self._report)
         self.buffers["remaining"] = torch.zeros(1, dtype=torch.int32, device=device.device)
         self.buffers["input"] = torch.zeros(3, dtype=torch.int64, device=device.device)
         for name in ("z", "noise"):  # a torch network reads all places, used or not
@@ -79,10 +85,10 @@ class Detector:
         with contextlib.suppress(Exception):
             self.device.finish(self._done)
 
-    def word(self, name: str, control: torch.Tensor | None = None) -> torch.Tensor:
-        """A member of every block's Control, (batch,), or of those in a copy of `buffers["control"]`."""
+    def word(self, name: str) -> torch.Tensor:
+        """A member of every block's Control, (batch,)."""
         kind, offset = self.device.native.control_dtype.fields[name][:2]  # type: ignore[index]
-        values: torch.Tensor = (self.buffers["control"] if control is None else control)[:, offset // 4]
+        values: torch.Tensor = self.buffers["control"][:, offset // 4]
         return values.view(torch.float32) if kind == np.float32 else values
 
     @property
@@ -102,6 +108,15 @@ class Detector:
         self.set_input(y, noise_var, deadline)
         self._enqueue()
         self.mark()
+
+    def report(self, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """Wait for the last detection: Control of `count` blocks, a record each, and history (count, iterations, 2)."""
+        self._host.copy_(self._report, non_blocking=True)
+        self.device.finish(self.device.event())
+        control, history = (self.buffers[name] for name in ("control", "history"))
+        words = self._host.numpy().copy()  # the next detection overwrites it
+        records = words[: control.numel()].view(self.device.native.control_dtype)
+        return records[:count], words[control.numel() :].view(np.float32).reshape(history.shape)[:count]
 
     def mark(self) -> None:
         """Let the next detection wait for all that was enqueued on torch's current stream so far."""
@@ -198,6 +213,7 @@ class Detector:
                 graph.launch(device.stream())
                 device.synchronize()
             except RuntimeError:
+                self._recorded.clear()
                 if not overlapping and not self._denoiser.on_torch:
                     raise
             else:

@@ -61,6 +61,12 @@ class Device:
         """Wait for `event` on the host."""
         event.synchronize()
 
+    def host(self, tensor: Any) -> Any:
+        """Memory of the host for a tensor, to which the GPU copies by itself."""
+        import torch
+
+        return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+
     def synchronize(self) -> None:
         """Wait for all that was enqueued."""
         import torch

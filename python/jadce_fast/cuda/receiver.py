@@ -77,10 +77,16 @@ class CudaReceiver:
         if not arrays.is_one(y, self._shape):
             found = tuple(y.shape) if hasattr(y, "shape") else np.shape(y)
             raise ValueError(f"y: expected shape {self._shape}, found {found}")
-        return self.detect_many(y, noise_var)[0]
+        return self._all(y, noise_var)[0]
 
     def detect_many(self, y: Any, noise_var: float) -> list[Detection]:
         """Detect in blocks of at most `batch` at a time, and wait for the results."""
+        if arrays.is_one(y, self._shape):
+            sizes = ", ".join(map(str, self._shape))
+            raise ValueError(f"ys: expected shape (B, {sizes}), found one block {tuple(y.shape)}")
+        return self._all(y, noise_var)
+
+    def _all(self, y: Any, noise_var: float) -> list[Detection]:
         blocks = arrays.received(y, self._shape, self.detector.device.device)
         found: list[Detection] = []
         with self._lock, self.detector.device.here():
@@ -92,20 +98,13 @@ class CudaReceiver:
 
     def _results(self, count: int, y: Any) -> list[Detection]:
         d = self.detector
-        control, history = (
-            d.buffers["control"][:count].cpu(),
-            d.buffers["history"][:count].cpu().numpy(),
-        )  # the host waits here
-
-        def word(name: str) -> Any:
-            return d.word(name, control).numpy()
-
-        power, found = word("power").astype(np.float64), word("found")
-        if not np.isfinite(word("received")).all():
+        control, history = d.report(count)  # the host waits here
+        if not np.isfinite(control["received"]).all():
             raise ValueError("y: expected finite numbers, found NaN or infinite ones")
-        remains = np.where(found > 0, word("residual"), word("received")) * power
         results = []
-        for i, (a, rounds) in enumerate(zip(found.tolist(), word("iteration").tolist(), strict=True)):
+        for i, block in enumerate(control):
+            a, rounds, power = int(block["found"]), int(block["iteration"]), float(block["power"])
+            remains = float(block["residual"] if a > 0 else block["received"]) * power
             tensors = (
                 d.buffers["activity"][i],
                 d.buffers["active"][i, :a],
@@ -116,21 +115,21 @@ class CudaReceiver:
             names = ("activity", "active", "channels", "channel_var")
             result = {name: x.clone() for name, x in zip(names, tensors, strict=True)}
             doubt = self._shared.tell(result, self._table) if self._shared is not None else ""
-            overflow, stopped = int(word("kept_left_out")[i]), REASONS[word("stopped")[i]]
-            ratio = float(remains[i] / (power[i] * word("noise")[i]))
-            explained = Explained(ratio, float(word("least")[i]), float(word("most")[i]))
+            overflow, stopped = int(block["kept_left_out"]), REASONS[block["stopped"]]
+            ratio = remains / (power * float(block["noise"]))
+            explained = Explained(ratio, float(block["least"]), float(block["most"]))
             results.append(
                 Detection(
                     **{name: arrays.like(x, y) for name, x in result.items()},
                     iterations=rounds,
-                    converged=bool(word("converged")[i]),
-                    noise_var=float(remains[i]),
+                    converged=bool(block["converged"]),
+                    noise_var=remains,
                     explained=explained,
                     stopped_because=stopped,
                     overflow=overflow,
                     reason="; ".join(filter(None, (reason(stopped, explained, overflow), doubt))),
                     history=tuple(
-                        {"error_var": float(error * power[i]), "candidates": int(candidates)}
+                        {"error_var": float(error) * power, "candidates": int(candidates)}
                         for error, candidates in history[i, :rounds]
                     ),
                 )
