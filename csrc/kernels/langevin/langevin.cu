@@ -136,7 +136,7 @@ __device__ void draw(const LangevinAnnealArgs& a, bool shared, int rank, int cha
 // One cluster: one chain. A warp owns whole columns, with their part of the state and of the tables, which nobody else
 // reads; what others need of it, the denoised columns and the noise, goes through the exchange. A step has one barrier
 // of the cluster. Between its halves noise, which was drawn two steps before, goes through its factor.
-__global__ void __launch_bounds__(kThreads) anneal_kernel(const __grid_constant__ LangevinAnnealArgs a, Layout s) {
+__global__ void __launch_bounds__(kThreads, 2) anneal_kernel(const __grid_constant__ LangevinAnnealArgs a, Layout s) {
   after_previous();
   const int lane = thread() % 32, warp = thread() / 32, warps = static_cast<int>(blockDim.x) / 32;
   const int row = static_cast<int>(blockIdx.x) / a.cluster, rank = static_cast<int>(blockIdx.x) % a.cluster;
