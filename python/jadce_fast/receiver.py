@@ -411,6 +411,8 @@ class Receiver:
     def enqueue(self, y: Any, noise_var: float, *, deadline: float | None = None) -> Enqueued:
         """Put a detection on torch's current stream and return at once; for receivers on a GPU.
 
+        With ``prior="auto"`` the first of its priors works alone: whether it fits is known only afterwards.
+
         Parameters
         ----------
         y : array, shape (T, N, M) or (B, T, N, M)
