@@ -103,8 +103,8 @@ class CudaReceiver:
             raise ValueError("y: expected finite numbers, found NaN or infinite ones")
         results = []
         for i, block in enumerate(control):
-            a, rounds, power = int(block["found"]), int(block["iteration"]), float(block["power"])
-            remains = float(block["residual"] if a > 0 else block["received"]) * power
+            a, rounds, power = int(block["found"]), int(block["iteration"]), np.float64(block["power"])
+            remains = (block["residual"] if a > 0 else block["received"]) * power
             tensors = (
                 d.buffers["activity"][i],
                 d.buffers["active"][i, :a],
@@ -116,20 +116,20 @@ class CudaReceiver:
             result = {name: x.clone() for name, x in zip(names, tensors, strict=True)}
             doubt = self._shared.tell(result, self._table) if self._shared is not None else ""
             overflow, stopped = int(block["kept_left_out"]), REASONS[block["stopped"]]
-            ratio = remains / (power * float(block["noise"]))
+            ratio = float(remains / (power * block["noise"]))
             explained = Explained(ratio, float(block["least"]), float(block["most"]))
             results.append(
                 Detection(
                     **{name: arrays.like(x, y) for name, x in result.items()},
                     iterations=rounds,
                     converged=bool(block["converged"]),
-                    noise_var=remains,
+                    noise_var=float(remains),
                     explained=explained,
                     stopped_because=stopped,
                     overflow=overflow,
                     reason="; ".join(filter(None, (reason(stopped, explained, overflow), doubt))),
                     history=tuple(
-                        {"error_var": float(error) * power, "candidates": int(candidates)}
+                        {"error_var": float(error * power), "candidates": int(candidates)}
                         for error, candidates in history[i, :rounds]
                     ),
                 )
