@@ -1,4 +1,4 @@
-"""Prints the table of docs/embedding.md: detections by libjadce in a C++ program beside Python's, in one capture.
+"""Prints a table of detections by libjadce in a C++ program (docs/embedding.md) beside Python's, in one capture.
 
 ``python scripts/embedding.py FOLDER`` builds examples/cpp in FOLDER and takes a minute. Python and the program take
 turns, so that both meet what else the machine does; a block arrives every 20 ms.
