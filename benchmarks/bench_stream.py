@@ -1,4 +1,4 @@
-"""Latency after the last symbol of a stream, beside whole calls of ``detect``, and what those take beyond the native loop.
+"""Latency after the last symbol of a stream, beside whole calls of ``detect`` and what those take beyond their loop.
 
     python benchmarks/bench_stream.py                        # minutes: the tables of docs/performance.md
     python benchmarks/bench_stream.py --soak 100000          # blocks back to back; memory and deadlines
