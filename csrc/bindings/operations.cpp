@@ -101,7 +101,7 @@ void energies(Transform& t, const Array<cfloat>& r, Array<float>& out) {
   const index_t w = t.kernels().width, groups = t.view().groups(), blocks = s.lanes / w;
   float* o = out.mutable_data();
   const Alone alone(t);
-  t.energy(in.get(), {0, nullptr, nullptr}, nullptr, e.get());
+  t.energy(in.get(), {0, nullptr, nullptr}, e.get());
   t.pool().each(s.devices, [&](index_t k, int) {
     for (index_t g = 0; g < groups; ++g)
       for (index_t b = 0; b < blocks; ++b) {

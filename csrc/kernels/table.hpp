@@ -107,6 +107,17 @@ struct DampArgs {
   float* r_pri;      // [N, T, 2, Mp] R before and after
 };
 
+// What some devices send or receive on every subcarrier, before the pilots, and their coefficients.
+struct PointsArgs {
+  index_t count;
+  float* points;  // [N, count, 2, Mp]
+  float* z;       // [count, 2 P, Mp]
+};
+
+// A job of kernels that take part of the beams has a task for each of `count` subcarriers or devices and kLanes beams,
+// those of the same beams one after the other: threads then find what they left in their caches.
+JADCE_INLINE index_t tasks(const Shape& shape, index_t count) { return shape.lanes / kLanes * count; }
+
 struct KernelTable {
   const char* name;
   index_t width;  // W, beams handled as one vector; energies are laid out [groups, Mp / W, K, W]
@@ -114,21 +125,21 @@ struct KernelTable {
   // y to beamspace, rotated over symbols. One task a subcarrier.
   void (*beamspace)(BeamspaceArgs, index_t task);
 
-  // The pilots' part of the statistics, points[n, a] = sum_t conj(q[t, n, a]) r[t, n]. One task a subcarrier.
+  // The pilots' part of the statistics, points[n, a] = sum_t conj(q[t, n, a]) r[t, n]. tasks(N).
   void (*correlate)(CorrelateArgs, index_t task);
 
-  // The basis' part, z [2 P, Mp] = V^H points of device a of `count`; and V z, the points of one that sends z.
-  void (*analyse)(const TransformView&, index_t a, index_t count, const float* points, float* z);
-  void (*synthesise)(const TransformView&, index_t a, index_t count, const float* z, float* points);
+  // The basis' part, z = V^H points; and points = V z of devices that send z. tasks(count).
+  void (*analyse)(const TransformView&, PointsArgs, index_t task);
+  void (*synthesise)(const TransformView&, PointsArgs, index_t task);
 
-  // r = y - gram R - sum_a q[t, n, a] points[n, a]. One task a subcarrier.
+  // r = y - gram R - sum_a q[t, n, a] points[n, a]. tasks(N).
   void (*residual)(ResidualArgs, index_t task);
 
-  // R~ = R + gain[n, t, b] r in place of r, with gain = (v / (v gram + noise)) / eta. One task a subcarrier.
+  // R~ = R + gain[n, t, b] r in place of r, with gain = (v / (v gram + noise)) / eta. tasks(N).
   void (*module_a)(ModuleAArgs, index_t task);
 
   // Energies |z + S|^2 of all devices by one K-point transform per coefficient, partial-DFT pilots only.
-  // One task per (group, W beams); scratch: two transform buffers.
+  // One task per (group, W beams); scratch: two transform buffers. With `lags` it leaves S out.
   void (*spectral_energy)(const TransformView&, index_t task, const float* r, const Support&, float* scratch,
                           float* energy);
 
@@ -152,14 +163,14 @@ struct KernelTable {
   // v, var [Mp] with var the error variance summed over coefficients / N.
   void (*gaussian)(const Shape&, const float* z, const float* v, float* h, float* var);
 
-  // S = (1 - gamma - gamma b) S + gamma a weight h of one device, in place.
-  void (*combine)(CombineArgs);
+  // S = (1 - gamma - gamma b) S + gamma a weight h of one device, in place. tasks(1).
+  void (*combine)(CombineArgs, index_t task);
 
-  // R = (1 - gamma) R - gamma b R~ in place. One task a subcarrier.
+  // R = (1 - gamma) R - gamma b R~ in place. tasks(N).
   void (*damp)(DampArgs, index_t task);
 
-  // channel [N, M, 2] = IDFT over beams of V h scaled by `scale`; dft [M, 2, Mp]; scratch [2, Mp].
-  void (*channel)(const TransformView&, const float* h, float scale, const float* dft, float* scratch, float* channel);
+  // channel [N, M, 2] = IDFT over beams of V h scaled by `scale`; dft [M, 2, Mp]; scratch [N, 2, Mp].
+  void (*channel)(const TransformView&, float* h, float scale, const float* dft, float* scratch, float* channel);
 
   // Covariance of one coefficient and W beams of a block with repeated pilots, factored. One task per (coefficient, W
   // beams).

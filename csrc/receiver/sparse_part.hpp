@@ -16,8 +16,7 @@ class SparsePart {
 
   void clear();
   index_t count() const { return count_; }
-  Support view() const { return {count_, device_.data(), coefficients_.get()}; }
-  const std::int32_t* slots() const { return slot_.data(); }                   // [K], -1 where there is no part
+  Support view() { return {count_, device_.data(), coefficients_.get()}; }
   float* of_slot(index_t slot) { return coefficients_.get() + slot * size_; }  // [2 P, Mp]
   // A device's coefficients, or null.
   const float* of_device(index_t device) const;

@@ -151,7 +151,6 @@ void Stmp::run(Clock::time_point arrived, double noise_var, const NoiseCovarianc
 }
 
 void Stmp::start(double noise_var, index_t members) {
-  const index_t points = shape_.measurements() * shape_.point();
   if (colored_) received_ = colored_->mean_square(y_.get());
   power_ = mean_power(rules_, received_, noise_var, plan_.power, plan_.expected, shape_.symbols);
   control_ = begin(received_, noise_var, power_, plan_.expected, shape_.measurements() * shape_.antennas, members);
@@ -159,8 +158,11 @@ void Stmp::start(double noise_var, index_t members) {
   s_.clear();
   std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
   std::fill(unknown_.begin(), unknown_.end(), 1.0f);
-  for (index_t i = 0; i < points; ++i) y_[at(i)] *= control_.scale;
-  std::fill_n(r_pri_.get(), points, 0.0f);
+  const index_t row = shape_.symbols * shape_.point();
+  transform_.pool().each(shape_.subcarriers, [&](index_t n, int) {
+    for (index_t i = n * row; i < (n + 1) * row; ++i) y_[at(i)] *= control_.scale;
+    std::fill_n(r_pri_.get() + n * row, row, 0.0f);
+  });
   tested_.count = kept_.count = 0;
 }
 
@@ -204,7 +206,7 @@ float Stmp::module_a() {
     v_b_[at(b)] = message_variance(v, eta, measured ? floor : rules_.smallest_alpha * floor);
     if (b < shape_.antennas) mean += v_b_[at(b)];
   }
-  transform_.pool().each(n, [&](index_t i, int) {
+  transform_.pool().each(tasks(shape_, n), [&](index_t task, int) {
     transform_.kernels().module_a({.shape = shape_,
                                    .gram = gram.data(),
                                    .v = v_a_.get(),
@@ -212,7 +214,7 @@ float Stmp::module_a() {
                                    .noise = noise,
                                    .r_pri = r_pri_.get(),
                                    .r = r_.get()},
-                                  i);
+                                  task);
   });
   return static_cast<float>(mean / static_cast<double>(shape_.antennas));
 }
@@ -222,7 +224,7 @@ void Stmp::test_activity() {
   const KernelTable& kernels = transform_.kernels();
   const TransformView& view = transform_.view();
   const index_t groups = view.groups(), lanes = shape_.lanes, blocks = lanes / kernels.width;
-  transform_.energy(r_.get(), s_.view(), s_.slots(), energy_.get());
+  transform_.energy(r_.get(), s_.view(), energy_.get());
   if (control_.idle > rules_.enough_idle) {
     transform_.pool().each(groups * blocks, [&](index_t task, int) {
       kernels.null_energy({.transform = view,
@@ -350,7 +352,8 @@ void Stmp::update() {
     const index_t slot = s_.place(now_.device[at(a)]);
     if (slot >= 0) candidate[at(slot)] = static_cast<std::int32_t>(a);
   }
-  transform_.pool().each(s_.count(), [&](index_t slot, int) {
+  transform_.pool().each(tasks(shape_, s_.count()), [&](index_t task, int) {
+    const index_t slot = task % s_.count();
     const index_t a = candidate[at(slot)];
     const float weight = a < 0 ? 0 : now_.posterior[at(a)] * std::sqrt(now_.power[at(a)]);
     transform_.kernels().combine({.shape = shape_,
@@ -359,11 +362,12 @@ void Stmp::update() {
                                   .b = b_.get(),
                                   .weight = weight,
                                   .h = a < 0 ? nullptr : now_.mean.get() + a * size,
-                                  .s = s_.of_slot(slot)});
+                                  .s = s_.of_slot(slot)},
+                                 task / s_.count());
   });
-  transform_.pool().each(shape_.subcarriers, [&](index_t n, int) {
+  transform_.pool().each(tasks(shape_, shape_.subcarriers), [&](index_t task, int) {
     transform_.kernels().damp({.shape = shape_, .gamma = gamma, .b = b_.get(), .r_b = r_.get(), .r_pri = r_pri_.get()},
-                              n);
+                              task);
   });
   if (rules_.screening)
     s_.prune(rules_.negligible * control_.error * static_cast<float>(shape_.antennas * shape_.coefficients));

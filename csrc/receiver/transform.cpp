@@ -40,16 +40,31 @@ Transform::Transform(Shape shape, const std::int32_t* rows, float amplitude, con
       dft_[count(m * shape_.point() + shape_.lanes + b)] = w.imag();
     }
   }
-  const index_t needed = std::max({rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0},
-                                   std::max<index_t>(shape_.symbols, 4) * shape_.point(), shape_.channel()});
+  const index_t needed =
+      std::max({rows ? 2 * fft_.padded() * 2 * kernels_.width : index_t{0},
+                std::max({shape_.symbols, shape_.subcarriers, index_t{4}}) * shape_.point(), shape_.channel()});
   known_.reserve(static_cast<std::size_t>(kKnown));
   pilots_ = floats(measurements * kKnown * 2);
   points_ = floats(shape_.subcarriers * kTogether * shape_.point());
-  if (!rows) statistics_ = floats(kTogether * shape_.channel());
+  bool identity = shape_.coefficients == shape_.subcarriers;
+  for (index_t i = 0; identity && i < shape_.subcarriers * shape_.coefficients; ++i)
+    identity = basis_[count(i)] == cfloat(i % (shape_.coefficients + 1) == 0 ? 1.0f : 0.0f);
+  // A pair of symbols costs about as much as a point of a transform: of one, where there were `merge`.
+  const index_t pairs = shape_.symbols * (shape_.symbols - 1) / 2;
+  const bool lags = rows && identity && merge > 1 && pairs < (merge - 1) * shape_.devices;
+  if (!rows || lags) statistics_ = floats(kTogether * shape_.channel());
   for (int i = 0; i < threads; ++i) scratch_.push_back(floats(needed));
   const auto raw = [](const std::vector<cfloat>& v) { return reinterpret_cast<const float*>(v.data()); };
-  view_ = {shape_,     rows ? rows_.data() : nullptr, raw(twiddle_), amplitude, raw(array_), raw(basis_), merge,
-           fft_.view()};
+  view_ = {.shape = shape_,
+           .rows = rows ? rows_.data() : nullptr,
+           .twiddle = raw(twiddle_),
+           .amplitude = amplitude,
+           .array = raw(array_),
+           .basis = raw(basis_),
+           .identity = identity,
+           .lags = lags,
+           .merge = merge,
+           .fft = fft_.view()};
 }
 
 void Transform::beamspace(const cfloat* y, const cfloat* rotation, float* out) {
@@ -66,28 +81,36 @@ void Transform::beamspace(const cfloat* y, const cfloat* rotation, float* out) {
   });
 }
 
-void Transform::energy(const float* r, const Support& support, const std::int32_t* slot, float* energy) {
+void Transform::energy(const float* r, const Support& support, float* energy) {
   if (view_.rows) {
-    pool_.each(view_.groups() * shape_.lanes / kernels_.width, [&](index_t task, int thread) {
+    const index_t groups = view_.groups(), blocks = shape_.lanes / kernels_.width;
+    pool_.each(groups * blocks, [&](index_t i, int thread) {  // those of the same beams one after the other
+      const index_t task = i % groups * blocks + i / groups;
       kernels_.spectral_energy(view_, task, r, support, scratch(thread), energy);
     });
-    return;
+  } else {
+    for (index_t first = 0; first < shape_.devices; first += kTogether) {
+      std::int32_t device[kTogether];
+      const index_t count = std::min(kTogether, shape_.devices - first);
+      std::iota(device, device + count, static_cast<std::int32_t>(first));
+      in_parts(device, count, [&](index_t, index_t some, const float* pilots, index_t row) {
+        correlate(r, some, pilots, row, statistics_.get());
+        pool_.each(some, [&](index_t a, int) {
+          kernels_.spread_energy(view_, first + a, statistics_.get() + a * shape_.channel(), energy);
+        });
+      });
+    }
   }
-  for (index_t first = 0; first < shape_.devices; first += kTogether) {
-    std::int32_t device[kTogether];
-    const index_t count = std::min(kTogether, shape_.devices - first);
-    std::iota(device, device + count, static_cast<std::int32_t>(first));
-    gather(r, device, count, statistics_.get());
-    pool_.each(count, [&](index_t a, int) {
+  if ((view_.rows && !view_.lags) || support.count == 0) return;
+  in_parts(support.device, support.count, [&](index_t first, index_t some, const float* pilots, index_t row) {
+    correlate(r, some, pilots, row, statistics_.get());
+    pool_.each(some, [&](index_t a, int) {
       float* const z = statistics_.get() + a * shape_.channel();
-      const index_t k = first + a;
-      if (slot && slot[k] >= 0) {
-        const float* s = support.coefficients + slot[k] * shape_.channel();
-        for (index_t i = 0; i < shape_.channel(); ++i) z[i] += s[i];
-      }
-      kernels_.spread_energy(view_, k, z, energy);
+      const float* const s = support.coefficients + (first + a) * shape_.channel();
+      for (index_t i = 0; i < shape_.channel(); ++i) z[i] += s[i];
+      kernels_.spread_energy(view_, support.device[first + a], z, energy);
     });
-  }
+  });
 }
 
 // Candidates seldom change from one iteration to the next: pilots are looked up once.
@@ -133,15 +156,20 @@ void Transform::in_parts(const std::int32_t* device, index_t count, F f) {
   } while (first < count);
 }
 
+// Statistics of at most kTogether devices with these pilots -> z [some, 2 P, Mp].
+void Transform::correlate(const float* r, index_t some, const float* pilots, index_t row, float* z) {
+  pool_.each(tasks(shape_, shape_.subcarriers), [&](index_t task, int) {
+    kernels_.correlate(
+        {.shape = shape_, .count = some, .pilots = pilots, .pilots_row = row, .r = r, .points = points_.get()}, task);
+  });
+  pool_.each(tasks(shape_, some), [&](index_t task, int) {
+    kernels_.analyse(view_, {.count = some, .points = points_.get(), .z = z}, task);
+  });
+}
+
 void Transform::gather(const float* r, const std::int32_t* device, index_t count, float* z) {
   in_parts(device, count, [&](index_t first, index_t some, const float* pilots, index_t row) {
-    pool_.each(shape_.subcarriers, [&](index_t n, int) {
-      kernels_.correlate(
-          {.shape = shape_, .count = some, .pilots = pilots, .pilots_row = row, .r = r, .points = points_.get()}, n);
-    });
-    pool_.each(some, [&](index_t a, int) {
-      kernels_.analyse(view_, a, some, points_.get(), z + (first + a) * shape_.channel());
-    });
+    correlate(r, some, pilots, row, z + first * shape_.channel());
   });
 }
 
@@ -153,10 +181,11 @@ void Transform::statistics(const float* r, float* z) {
 void Transform::residual(const float* y, const float* gram, const float* r_pri, const Support& support, float* r,
                          float* power) {
   in_parts(support.device, support.count, [&](index_t first, index_t some, const float* pilots, index_t row) {
-    pool_.each(some, [&](index_t a, int) {
-      kernels_.synthesise(view_, a, some, support.coefficients + (first + a) * shape_.channel(), points_.get());
+    float* const z = support.coefficients + first * shape_.channel();
+    pool_.each(tasks(shape_, some), [&](index_t task, int) {
+      kernels_.synthesise(view_, {.count = some, .points = points_.get(), .z = z}, task);
     });
-    pool_.each(shape_.subcarriers, [&](index_t n, int) {
+    pool_.each(tasks(shape_, shape_.subcarriers), [&](index_t task, int) {
       kernels_.residual({.shape = shape_,
                          .y = first == 0 ? y : r,
                          .gram = gram,
@@ -167,7 +196,7 @@ void Transform::residual(const float* y, const float* gram, const float* r_pri, 
                          .points = points_.get(),
                          .r = r,
                          .power = power},
-                        n);
+                        task);
     });
   });
 }

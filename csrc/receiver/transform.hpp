@@ -31,7 +31,7 @@ class Transform {
   // y [T, N, M] -> out [N, T, 2, Mp]; rotation [N, T, T] or null.
   void beamspace(const cfloat* y, const cfloat* rotation, float* out);
   // Energies of all devices for r [N, T, 2, Mp]; kernels().spectral_energy documents the layout.
-  void energy(const float* r, const Support& support, const std::int32_t* slot, float* energy);
+  void energy(const float* r, const Support& support, float* energy);
   // Statistics of some devices by direct correlation -> z [count, 2 P, Mp].
   void gather(const float* r, const std::int32_t* device, index_t count, float* z);
   // Statistics of all devices by the spectral method (partial-DFT pilots) -> z [K, 2 P, Mp].
@@ -43,6 +43,7 @@ class Transform {
   static constexpr index_t kKnown = 512;  // devices whose pilots are kept
 
   void know(const std::int32_t* device, index_t count);
+  void correlate(const float* r, index_t some, const float* pilots, index_t row, float* z);
   template <class F>
   void in_parts(const std::int32_t* device, index_t count, F f);
 

@@ -35,41 +35,74 @@ void activity_table(ActivityTableArgs args, index_t block) {
   }
 }
 
-void activity(ActivityArgs args, index_t task) {
+// Log ratios of `D` devices from k on, W beams and each product: f [U, D].
+template <int D>
+void ratios(const ActivityArgs& args, index_t block, index_t k, vec* f) {
+  constexpr int kProducts = 2;  // so many together, so that energies are loaded once for them
   const Shape& s = args.shape;
   const ActivityView& v = args.mixture;
-  const index_t blocks = s.lanes / W, groups = args.groups, first = task * kActivityChunk;
-  const index_t last = first + kActivityChunk < s.devices ? first + kActivityChunk : s.devices;
-  for (index_t k = first; k < last; ++k) {
-    vec beams[ActivityView::kMostPowers] = {};
-    for (index_t block = 0; block < blocks; ++block) {
-      vec f[ActivityView::kMostProducts], top = splat(-3e38f);
-      const float* e = args.energy + (block * s.devices + k) * W;
-      for (index_t u = 0; u < v.products; ++u) {
-        const float* c = args.slope + (block * v.products + u) * groups * W;
-        vec total = -load(args.offset + (block * v.products + u) * W);
-        for (index_t g = 0; g < groups; ++g) total += load(c + g * W) * load(e + g * blocks * s.devices * W);
-        f[u] = total;
-        top = max(top, total);
+  const index_t groups = args.groups, step = s.lanes / W * s.devices * W;
+  const float* const energy = args.energy + (block * s.devices + k) * W;
+  for (index_t u = 0; u < v.products; u += kProducts) {
+    const float* c[kProducts];
+    vec total[kProducts][D];
+    for (int i = 0; i < kProducts; ++i) {
+      const index_t at = block * v.products + (u + i < v.products ? u + i : u);
+      c[i] = args.slope + at * groups * W;
+      for (int d = 0; d < D; ++d) total[i][d] = -load(args.offset + at * W);
+    }
+    const float* e = energy;
+    for (index_t g = 0; g < groups; ++g, e += step)
+      for (int i = 0; i < kProducts; ++i) {
+        const vec slope = load(c[i] + g * W);
+        for (int d = 0; d < D; ++d) total[i][d] += slope * load(e + d * W);
       }
-      for (index_t u = 0; u < v.products; ++u) f[u] = exp(f[u] - top);
+    for (int i = 0; i < kProducts && u + i < v.products; ++i)
+      for (int d = 0; d < D; ++d) f[(u + i) * D + d] = total[i][d];
+  }
+}
+
+// Log-likelihood ratios of `D` devices from k on.
+template <int D>
+void likelihood(const ActivityArgs& args, index_t k) {
+  const ActivityView& v = args.mixture;
+  const index_t blocks = args.shape.lanes / W;
+  vec beams[D][ActivityView::kMostPowers] = {};
+  for (index_t block = 0; block < blocks; ++block) {
+    vec f[ActivityView::kMostProducts * D];
+    ratios<D>(args, block, k, f);
+    for (int d = 0; d < D; ++d) {
+      vec top = splat(-3e38f);
+      for (index_t u = 0; u < v.products; ++u) top = max(top, f[u * D + d]);
+      for (index_t u = 0; u < v.products; ++u) f[u * D + d] = exp(f[u * D + d] - top);
       for (index_t j = 0; j < v.powers; ++j) {
+        if (!v.searched(j, v.least_power)) continue;
         const std::int32_t* at = v.index + j * v.gains;
         vec mixed{};
-        for (index_t i = 0; i < v.gains; ++i) mixed += v.weight[i] * f[at[i]];
-        beams[j] += top + log(mixed);
+        for (index_t i = 0; i < v.gains; ++i) mixed += v.weight[i] * f[at[i] * D + d];
+        beams[d][j] += top + log(mixed);
       }
     }
+  }
+  for (int d = 0; d < D; ++d) {
     float each[ActivityView::kMostPowers], best = -3e38f;
     for (index_t j = 0; j < v.powers; ++j) {
-      each[j] = sum(beams[j]) + (v.searched(j, v.least_power) ? v.log_power_weight[j] : kNoWeight);
+      each[j] = sum(beams[d][j]) + (v.searched(j, v.least_power) ? v.log_power_weight[j] : kNoWeight);
       best = each[j] > best ? each[j] : best;
     }
     vec total{};
     for (index_t j = 0; j < v.powers; j += W)
       for (index_t i = j; i < j + W && i < v.powers; ++i) total[i - j] += exp(splat(each[i] - best))[0];
-    args.llr[k] = best + log(splat(sum(total)))[0];
+    args.llr[k + d] = best + log(splat(sum(total)))[0];
   }
+}
+
+void activity(ActivityArgs args, index_t task) {
+  const index_t first = task * kActivityChunk, devices = args.shape.devices;
+  const index_t last = first + kActivityChunk < devices ? first + kActivityChunk : devices;
+  index_t k = first;
+  for (; k + 4 <= last; k += 4) likelihood<4>(args, k);
+  for (; k < last; ++k) likelihood<1>(args, k);
 }
 
 }  // namespace

@@ -12,7 +12,9 @@ struct FftView {
   index_t length;  // K
   index_t padded;  // length of the passes: K, or the chirp's convolution length
   int passes;
-  const int* radices;      // [passes], product is `padded`
+  const int* radices;  // [passes], product is `padded`
+  int sweeps;
+  const int* together;     // [sweeps] passes that are made in one sweep over the rows
   const float* twiddle;    // per pass: [m, radix - 1, 2]
   const float* root;       // per pass: [radix, 2]
   const float* chirp;      // [K, 2] exp(i pi n^2 / K), null unless Bluestein
@@ -20,6 +22,7 @@ struct FftView {
 };
 
 inline constexpr int kLargestRadix = 31;
+inline constexpr index_t kMostRows = 128;  // rows that a sweep holds at a time: twice as many fit the first-level cache
 
 // Radices of the passes, and their product: `length`, or the length of the chirp's convolution.
 std::vector<int> fft_radices(index_t length, index_t& padded);
@@ -41,7 +44,7 @@ struct FftPlan {
 
  private:
   index_t length_, padded_;
-  std::vector<int> radices_;
+  std::vector<int> radices_, together_;
   std::vector<cfloat> twiddle_, root_, chirp_, chirp_dft_;
 };
 

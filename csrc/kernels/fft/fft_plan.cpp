@@ -32,6 +32,29 @@ std::vector<int> factor(index_t n) {  // empty if a prime factor is too large
   return radices;
 }
 
+// Numbers of consecutive passes with a product of at most `most` rows.
+std::vector<int> sweeps(const std::vector<int>& radices, index_t most) {
+  std::vector<int> together;
+  index_t size = most;
+  for (const int r : radices) {
+    if (size * r > most) {
+      together.push_back(0);
+      size = 1;
+    }
+    size *= r;
+    ++together.back();
+  }
+  return together;
+}
+
+// The same, as few as possible and of about the same size.
+std::vector<int> sweeps(const std::vector<int>& radices) {
+  std::vector<int> best = sweeps(radices, kMostRows);
+  for (index_t most = kLargestRadix; most < kMostRows; ++most)
+    if (auto found = sweeps(radices, most); found.size() == best.size()) return found;
+  return best;
+}
+
 // Transform in double precision and O(n * sum of radices), used once to plan the chirp.
 std::vector<std::complex<double>> slow_transform(const std::vector<std::complex<double>>& x) {
   const index_t n = static_cast<index_t>(x.size());
@@ -77,7 +100,7 @@ index_t fft_split(index_t n) {
   return best;
 }
 
-FftPlan::FftPlan(index_t n) : length_(n), radices_(fft_radices(n, padded_)) {
+FftPlan::FftPlan(index_t n) : length_(n), radices_(fft_radices(n, padded_)), together_(sweeps(radices_)) {
   if (padded_ != n) {  // Bluestein: f k = (f^2 + k^2 - (k - f)^2) / 2
     const auto phase = [&](index_t i) {
       return std::polar(1.0, std::numbers::pi * static_cast<double>(i * i % (2 * n)) / static_cast<double>(n));
@@ -104,8 +127,16 @@ FftView FftPlan::view() const {
   const auto raw = [](const std::vector<cfloat>& v) {
     return v.empty() ? nullptr : reinterpret_cast<const float*>(v.data());
   };
-  return {length_,     padded_,        static_cast<int>(radices_.size()), radices_.data(), raw(twiddle_), raw(root_),
-          raw(chirp_), raw(chirp_dft_)};
+  return {.length = length_,
+          .padded = padded_,
+          .passes = static_cast<int>(radices_.size()),
+          .radices = radices_.data(),
+          .sweeps = static_cast<int>(together_.size()),
+          .together = together_.data(),
+          .twiddle = raw(twiddle_),
+          .root = raw(root_),
+          .chirp = raw(chirp_),
+          .chirp_dft = raw(chirp_dft_)};
 }
 
 }  // namespace jadce

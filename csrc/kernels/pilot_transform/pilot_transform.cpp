@@ -43,132 +43,147 @@ void beamspace(BeamspaceArgs args, index_t n) {
 template <int N>
 struct Number {};
 
-// Calls f for tiles of rows and beams: a number of rows and of vectors of beams, which the registers hold, and the
-// first ones.
+// A task's part of a job: `index` of the subcarriers or devices, and kLanes beams from `beam` on. Tasks of the same
+// beams are neighbours.
+struct Part {
+  index_t index, beam;
+};
+
+Part part_of(index_t task, index_t count) { return {task % count, task / count * kLanes}; }
+
+// Calls f for tiles of rows and of W beams from `beam` to `end`: a number of rows which the registers hold, and the
+// first row and beam.
 template <class F>
-void tiles(index_t rows, index_t lanes, F f) {
-  const auto beams = [&](auto vectors, index_t b) {
+void tiles(index_t rows, index_t beam, index_t end, F f) {
+  for (index_t b = beam; b < end; b += W) {
     index_t i = 0;
-    for (; i + 4 <= rows; i += 4) f(Number<4>{}, vectors, i, b);
-    for (; i + 2 <= rows; i += 2) f(Number<2>{}, vectors, i, b);
-    if (i < rows) f(Number<1>{}, vectors, i, b);
-  };
-  index_t b = 0;
-  if constexpr (W == 16)
-    for (; b + 2 * W <= lanes; b += 2 * W) beams(Number<2>{}, b);
-  for (; b < lanes; b += W) beams(Number<1>{}, b);
+    if constexpr (W == 16)
+      for (; i + 8 <= rows; i += 8) f(Number<8>{}, i, b);
+    for (; i + 4 <= rows; i += 4) f(Number<4>{}, i, b);
+    for (; i + 2 <= rows; i += 2) f(Number<2>{}, i, b);
+    if (i < rows) f(Number<1>{}, i, b);
+  }
 }
 
-// A complex matrix; strides in floats.
+// A complex matrix; strides in floats, the imaginary parts `imag` floats after the real ones.
 struct Matrix {
   const float* at;
-  index_t row, column;
+  index_t row, column, imag = 1;
 };
 
 // acc[i] = sum over k of w[i, k] x[k], or with `conjugate` of conj(w[i, k]) x[k]. Columns of zeros are passed over if
 // there may be many: a basis may be of single subcarriers.
-template <bool conjugate, bool sparse, int I, int B>
-void product(Matrix w, index_t count, const float* x, index_t step, index_t half, cvec (&acc)[I][B]) {
-  for (int i = 0; i < I; ++i)
-    for (int j = 0; j < B; ++j) acc[i][j] = cvec{};
+template <bool conjugate, bool sparse, int I>
+void product(Matrix w, index_t count, const float* x, index_t step, index_t half, cvec (&acc)[I]) {
+  for (int i = 0; i < I; ++i) acc[i] = cvec{};
   for (index_t k = 0; k < count; ++k, w.at += w.column, x += step) {
     if constexpr (sparse) {
       bool zero = true;
-      for (int i = 0; i < I; ++i) zero = zero && w.at[i * w.row] == 0.0f && w.at[i * w.row + 1] == 0.0f;
+      for (int i = 0; i < I; ++i) zero = zero && w.at[i * w.row] == 0.0f && w.at[i * w.row + w.imag] == 0.0f;
       if (zero) continue;
     }
-    cvec in[B];
-    for (int j = 0; j < B; ++j) in[j] = {load(x + j * W), load(x + half + j * W)};
+    const cvec in{load(x), load(x + half)};
     for (int i = 0; i < I; ++i) {
-      const float re = w.at[i * w.row], im = w.at[i * w.row + 1];
-      for (int j = 0; j < B; ++j) {
-        acc[i][j].re += re * in[j].re;
-        acc[i][j].im += re * in[j].im;
-        acc[i][j].re = conjugate ? acc[i][j].re + im * in[j].im : acc[i][j].re - im * in[j].im;
-        acc[i][j].im = conjugate ? acc[i][j].im - im * in[j].re : acc[i][j].im + im * in[j].re;
-      }
+      const float re = w.at[i * w.row], im = w.at[i * w.row + w.imag];
+      acc[i].re += re * in.re;
+      acc[i].im += re * in.im;
+      acc[i].re = conjugate ? acc[i].re + im * in.im : acc[i].re - im * in.im;
+      acc[i].im = conjugate ? acc[i].im - im * in.re : acc[i].im + im * in.re;
     }
   }
 }
 
-void correlate(CorrelateArgs args, index_t n) {
+void write(float* to, index_t half, cvec x) {
+  store(to, x.re);
+  store(to + half, x.im);
+}
+
+void correlate(CorrelateArgs args, index_t task) {
   const Shape& s = args.shape;
-  tiles(args.count, s.lanes, [&]<int I, int B>(Number<I>, Number<B>, index_t a, index_t b) {
-    cvec acc[I][B];
+  const Part part = part_of(task, s.subcarriers);
+  const index_t n = part.index;
+  tiles(args.count, part.beam, part.beam + kLanes, [&]<int I>(Number<I>, index_t a, index_t b) {
+    cvec acc[I];
     const Matrix q{args.pilots + n * args.pilots_row + a * s.symbols * 2, s.symbols * 2, 2};
     product<true, false>(q, s.symbols, args.r + n * s.symbols * s.point() + b, s.point(), s.lanes, acc);
-    for (int i = 0; i < I; ++i)
-      for (int j = 0; j < B; ++j) {
-        float* to = args.points + (n * args.count + a + i) * s.point() + b + j * W;
-        store(to, acc[i][j].re);
-        store(to + s.lanes, acc[i][j].im);
-      }
+    for (int i = 0; i < I; ++i) write(args.points + (n * args.count + a + i) * s.point() + b, s.lanes, acc[i]);
   });
 }
 
-void analyse(const TransformView& v, index_t a, index_t count, const float* points, float* z) {
+// Copies complex rows of kLanes beams; strides in floats, `half` from real to imaginary parts.
+struct Rows {
+  float* at;
+  index_t row, half;
+};
+
+void copy_rows(Rows in, Rows out, index_t rows) {
+  for (index_t i = 0; i < rows; ++i)
+    for (index_t b = 0; b < kLanes; b += W)
+      write(out.at + i * out.row + b, out.half, {load(in.at + i * in.row + b), load(in.at + i * in.row + in.half + b)});
+}
+
+void analyse(const TransformView& v, PointsArgs args, index_t task) {
   const Shape& s = v.shape;
-  tiles(s.coefficients, s.lanes, [&]<int I, int B>(Number<I>, Number<B>, index_t p, index_t b) {
-    cvec acc[I][B];
-    const Matrix basis{v.basis + p * 2, 2, s.coefficients * 2};
-    product<true, true>(basis, s.subcarriers, points + a * s.point() + b, count * s.point(), s.lanes, acc);
-    for (int i = 0; i < I; ++i)
-      for (int j = 0; j < B; ++j) {
-        store(z + (p + i) * s.lanes + b + j * W, acc[i][j].re);
-        store(z + (s.coefficients + p + i) * s.lanes + b + j * W, acc[i][j].im);
-      }
+  const Part part = part_of(task, args.count);
+  float* const z = args.z + part.index * s.channel();
+  float* const points = args.points + part.index * s.point();
+  const index_t half = s.coefficients * s.lanes, row = args.count * s.point();
+  if (v.identity) return copy_rows({points + part.beam, row, s.lanes}, {z + part.beam, s.lanes, half}, s.subcarriers);
+  tiles(s.coefficients, part.beam, part.beam + kLanes, [&]<int I>(Number<I>, index_t p, index_t b) {
+    cvec acc[I];
+    product<true, true>({v.basis + p * 2, 2, s.coefficients * 2}, s.subcarriers, points + b, row, s.lanes, acc);
+    for (int i = 0; i < I; ++i) write(z + (p + i) * s.lanes + b, half, acc[i]);
   });
 }
 
-void synthesise(const TransformView& v, index_t a, index_t count, const float* coefficients, float* points) {
+void synthesise(const TransformView& v, PointsArgs args, index_t task) {
   const Shape& s = v.shape;
-  tiles(s.subcarriers, s.lanes, [&]<int I, int B>(Number<I>, Number<B>, index_t n, index_t b) {
-    cvec acc[I][B];
+  const Part part = part_of(task, args.count);
+  float* const z = args.z + part.index * s.channel();
+  float* const points = args.points + part.index * s.point();
+  const index_t half = s.coefficients * s.lanes, row = args.count * s.point();
+  if (v.identity) return copy_rows({z + part.beam, s.lanes, half}, {points + part.beam, row, s.lanes}, s.subcarriers);
+  tiles(s.subcarriers, part.beam, part.beam + kLanes, [&]<int I>(Number<I>, index_t n, index_t b) {
+    cvec acc[I];
     const Matrix basis{v.basis + n * s.coefficients * 2, s.coefficients * 2, 2};
-    product<false, true>(basis, s.coefficients, coefficients + b, s.lanes, s.coefficients * s.lanes, acc);
-    for (int i = 0; i < I; ++i)
-      for (int j = 0; j < B; ++j) {
-        float* to = points + ((n + i) * count + a) * s.point() + b + j * W;
-        store(to, acc[i][j].re);
-        store(to + s.lanes, acc[i][j].im);
-      }
+    product<false, true>(basis, s.coefficients, z + b, s.lanes, half, acc);
+    for (int i = 0; i < I; ++i) write(points + (n + i) * row + b, s.lanes, acc[i]);
   });
 }
 
-void residual(ResidualArgs args, index_t n) {
+void residual(ResidualArgs args, index_t task) {
   const Shape& s = args.shape;
-  const index_t start = n * s.symbols * s.point();
-  for (index_t b = 0; b < s.lanes; b += W) store(args.power + n * s.lanes + b, vec{});
-  tiles(s.symbols, s.lanes, [&]<int I, int B>(Number<I>, Number<B>, index_t t, index_t b) {
-    cvec acc[I][B];
+  const Part part = part_of(task, s.subcarriers);
+  const index_t n = part.index, start = n * s.symbols * s.point();
+  for (index_t b = part.beam; b < part.beam + kLanes; b += W) store(args.power + n * s.lanes + b, vec{});
+  tiles(s.symbols, part.beam, part.beam + kLanes, [&]<int I>(Number<I>, index_t t, index_t b) {
+    cvec acc[I];
     const Matrix q{args.pilots + n * args.pilots_row + t * 2, 2, s.symbols * 2};
     product<false, false>(q, args.count, args.points + n * args.count * s.point() + b, s.point(), s.lanes, acc);
-    for (int j = 0; j < B; ++j) {
-      float* const power = args.power + n * s.lanes + b + j * W;
-      vec total = load(power);
-      for (int i = 0; i < I; ++i) {
-        const float g = args.gram ? args.gram[n * s.symbols + t + i] : 0.0f;
-        const index_t at = start + (t + i) * s.point() + b + j * W;
-        cvec value = args.y ? cvec{load(args.y + at), load(args.y + at + s.lanes)} : cvec{};
-        if (args.r_pri) value = value - cvec{load(args.r_pri + at), load(args.r_pri + at + s.lanes)} * g;
-        value = value - acc[i][j];
-        store(args.r + at, value.re);
-        store(args.r + at + s.lanes, value.im);
-        total += value.re * value.re + value.im * value.im;
-      }
-      store(power, total);
+    float* const power = args.power + n * s.lanes + b;
+    vec total = load(power);
+    for (int i = 0; i < I; ++i) {
+      const float g = args.gram ? args.gram[n * s.symbols + t + i] : 0.0f;
+      const index_t at = start + (t + i) * s.point() + b;
+      cvec value = args.y ? cvec{load(args.y + at), load(args.y + at + s.lanes)} : cvec{};
+      if (args.r_pri) value = value - cvec{load(args.r_pri + at), load(args.r_pri + at + s.lanes)} * g;
+      value = value - acc[i];
+      write(args.r + at, s.lanes, value);
+      total += value.re * value.re + value.im * value.im;
     }
+    store(power, total);
   });
 }
 
-void module_a(ModuleAArgs args, index_t n) {
+void module_a(ModuleAArgs args, index_t task) {
   const Shape& s = args.shape;
+  const Part part = part_of(task, s.subcarriers);
   for (index_t t = 0; t < s.symbols; ++t) {
-    const float g = args.gram[n * s.symbols + t];
-    const index_t at = (n * s.symbols + t) * s.point();
+    const float g = args.gram[part.index * s.symbols + t];
+    const index_t at = (part.index * s.symbols + t) * s.point();
     const float* const prior = args.r_pri + at;
     float* const r = args.r + at;
-    for (index_t b = 0; b < s.lanes; b += W) {
+    for (index_t b = part.beam; b < part.beam + kLanes; b += W) {
       const vec gain = residual_gain(load(args.v + b), g, args.noise, load(args.eta + b));
       store(r + b, load(prior + b) + gain * load(r + b));
       store(r + s.lanes + b, load(prior + s.lanes + b) + gain * load(r + s.lanes + b));
@@ -196,8 +211,39 @@ float* spectrum(const TransformView& v, index_t p, index_t b, const float* r, fl
   return transform(v.fft, x, y);
 }
 
+// Where coefficients are single subcarriers, the energies of a group of them are one transform of the products of pairs
+// of symbols: sum_n |sum_t r[t] exp(+2 pi i f[t] k / K)|^2 depends on the differences of rows f only.
+void lag_energy(const TransformView& v, index_t task, const float* r, float* scratch, float* energy) {
+  const Shape& s = v.shape;
+  const index_t blocks = s.lanes / W, group = task / blocks, b = task % blocks * W;
+  const index_t first = group * v.merge;
+  const index_t last = first + v.merge < s.coefficients ? first + v.merge : s.coefficients;
+  float* const x = scratch;
+  for (index_t i = 0; i < s.devices * 2 * W; i += W) store(x + i, vec{});
+  vec total{};
+  for (index_t n = first; n < last; ++n) {
+    const std::int32_t* rows = v.rows + n * s.symbols;
+    const float* in = r + n * s.symbols * s.point() + b;
+    for (index_t t = 0; t < s.symbols; ++t) {
+      const cvec one{load(in + t * s.point()), load(in + t * s.point() + s.lanes)};
+      total += one.re * one.re + one.im * one.im;
+      for (index_t u = 0; u < t; ++u) {
+        const cvec other{load(in + u * s.point()), load(in + u * s.point() + s.lanes)};
+        const index_t lag = rows[t] - rows[u];
+        float* o = x + (lag < 0 ? lag + s.devices : lag) * 2 * W;
+        put(o, get(o, false) + cvec{one.re * other.re + one.im * other.im, one.im * other.re - one.re * other.im});
+      }
+    }
+  }
+  const float* z = transform(v.fft, x, scratch + v.fft.padded * 2 * W);
+  float* const out = energy + task * s.devices * W;
+  const float power = v.amplitude * v.amplitude;
+  for (index_t k = 0; k < s.devices; ++k) store(out + k * W, max(power * (total + 2.0f * load(z + k * 2 * W)), vec{}));
+}
+
 void spectral_energy(const TransformView& v, index_t task, const float* r, const Support& support, float* scratch,
                      float* energy) {
+  if (v.lags) return lag_energy(v, task, r, scratch, energy);
   const Shape& s = v.shape;
   const index_t blocks = s.lanes / W, group = task / blocks, block = task % blocks, b = block * W;
   float* out = energy + task * s.devices * W;
@@ -242,33 +288,19 @@ void spread_energy(const TransformView& v, index_t k, const float* z, float* ene
   }
 }
 
-void channel(const TransformView& v, const float* h, float scale, const float* dft, float* scratch, float* out) {
+void channel(const TransformView& v, float* h, float scale, const float* dft, float* scratch, float* out) {
   const Shape& s = v.shape;
-  const index_t half = s.coefficients * s.lanes;
-  for (index_t n = 0; n < s.subcarriers; ++n) {
-    const float* e = v.basis + n * s.coefficients * 2;
-    for (index_t b = 0; b < s.lanes; b += W) {
-      cvec x{};
-      for (index_t p = 0; p < s.coefficients; ++p) {
-        if (e[2 * p] == 0.0f && e[2 * p + 1] == 0.0f) continue;
-        x = x + turn({load(h + p * s.lanes + b), load(h + half + p * s.lanes + b)}, e + 2 * p);
+  for (index_t i = 0; i < s.lanes / kLanes; ++i) synthesise(v, {1, scratch, h}, i);
+  tiles(s.subcarriers, 0, s.lanes, [&]<int I>(Number<I>, index_t n, index_t m) {
+    cvec acc[I];  // conjugate channels
+    product<true, false>({scratch + n * s.point(), s.point(), 1, s.lanes}, s.antennas, dft + m, s.point(), s.lanes,
+                         acc);
+    for (int i = 0; i < I; ++i)
+      for (index_t j = 0; j < W && m + j < s.antennas; ++j) {
+        out[((n + i) * s.antennas + m + j) * 2] = scale * acc[i].re[j];
+        out[((n + i) * s.antennas + m + j) * 2 + 1] = -scale * acc[i].im[j];
       }
-      store(scratch + b, x.re);
-      store(scratch + s.lanes + b, x.im);
-    }
-    for (index_t m = 0; m < s.lanes; m += W) {
-      cvec x{};
-      for (index_t b = 0; b < s.antennas; ++b) {
-        const float w[2] = {scale * scratch[b], scale * scratch[s.lanes + b]};
-        const float* d = dft + b * s.point() + m;
-        x = x + turn({load(d), -load(d + s.lanes)}, w);
-      }
-      for (index_t i = 0; i < W && m + i < s.antennas; ++i) {
-        out[(n * s.antennas + m + i) * 2] = x.re[i];
-        out[(n * s.antennas + m + i) * 2 + 1] = x.im[i];
-      }
-    }
-  }
+  });
 }
 
 }  // namespace

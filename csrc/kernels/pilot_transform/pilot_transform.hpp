@@ -21,6 +21,8 @@ struct TransformView {
   float amplitude;           // sqrt of the pilot power, with rows
   const float* array;        // [N, K, T, 2] any other pilots, rotated into the eigenvectors of Q_n Q_n^H, or null
   const float* basis;        // [N, P, 2] KLT basis V
+  bool identity;             // it is the identity
+  bool lags;                 // energies of all devices are taken from pairs of symbols
   index_t merge;             // energies are summed over this many neighbouring coefficients
   FftView fft;
 
@@ -31,7 +33,7 @@ struct TransformView {
 struct Support {
   index_t count;
   const std::int32_t* device;  // [count]
-  const float* coefficients;   // [count, 2 P, Mp]
+  float* coefficients;         // [count, 2 P, Mp]
 };
 
 }  // namespace jadce
