@@ -114,7 +114,9 @@ def test_what_a_cpu_receiver_refuses():
         jf.Receiver(p.pilots, 8, "gaussian", batch=2)
     with pytest.raises(ValueError, match="network: expected 'auto' for this prior on the CPU, found 'fp32'"):
         jf.Receiver(p.pilots, 8, "gaussian", network="fp32")
-    with pytest.raises(ValueError, match="network: expected 'auto', 'bf16', 'fp32' or 'torchscript', found 'fp64'"):
+    with pytest.raises(
+        ValueError, match="network: expected 'auto', 'native', 'bf16', 'fp32', 'torchscript', found 'fp64'"
+    ):
         jf.Receiver(p.pilots, 8, "gaussian", network="fp64")
     with pytest.raises(ValueError, match="capacity: expected at least 1, found 0"):
         jf.Receiver(p.pilots, 8, "gaussian", capacity=0)

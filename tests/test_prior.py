@@ -131,6 +131,9 @@ def test_export(prior, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         loaded = torch.jit.load(path)
+    assert loaded.beamspace is prior.beamspace
+    for name in ("basis", "eigenvalues", "beam_gain", "beam_weight"):  # all that a receiver needs
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(prior, name))
     z, v = inputs()
     mean, var = loaded(torch.from_numpy(np.concatenate([z.real, z.imag], 1)), torch.from_numpy(v))
     wanted_mean, wanted_var = prior.denoise(z, v)

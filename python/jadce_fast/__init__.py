@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .priors.files import load_prior as load_prior
     from .priors.protocol import ColumnPrior as ColumnPrior
     from .priors.protocol import Prior as Prior
+    from .priors.script import ScriptPrior as ScriptPrior
     from .receiver import Receiver as Receiver
     from .rules import Rules as Rules
     from .stream import Stream as Stream
@@ -49,6 +50,7 @@ _HOME = {
     "Rules": "rules",
     "Stream": "stream",
     "adapt": "training.adapt",
+    "ScriptPrior": "priors.script",
     "dft_pilots": "pilots",
     "load_blocks": "capture",
     "load_capture": "capture",

@@ -3,33 +3,50 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import _check, _core
+from . import _check, _core, _extras
 from .priors.beam import BeamPrior
 from .priors.beam_weights import BeamWeights
 from .structure import Shared
 
+NETWORKS = ("auto", "native", "bf16", "fp32", "torchscript")
 
-def choose_network(network: str, members: Iterable[Any]) -> str | None:
-    """The kernel by which networks run on the CPU; None if there is none with a kernel."""
-    if network == "torchscript":
-        raise ValueError("network: expected 'auto', 'bf16' or 'fp32' on the CPU, found 'torchscript'")
-    if not any(isinstance(member, BeamPrior) for member in members):
-        if network != "auto":
-            raise ValueError(f"network: expected 'auto' for this prior on the CPU, found {network!r}")
+
+def choose_network(network: str, members: Sequence[Any]) -> str | None:
+    """How networks run on the CPU: by a kernel, by TorchScript if that was asked for, None: by the priors themselves.
+
+    Raises
+    ------
+    ValueError
+        If no network, or not every one, can run so.
+    """
+    scripted = all(isinstance(member, BeamPrior) or hasattr(member, "network") for member in members)
+    native = any(isinstance(member, BeamPrior) for member in members)
+    if network == "torchscript" and scripted:
+        return network
+    if network != "auto" and not native:
+        takes = "'auto' or 'torchscript'" if scripted else "'auto'"
+        raise ValueError(f"network: expected {takes} for this prior on the CPU, found {network!r}")
+    if not native:
         return None
-    return "bf16" if network == "bf16" or (network == "auto" and _core.fast_bf16()) else "fp32"
+    return "bf16" if network == "bf16" or (network != "fp32" and _core.fast_bf16()) else "fp32"
 
 
 def native_denoiser(prior: Any, shared: Shared | None, network: str | None) -> Any:
     """What the native loop takes: None for the closed form, a beam network for its kernel, or the prior's function."""
     if prior.closed_form:
         return None
+    if network == "torchscript":
+        with _extras.named():
+            from .priors.script import ScriptPrior
+        # Others compile their network themselves.
+        scripted = prior if hasattr(prior, "compiled") else ScriptPrior.of(prior)
+        return functools.partial(_denoise, scripted, shared)
     if isinstance(prior, BeamPrior):
         return native_network(prior.weights, network == "bf16")
     return functools.partial(_denoise, prior, shared)

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from . import _check, _core, ops
 from .cuda import device as cuda_device
-from .denoisers import choose_network, native_denoiser
+from .denoisers import NETWORKS, choose_network, native_denoiser
 from .detection import REASONS, Detection, Enqueued, Explained, reason
 from .noise import colored, noise_covariance
 from .parts import Parts, split
@@ -45,10 +45,10 @@ class Receiver:
         Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-wide", "cdl-c", "ncsn-c"), "beams" for sparse
         beams of independent subcarriers (on the CPU), "gaussian" for the i.i.d. Gaussian one (BG-TMP), "auto" for the
         first of "cdl", "cdl-wide", "beams" and "gaussian" that explains the block, or the one of least error
-        (``Detection.prior``; of shipped ones those for as many subcarriers), a prior's ``.safetensors`` file, or any
-        object with the attributes and the ``denoise`` method of :class:`jadce_fast.Prior`. Names or files joined by
-        ``+`` take turns, such as "cdl-tiny+cdl-large" (:class:`jadce_fast.CascadePrior`): as good as the last, much
-        faster.
+        (``Detection.prior``; of shipped ones those for as many subcarriers), a prior's ``.safetensors`` file, a ``.pt``
+        file of TorchScript (:class:`jadce_fast.ScriptPrior`), or any object with the attributes and the ``denoise``
+        method of :class:`jadce_fast.Prior`. Names or files joined by ``+`` take turns, such as "cdl-tiny+cdl-large"
+        (:class:`jadce_fast.CascadePrior`): as good as the last, much faster.
     activity_rate : float or None
         lambda, prior probability that a device is active, in (0, 1). None: learned from every block, a step of
         expectation maximisation with each test of activity; ``Detection.learned_rate`` is the result.
@@ -70,11 +70,12 @@ class Receiver:
         active ones, whichever is more. More plausible devices than that are counted in ``Detection.overflow``.
     batch : int
         On a GPU: received blocks that are detected at once.
-    network : {"auto", "bf16", "fp32", "torchscript"}
+    network : {"auto", "native", "bf16", "fp32", "torchscript"}
         How the prior's networks run. "bf16" and "fp32" are native kernels of the beam networks, with operands rounded
-        to bfloat16 (at most 0.06 dB, docs/design.md) or in single precision; "torchscript" takes any network on a GPU,
-        in single precision. "auto" is on a GPU the first that fits, on a CPU "bf16" where that is faster (AMX, and
-        AVX512-BF16 of AMD), else "fp32". On the CPU the attribute `network` says what was chosen.
+        to bfloat16 (at most 0.06 dB, docs/design.md) or in single precision; "native" is the faster of them: on a GPU
+        the first that fits, on a CPU "bf16" with AMX or AVX512-BF16 of AMD, else "fp32". "torchscript" takes any torch
+        network, in single precision. "auto" is "native" where there is a kernel and "torchscript" or the prior's own
+        function elsewhere. On the CPU the attribute `network` says what was chosen, None for that function.
 
     Raises
     ------
@@ -100,7 +101,7 @@ class Receiver:
         threshold: float | None = None,
         capacity: int | None = None,
         batch: int = 1,
-        network: Literal["auto", "bf16", "fp32", "torchscript"] = "auto",
+        network: Literal["auto", "native", "bf16", "fp32", "torchscript"] = "auto",
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self.pilots = pilots = pilots if isinstance(pilots, Pilots) else Pilots(pilots)
@@ -109,8 +110,8 @@ class Receiver:
         if self._shared is not None:
             pilots = pilots.only(self._shared.planned)
         self.batch = _check.integer("batch", batch, 1, 65535)
-        if network not in ("auto", "bf16", "fp32", "torchscript"):
-            raise ValueError(f"network: expected 'auto', 'bf16', 'fp32' or 'torchscript', found {network!r}")
+        if network not in NETWORKS:
+            raise ValueError(f"network: expected {', '.join(map(repr, NETWORKS))}, found {network!r}")
         if gpu is None and self.batch > 1:
             raise ValueError(f"batch: expected the default without a GPU, found {self.batch!r}")
         self.antennas = _check.integer("antennas", antennas, 1, 4096)

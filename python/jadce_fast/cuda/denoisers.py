@@ -13,13 +13,13 @@ import torch
 from ..priors.beam import BeamPrior
 from ..priors.cascade import CascadePrior
 from ..priors.gaussian import GaussianPrior
-from ..priors.torchscript import compile_network, single_precision
+from ..priors.torchscript import compile_network, for_inference, single_precision
 from .detector import Detector
 from .device import Device
 
 _TRIALS = 3  # TorchScript specialises in its first runs
 
-Network = Literal["auto", "bf16", "fp32", "torchscript"]
+Network = Literal["auto", "native", "bf16", "fp32", "torchscript"]
 
 
 class Denoiser(Protocol):
@@ -112,7 +112,7 @@ class Script:
     chunk = 64  # devices at once, which bounds torch's memory
 
     def __init__(self, device: Device, network: torch.nn.Module) -> None:
-        self._compiled = compile_network(copy.deepcopy(network).eval().requires_grad_(False).to(device.device))
+        self._compiled = compile_network(for_inference(copy.deepcopy(network)).to(device.device))
         self._warm = False
 
     def enqueue(self, detector: Detector, stream: int) -> None:
@@ -167,8 +167,10 @@ def denoiser(device: Device, prior: Any, antennas: int, network: Network) -> Den
     if not isinstance(prior, BeamPrior):
         raise ValueError(f"network: expected 'auto' or 'torchscript' for {type(prior).__name__}, found {network!r}")
     takes = [name for name in ("bf16", "fp32") if _fits(device, prior.network, antennas, name == "bf16")]
-    if network == "auto":
-        return Beams(device, prior.network, takes[0] == "bf16") if takes else Script(device, prior.network)
+    if network == "auto" and not takes:
+        return Script(device, prior.network)
+    if network in ("auto", "native") and takes:
+        return Beams(device, prior.network, takes[0] == "bf16")
     if network not in takes:
         raise ValueError(
             f"network: expected {' or '.join(map(repr, ['auto', 'torchscript', *takes]))} for this prior and "

@@ -25,13 +25,15 @@ from .protocol import Real
 if TYPE_CHECKING:
     from .cell_network_prior import CellNetworkPrior
     from .ncsn import NcsnPrior
+    from .script import ScriptPrior
 
 _FORMAT, _VERSION = "jadce-prior", 1
 _KINDS = ("beam", "ncsn", "cell")  # networks, as the priors' attribute `kind` and files call them
 _CASCADE, _JOIN = "cascade", "+"  # the kind in a file; what names of members are joined by
+_WEIGHTS, _SCRIPT = ".safetensors", ".pt"
 _CELL = "cell-"  # names of shipped networks of a cell begin so
 T = TypeVar("T")
-AnyPrior: TypeAlias = "BeamPrior | NcsnPrior | CellNetworkPrior | CascadePrior"
+AnyPrior: TypeAlias = "BeamPrior | NcsnPrior | CellNetworkPrior | CascadePrior | ScriptPrior"
 
 
 def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
@@ -96,21 +98,23 @@ def shipped_cell_priors() -> list[str]:
 
 def _shipped() -> list[str]:
     folder = resources.files(__package__) / "weights"
-    return sorted(f.name.removesuffix(".safetensors") for f in folder.iterdir() if _is_weights(f.name))
+    return sorted(f.name.removesuffix(_WEIGHTS) for f in folder.iterdir() if f.name.endswith(_WEIGHTS))
 
 
-def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior | CascadePrior:
-    """Load a shipped prior by name, one from a file, or a cascade of several. No code from a file is executed.
+def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior | CascadePrior | ScriptPrior:
+    """Load a shipped prior by name, one from a file, or a cascade of several.
+
+    No code from a ``.safetensors`` file is executed. A ``.pt`` file of TorchScript is a program: load those you trust.
 
     Parameters
     ----------
     name_or_path : str or path
-        A name of `shipped_priors`, such as ``"cdl"``, or a path: anything that ends in ``.safetensors`` or
+        A name of `shipped_priors`, such as ``"cdl"``, or a path: anything that ends in ``.safetensors`` or ``.pt`` or
         has a directory in it. Several joined by ``+``, such as ``"cdl-tiny+cdl-large"``, are a cascade.
 
     Returns
     -------
-    BeamPrior, NcsnPrior or CascadePrior
+    BeamPrior, NcsnPrior, ScriptPrior or CascadePrior
         By the networks that the file holds.
 
     Raises
@@ -169,18 +173,18 @@ def _load(name_or_path: str | os.PathLike[str], names: list[str]) -> AnyPrior:
     shipped = ", ".join(names)
     if isinstance(name_or_path, str) and _JOIN in text and not os.path.isfile(text):
         return CascadePrior([_load(part, names) for part in text.split(_JOIN)])
-    if isinstance(name_or_path, str) and not _is_weights(text) and os.path.basename(text) == text:
+    if isinstance(name_or_path, str) and not text.endswith((_WEIGHTS, _SCRIPT)) and os.path.basename(text) == text:
         if text not in _shipped():
             raise ValueError(f"prior: expected one of {shipped} or a .safetensors file, found {text!r}")
         with resources.as_file(resources.files(__package__) / "weights" / f"{text}.safetensors") as path:
             return _read(path, shipped)
     if not os.path.isfile(text):
         raise FileNotFoundError(f"prior: expected one of {shipped} or a .safetensors file, found none at {text!r}")
+    if text.endswith(_SCRIPT):
+        with _extras.named():
+            from . import torch_files
+        return torch_files.script_prior(Path(text))
     return _read(Path(text), shipped)
-
-
-def _is_weights(name: str) -> bool:
-    return name.endswith(".safetensors")
 
 
 def _read(path: Path, shipped: str) -> AnyPrior:

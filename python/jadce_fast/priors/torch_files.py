@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from .ncsn import NcsnPrior
 from .ncsn_network import NcsnNetwork
 from .plain_torch import plain_torch
 from .protocol import Real
+from .script import ScriptPrior
+from .torchscript import load_module
 
 
 def ncsn_prior(
@@ -33,6 +36,14 @@ def cell_prior(
         with torch.device("meta"):
             network = CellNetwork(**architecture)
         return CellNetworkPrior(_with(network, weights), CellPrior(**cell), metadata)
+
+
+def script_prior(path: Path) -> ScriptPrior:
+    """A network in TorchScript that holds its statistics; `ValueError` if it is none."""
+    try:
+        return ScriptPrior(load_module(path.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"prior: {str(path)!r}: {error}") from None
 
 
 def _with(network: Any, weights: dict[str, Real]) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,11 +49,41 @@ def compile_network(network: torch.nn.Module) -> Any:
         return torch.jit.freeze(torch.jit.script(network))
 
 
-def save_compiled(compiled: Any, path: Path) -> Any:
-    """Write a compiled network for ``torch.jit.load``, and return it as that function does."""
+def for_inference(network: torch.nn.Module) -> Any:
+    """The network itself in evaluation mode and without gradients; a script has no `requires_grad_`."""
+    for parameter in network.parameters():
+        parameter.requires_grad_(False)
+    return network.eval()
+
+
+def script(network: torch.nn.Module) -> Any:
+    """TorchScript of a network, whose parameters move to other devices."""
+    with plain_torch(), _torchscript():
+        return torch.jit.script(network)
+
+
+def save_module(network: torch.nn.Module) -> bytes:
+    """TorchScript of a network as the content of a file for ``torch.jit.load``."""
+    content = io.BytesIO()
+    scripted = script(network)
     with _torchscript():
-        compiled.save(path)
-        return torch.jit.load(path)
+        torch.jit.save(scripted, content)
+    return content.getvalue()
+
+
+def load_module(content: bytes) -> Any:
+    """The network of a file, on the CPU.
+
+    Raises
+    ------
+    ValueError
+        If it is no TorchScript.
+    """
+    try:
+        with plain_torch(), _torchscript():
+            return torch.jit.load(io.BytesIO(content), map_location="cpu")
+    except RuntimeError as error:
+        raise ValueError(f"expected a file of TorchScript, found another ({str(error).splitlines()[0]})") from None
 
 
 def run_network(
