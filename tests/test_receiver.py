@@ -86,8 +86,9 @@ def test_unknown_power_equals_the_dense_reference(pilots):
     rx = receiver(p, power="unknown", rules=jf.Rules(max_iterations=4, screening=False))
     out = rx.detect(p.y, p.noise_var)
     mean = (np.mean(abs(p.y) ** 2) - p.noise_var) / (p.activity_rate * p.pilots.devices * p.pilots.power)
+    rules = rx.rules.of_antennas(rx.antennas, rx.prior)
     history = reference.beamspace_stmp(
-        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, powers=mean * LEVELS, iterations=4, rules=rx.rules
+        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, powers=mean * LEVELS, iterations=4, rules=rules
     )
     history = history[: out.iterations]
     for found, expected in zip(out.history, history, strict=True):

@@ -23,6 +23,40 @@ def test_nobody_is_found_in_idle_slots(symbols, prior):
         assert out.trusted
 
 
+@pytest.mark.parametrize("antennas", [1, 2, 4])
+@pytest.mark.parametrize("prior", ["cdl-tiny", "gaussian"])
+def test_nobody_is_found_by_few_antennas_in_idle_slots(antennas, prior):
+    """A device is told from noise by few energies there: one slot in three had a ghost."""
+    rng = np.random.default_rng(antennas)
+    rx = jf.Receiver(jf.dft_pilots(800, 20, 48), antennas, prior, threads=1)
+    for _ in range(SLOTS):
+        assert len(rx.detect(np.sqrt(0.1) * complex_normal(rng, 20, 48, antennas), 0.1).active) == 0
+
+
+def test_as_few_antennas_know_as_much_of_stronger_devices():
+    prior = jf.load_prior("cdl-tiny")
+
+    def information(power):
+        snr = power * np.multiply.outer(prior.beam_gain, prior.eigenvalues)
+        return float((snr - np.log1p(snr)).sum(1) @ prior.beam_weight)
+
+    rules = jf.Rules()
+    assert rules.of_antennas(32, prior) == rules.of_antennas(64, prior) == rules
+    for antennas in (1, 2, 8, 31):
+        own = rules.of_antennas(antennas, prior)
+        assert antennas * information(own.decodable) == pytest.approx(32 * information(rules.decodable), rel=0.01)
+        assert own.smallest_mean_power / own.decodable == pytest.approx(rules.smallest_mean_power / rules.decodable)
+
+
+def test_prior_rate():
+    """No more devices than could hide in the block, unless its power proves that there are some."""
+    rules = jf.Rules(evidence=5.0)
+    assert reference.prior_rate(0.05, excess=0.51, deviation=0.1, least=1.0, devices=100, rules=rules) == 0.05
+    assert reference.prior_rate(0.05, 0.5, 0.1, 0.1, 100, rules) == 0.05
+    assert reference.prior_rate(0.05, 0.5, 0.1, 0.5, 100, rules) == pytest.approx(2 / 100.5)
+    assert reference.prior_rate(0.05, -9.0, 0.1, 5.0, 100, rules) == pytest.approx(0.5 / 100.5)
+
+
 @pytest.mark.parametrize(("symbols", "snr_db"), [(20, -15), (20, -10), (5, -10), (2, 0), (2, 10)])
 def test_unknown_powers_find_what_known_ones_find(symbols, snr_db):
     """At these points there was up to one ghost for two active devices."""

@@ -81,6 +81,15 @@ void register_plan(py::module_& m) {
       },
       py::kw_only(), py::arg("eigenvalue").noconvert(), py::arg("gain").noconvert(), py::arg("weight").noconvert(),
       py::arg("amplitude").noconvert(), py::arg("antennas"), py::arg("known_power"));
+  m.def(
+      "floors",
+      [](const Rules& rules, index_t antennas, const Array<float>& eigenvalue, const Array<float>& gain,
+         const Array<float>& weight) {
+        const Rules own = rules_of(rules, antennas, {list(eigenvalue), list(gain), list(weight), {}, {}, {}});
+        return py::dict(py::arg("decodable") = own.decodable, py::arg("smallest_mean_power") = own.smallest_mean_power);
+      },
+      py::kw_only(), py::arg("rules"), py::arg("antennas"), py::arg("eigenvalue").noconvert(),
+      py::arg("gain").noconvert(), py::arg("weight").noconvert());
   m.def("most_candidates", &most_candidates, py::kw_only(), py::arg("rules"), py::arg("rate"), py::arg("devices"),
         py::arg("asked"));
   m.def(

@@ -216,6 +216,7 @@ struct jadce_plan {
     rules.active = static_cast<float>(c.threshold);
     rules.threshold = std::min(rules.active, rules.threshold);  // channels are estimated of candidates only
     if (c.max_iterations > 0) rules.max_iterations = c.max_iterations;
+    rules = jadce::rules_of(rules, shape_.antennas, prior.beams);
     if (prior.closed_form) rules.caution = 1;
     const double rate = c.activity_rate > 0 ? c.activity_rate : jadce::kFirstRate;
     most_ = jadce::most_candidates(rules, rate, shape_.devices, c.capacity);

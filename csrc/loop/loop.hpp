@@ -90,6 +90,20 @@ JADCE_INLINE float least_power(const Control& c, const Rules& rules) {
   return usual < decodable ? usual : decodable;
 }
 
+// Log odds of activity before a test, from those of the plan. Where the block's power does not prove that devices are
+// active, there are no more of them than could hide in it with the least power that is looked for, or `greatest`: a
+// rate of 5 % would be believed of whoever has the luckiest noise in an idle slot, where few antennas tell devices from
+// noise by few energies.
+JADCE_INLINE float prior_log_odds(const Control& c, const Rules& rules, float log_odds, float greatest,
+                                  index_t devices) {
+  const float own = log_odds + c.shift, excess = c.received - c.noise, hidden = rules.evidence * c.deviation;
+  if (excess > hidden) return own;
+  const float all = static_cast<float>(devices) + 0.5f, few = 0.5f;
+  const float most = (at_least(excess, 0.0f) + hidden) / fminf(least_power(c, rules), greatest);
+  const float count = at_least(fminf(most, 0.5f * all), few);
+  return fminf(own, logf(count / (all - count)));
+}
+
 // Log odds of activity for the next test, if the rate is not known: one step of expectation maximisation. Nobody is as
 // little to be believed as everybody.
 JADCE_INLINE float learned_log_odds(float expected, index_t devices) {

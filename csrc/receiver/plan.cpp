@@ -17,7 +17,8 @@ namespace jadce {
 
 namespace {
 
-constexpr double kSame = 1e-3;  // difference of amplitudes, over the largest one, up to which they are one
+constexpr index_t kAntennas = 32;  // that Rules::decodable is for
+constexpr double kSame = 1e-3;     // difference of amplitudes, over the largest one, up to which they are one
 
 std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 
@@ -159,6 +160,29 @@ ActivityPlan receiver_activity(Mixture beams, const std::vector<double>& amplitu
   }
   beams.eigenvalue = kept;
   return activity_plan(beams);
+}
+
+Rules rules_of(Rules rules, index_t antennas, const Mixture& beams) {
+  if (antennas >= kAntennas || rules.decodable <= 0) return rules;
+  const auto information = [&](double power) {
+    double sum = 0;
+    for (std::size_t g = 0; g < beams.gain.size(); ++g)
+      for (const float e : beams.eigenvalue) {
+        const double strength = power * static_cast<double>(beams.gain[g]) * static_cast<double>(e);
+        sum += static_cast<double>(beams.weight[g]) * (strength - std::log1p(strength));
+      }
+    return sum;
+  };
+  const double wanted = static_cast<double>(kAntennas) / static_cast<double>(antennas) *
+                        information(static_cast<double>(rules.decodable));
+  double least = 1, most = 1e4;
+  for (int i = 0; i < 60; ++i) {
+    const double middle = std::sqrt(least * most);
+    (information(static_cast<double>(rules.decodable) * middle) < wanted ? least : most) = middle;
+  }
+  rules.decodable *= static_cast<float>(most);
+  rules.smallest_mean_power *= static_cast<float>(most);
+  return rules;
 }
 
 index_t most_candidates(const Rules& rules, double rate, index_t devices, index_t asked) {

@@ -147,7 +147,8 @@ void Repeated::test() {
   control_.error = static_cast<float>(error / static_cast<double>(sampled));
   ActivityView mixture = plan_.activity.view();
   mixture.least_power = least_ = least_power(control_, plan_.rules);
-  const float prior = static_cast<float>(std::log(plan_.rate / (1 - plan_.rate)));
+  const float prior = prior_log_odds(control_, plan_.rules, static_cast<float>(std::log(plan_.rate / (1 - plan_.rate))),
+                                     plan_.activity.power.back(), s.devices);
   pool_.each(chunks(s.devices), [&](index_t task, int thread) {
     const index_t first = task * kCavities, count = chunk(first, s.devices);
     Scratch& x = scratch_[at(thread)];

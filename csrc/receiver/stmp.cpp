@@ -265,9 +265,10 @@ void Stmp::test_activity() {
                       .llr = llr_.data()},
                      task);
   });
+  const float odds = prior_log_odds(control_, rules_, plan_.log_odds, plan_.activity.power.back(), shape_.devices);
   control_.idle = control_.faint = 0;
   for (index_t k = 0; k < shape_.devices; ++k) {
-    llr_[at(k)] += plan_.log_odds + control_.shift;
+    llr_[at(k)] += odds;
     posterior_[at(k)] = sigmoid(llr_[at(k)]);
     idle_[at(k)] = llr_[at(k)] < rules_.idle;
     control_.idle += idle_[at(k)];

@@ -7,6 +7,7 @@ Keys of a capture, indices 0-based in all formats:
 ``pilot_rows``    (T, N) integer              DFT rows of partial-DFT pilots, Cai (66), with ...
 ``devices``       integer                     ... K
 ``pilot_power``   real, optional, 1           ... and their power P
+``pilot_phases``  (T, N) complex, optional    ... and phases that all devices share
 ``pilots``        (T, N, K) complex           any pilots, in place of the three above
 ``noise_var``     real, optional              complex noise variance per entry of y, as a number or as
                                               ``Receiver.detect`` takes it; else it is learned
@@ -46,6 +47,7 @@ _KEYS = (
     "pilot_rows",
     "devices",
     "pilot_power",
+    "pilot_phases",
     "pilots",
     "noise_var",
     "activity_rate",
@@ -190,6 +192,8 @@ def save_capture(path: str | os.PathLike[str], capture: Capture) -> None:
         values["pilots"] = pilots.select()
     else:
         values |= {"pilot_rows": pilots.rows, "devices": pilots.devices, "pilot_power": pilots.power}
+        if pilots.phases is not None:
+            values["pilot_phases"] = pilots.phases
     for name in ("noise_var", "activity_rate", "true_active", "true_channels"):
         if getattr(capture, name) is not None:
             values[name] = getattr(capture, name)
@@ -231,6 +235,7 @@ def _build(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Capture:
             _whole(_rank("pilot_rows", values, 2, matlab), matlab),
             _whole(_scalar("devices", values), matlab).item(),
             _check.real("pilot_power", _scalar("pilot_power", values).item()) if "pilot_power" in values else 1.0,
+            _rank("pilot_phases", values, 2, matlab) if "pilot_phases" in values else None,
         )
     else:
         raise ValueError(f"pilots: expected the key pilots, or pilot_rows and devices, found only {found}")

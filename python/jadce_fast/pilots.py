@@ -27,6 +27,8 @@ class Pilots:
         Mean |q|^2, the transmit power P of Cai (66).
     rows : ndarray of int64, shape (T, N), or None
         For partial-DFT pilots the DFT row of every (t, n), else None.
+    phases : ndarray of complex64, shape (T, N), or None
+        What partial-DFT pilots of all devices are multiplied by, of magnitude one; None: nothing.
 
     Raises
     ------
@@ -35,6 +37,7 @@ class Pilots:
     """
 
     rows: npt.NDArray[np.int64] | None
+    phases: npt.NDArray[np.complex64] | None = None
     symbols: int
     subcarriers: int
     devices: int
@@ -54,8 +57,10 @@ class Pilots:
         self._array: npt.NDArray[np.complex64] | None = values
 
     @classmethod
-    def from_rows(cls, rows: npt.ArrayLike, devices: int, power: float = 1.0) -> Pilots:
-        """Partial-DFT pilots q[t, n, k] = sqrt(P) exp(-2 pi i rows[t, n] k / K), Cai (66).
+    def from_rows(
+        cls, rows: npt.ArrayLike, devices: int, power: float = 1.0, phases: npt.ArrayLike | None = None
+    ) -> Pilots:
+        """Partial-DFT pilots q[t, n, k] = sqrt(P) phases[t, n] exp(-2 pi i rows[t, n] k / K), Cai (66).
 
         Parameters
         ----------
@@ -65,6 +70,8 @@ class Pilots:
             K, at least T.
         power : float
             P > 0.
+        phases : array_like of complex, shape (T, N), optional
+            Scrambling that all devices share, of magnitude one.
         """
         k = _check.integer("devices", devices, 1, _MOST_DEVICES)
         values = _check.owned("pilot_rows", rows, ("T", "N"), np.int64)
@@ -84,6 +91,11 @@ class Pilots:
         self.symbols, self.subcarriers = values.shape
         self.devices, self.power = k, _check.scale("power", power)
         self.rows, self._array = values, None
+        if phases is not None:
+            self.phases = _check.owned("pilot_phases", phases, values.shape, np.complex64)
+            size = np.abs(self.phases)
+            if (np.abs(size - 1) > 1e-3).any():
+                raise ValueError(f"pilot_phases: expected magnitudes of one, found {size.min():g} to {size.max():g}")
         return self
 
     def select(self, devices: npt.ArrayLike | None = None) -> npt.NDArray[np.complex64]:
@@ -96,7 +108,8 @@ class Pilots:
         assert self.rows is not None
         phase = (self.rows[:, :, None] * k) % self.devices
         symbols: npt.NDArray[np.complex64] = np.exp(-2j * np.pi / self.devices * phase).astype(np.complex64)
-        return np.float32(np.sqrt(self.power)) * symbols
+        symbols = np.float32(np.sqrt(self.power)) * symbols
+        return symbols if self.phases is None else symbols * self.phases[:, :, None]
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Pilots):
@@ -105,7 +118,8 @@ class Pilots:
             (other.symbols, other.subcarriers, other.devices, other.power, other.rows is None)
         )
         one, two = (p._array if p.rows is None else p.rows for p in (self, other))
-        return alike and np.array_equal(one, two)  # type: ignore[arg-type]
+        turns = [np.complex64(1) if p.phases is None else p.phases for p in (self, other)]
+        return alike and np.array_equal(one, two) and bool(np.all(turns[0] == turns[1]))  # type: ignore[arg-type]
 
     def __hash__(self) -> int:
         return hash((self.symbols, self.subcarriers, self.devices, self.power))
@@ -134,7 +148,9 @@ class Pilots:
         return f"Pilots({kind}, T={self.symbols}, N={self.subcarriers}, K={self.devices}, power={self.power:g})"
 
 
-def dft_pilots(devices: int, symbols: int, subcarriers: int, seed: int = 0, power: float = 1.0) -> Pilots:
+def dft_pilots(
+    devices: int, symbols: int, subcarriers: int, seed: int = 0, power: float = 1.0, *, scrambled: bool = False
+) -> Pilots:
     """Random partial-DFT pilots, Cai (66).
 
     The rows on one subcarrier are distinct, so that Q Q^H = K P I; they are distinct over the whole grid where
@@ -148,6 +164,10 @@ def dft_pilots(devices: int, symbols: int, subcarriers: int, seed: int = 0, powe
         Seed of the random choice of rows.
     power : float
         P > 0.
+    scrambled : bool
+        Multiply the pilots of all devices by a random phase of every symbol and subcarrier. Costs nothing, and what an
+        imbalance of I and Q makes of a device, its conjugate, or a constant offset resembles no other device then
+        (docs/impairments.md). Without it they look like device K - k and device 0.
 
     Returns
     -------
@@ -167,7 +187,8 @@ def dft_pilots(devices: int, symbols: int, subcarriers: int, seed: int = 0, powe
         rows = rng.permutation(k)[: n * t].reshape(t, n)
     else:
         rows = np.stack([rng.permutation(k)[:t] for _ in range(n)], axis=1)
-    return Pilots.from_rows(rows, k, power)
+    phases = np.exp(2j * np.pi * rng.random((t, n))) if scrambled else None
+    return Pilots.from_rows(rows, k, power, phases)
 
 
 def _check_length(symbols: int, devices: int) -> None:

@@ -20,6 +20,7 @@ from . import _check, _core, ops
 from .cuda import device as cuda_device
 from .denoisers import NETWORKS, choose_network, native_denoiser
 from .detection import REASONS, Detection, Enqueued, Explained, reason
+from .images import IMAGE, image_doubt
 from .noise import colored, noise_covariance
 from .parts import Parts, split
 from .pilots import Pilots
@@ -162,7 +163,7 @@ class Receiver:
                     activity_rate=rate,
                     power=self.power,
                     levels=_core.power_levels(flat=bool(np.ptp(seen.eigenvalues) == 0), antennas=self.antennas),
-                    rules=self.rules,
+                    rules=self.rules.of_antennas(self.antennas, seen),
                     capacity=self._most(part.devices, most),
                     threads=threads,
                 )
@@ -186,8 +187,9 @@ class Receiver:
         self.capacity = self._most(pilots.devices, most)
         # Exact posteriors need no caution, and predicted variances allow none.
         exact = closed_form or getattr(p, "exact", False) or self.rules.variance == "paper"
+        own = self.rules.of_antennas(self.antennas, p)
         loop: dict[str, Any] = {
-            "rules": dataclasses.replace(self.rules, caution=1.0) if exact else self.rules,
+            "rules": dataclasses.replace(own, caution=1.0) if exact else own,
             "learn_rate": activity_rate is None,
             "capacity": self.capacity,
         } | _core.assumed(rate=rate, power=self.power or 0.0, amplitude=gain)
@@ -263,7 +265,7 @@ class Receiver:
             return found
         best, least = dataclasses.replace(found, prior=self._names[0]), _tracked_error(found)
         for name in self._names[1:]:
-            if best.trusted or best.reason.startswith(DUPLICATE):  # no prior helps there
+            if best.trusted or best.reason.startswith((DUPLICATE, IMAGE)):  # no prior helps there
                 break
             if name not in self._fallbacks:
                 closed = {} if name.startswith("cdl") else {"network": "auto"}  # others have no network
@@ -296,8 +298,7 @@ class Receiver:
     def _detect_in(self, y: Any, noise: Any) -> Detection:
         """Detect in noise of this variance or covariance."""
         if self.gpu is not None:
-            found: Detection = self.gpu.detect(y, _white(noise))
-            return found
+            return self._without_images(self.gpu.detect(y, _white(noise)))
         if self._parts is not None:
             return self._of_all(self._parts.detect(_check.array("y", y, self._shape, np.complex64), _one(noise)))
         block = _check.array("y", y, self._shape, np.complex64, finite=False)
@@ -326,7 +327,13 @@ class Receiver:
             result["reason"] = "; ".join(filter(None, doubts))
         if self.activity_rate is None:
             result["learned_rate"] = float(result["activity"].mean())
-        return Detection(**result)
+        return self._without_images(Detection(**result))
+
+    def _without_images(self, found: Detection) -> Detection:
+        """The result, or with a doubt where devices look like images of others."""
+        active = self._on_host(found.active)
+        doubt = "" if found.reason else image_doubt(self.pilots, active, lambda i: self._on_host(found.channels)[i])
+        return dataclasses.replace(found, reason=doubt) if doubt else found
 
     def stream(self, noise_var: Any, *, deadline: float | None = None, wait: bool = True) -> Stream:
         """Detect in blocks whose symbols arrive a few at a time; for receivers on the CPU with one prior.
@@ -394,7 +401,7 @@ class Receiver:
         if self.gpu is None or not hasattr(ys, "ndim") or noise_var is None or self.activity_rate is None:
             return [self.detect(y, noise_var) for y in _check.blocks(ys)]
         noise = _white(noise_covariance(noise_var, *self._shape[1:]))
-        found: list[Detection] = self.gpu.detect_many(ys, noise)
+        found = map(self._without_images, self.gpu.detect_many(ys, noise))
         return [self._or_fallback(one, y, noise) for one, y in zip(found, ys, strict=True)]
 
     def seconds(self) -> dict[str, float]:
@@ -465,7 +472,8 @@ def _tracked_error(found: Detection) -> float:
 def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
     """Pilots with unit power for every device, and the amplitudes (K,) that they had."""
     if pilots.rows is not None:
-        return Pilots.from_rows(pilots.rows, pilots.devices), np.full(pilots.devices, math.sqrt(pilots.power))
+        unit = Pilots.from_rows(pilots.rows, pilots.devices, 1.0, pilots.phases)
+        return unit, np.full(pilots.devices, math.sqrt(pilots.power))
     gain = _core.amplitudes(pilots.select())
     return pilots.only(over=gain), gain
 

@@ -47,7 +47,8 @@ def sequences(pilots: Pilots) -> Sequences | None:
         if (pilots.rows != pilots.rows[:, :1]).any():
             return None
         alone = Pilots.from_rows(pilots.rows[:, :1], pilots.devices, pilots.power).select()[:, 0]
-        return Sequences(np.asarray(alone, np.complex128), np.ones(pilots.rows.shape, np.complex64))
+        phases = np.ones(pilots.rows.shape, np.complex64) if pilots.phases is None else pilots.phases
+        return Sequences(np.asarray(alone, np.complex128), phases)
     q = pilots.select()
     one = np.asarray(q[:, 0], np.complex128)
     energy = np.maximum(np.sum(np.abs(one) ** 2, axis=1), 1e-300)

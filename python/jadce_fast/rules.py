@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -148,3 +148,13 @@ class Rules:
         return module.Rules(
             predicted=int(values.pop("variance") == "paper"), screening=int(values.pop("screening")), **values
         )
+
+    def of_antennas(self, antennas: int, prior: Any) -> Rules:
+        """The same for fewer antennas than 32, over which energy tells only stronger devices from noise.
+
+        `decodable` and `smallest_mean_power` rise by one factor (csrc/receiver/plan.hpp, rules_of).
+        """
+        parts = (prior.eigenvalues, prior.beam_gain, prior.beam_weight)
+        eigenvalue, gain, weight = (np.ascontiguousarray(part, np.float32) for part in parts)
+        floors = _core.floors(rules=self.native(), antennas=antennas, eigenvalue=eigenvalue, gain=gain, weight=weight)
+        return self if floors["decodable"] == np.float32(self.decodable) else replace(self, **floors)

@@ -121,10 +121,15 @@ class Transform:
 
 
 def gram(pilots: Pilots) -> tuple[Float, Complex | None, Complex | None]:
-    """Eigenvalues (N, T) of Q_n Q_n^H, and for arbitrary pilots U_n^H (N, T, T) and U_n^H Q_n (N, K, T)."""
+    """Eigenvalues (N, T) of Q_n Q_n^H, and for arbitrary pilots U_n^H (N, T, T) and U_n^H Q_n (N, K, T).
+
+    Of partial-DFT pilots U_n are the phases of all devices, if there are some.
+    """
     if pilots.rows is not None:
-        shape = pilots.subcarriers, pilots.symbols
-        return np.full(shape, pilots.devices * pilots.power, np.float32), None, None
+        n, t, phases, back = pilots.subcarriers, pilots.symbols, pilots.phases, None
+        if phases is not None:
+            back = np.ascontiguousarray(phases.T.conj()[:, :, None] * np.eye(t, dtype=np.complex64))
+        return np.full((n, t), pilots.devices * pilots.power, np.float32), back, None
     return _core.rotate_pilots(pilots.select(), default_threads())
 
 

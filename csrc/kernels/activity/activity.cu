@@ -186,7 +186,10 @@ __global__ void __launch_bounds__(kThreads, 4)
   float best = -kNever, total = 0.0f;
   for (int j = 0; j < powers; ++j) best = fmaxf(best, f[j * kSide]);
   for (int j = 0; j < powers; ++j) total += expf(f[j * kSide] - best);
-  const float value = best + logf(total) + args.log_odds + (args.control ? args.control[batch()].shift : 0.0f);
+  const float odds = args.control ? prior_log_odds(args.control[batch()], args.rules, args.log_odds,
+                                                   args.mixture.power[powers - 1], devices)
+                                  : args.log_odds;
+  const float value = best + logf(total) + odds;
   args.llr[batch() * devices + k] = value;
   args.posterior[batch() * devices + k] = sigmoid(value);
   args.idle[batch() * devices + k] = value < args.rules.idle;

@@ -43,9 +43,8 @@ class CudaTransform:
             tables["basis"] = plan.basis
         if plan.beamspace:
             tables["dft"] = (np.exp(-2j * np.pi * np.arange(m) / m) / math.sqrt(m)).astype(np.complex64)
-        if pilots.rows is None:
-            _, tables["rotation"], tables["array"] = gram(pilots)
-        else:
+        _, tables["rotation"], tables["array"] = gram(pilots)
+        if pilots.rows is not None:
             tables["rows"], tables["twiddle"] = pilot_tables(pilots)
         self.tables = {name: self._put(table) for name, table in tables.items() if table is not None}
         of_pilots = {name: self.tables.get(name) for name in ("rows", "twiddle", "array")}

@@ -24,6 +24,7 @@ from .beamspace import device_power as device_power
 from .beamspace import klt_statistics as klt_statistics
 from .beamspace import least_power as least_power
 from .beamspace import noise_reference as noise_reference
+from .beamspace import prior_rate as prior_rate
 from .beamspace import project as project
 from .beamspace import unseen as unseen
 from .cell import cell_lmmse as cell_lmmse

@@ -186,6 +186,31 @@ def least_power(error: float, excess: float, deviation: float, expected: float, 
     )
 
 
+def prior_rate(
+    rate: float, excess: float, deviation: float, least: float, devices: int, rules: Rules = DEFAULT
+) -> float:
+    """Prior probability of "active" before a test.
+
+    Parameters
+    ----------
+    rate : float
+        Activity rate.
+    excess, deviation : float
+        As of `least_power`. Where the excess proves no device, there are no more of them than could hide in it,
+    least : float
+        with this power.
+    devices : int
+        K.
+    rules : Rules
+        `evidence`.
+    """
+    hidden = rules.evidence * deviation
+    if excess > hidden:
+        return rate
+    most = (max(excess, 0.0) + hidden) / least
+    return min(rate, max(min(most, (devices + 0.5) / 2), 0.5) / (devices + 0.5))
+
+
 def unseen(log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT) -> float:
     """Probability that a device is active but too weak to be seen, to be added to those of all devices at the end.
 
@@ -302,7 +327,7 @@ def beamspace_stmp(
         least = least_power(float(v.mean()), excess, deviation, expected, rules)
         searched = (gains >= least) | (gains == gains.max())
         llr = structured_llr(energy, null, *mixture, gains[searched], weights[searched])
-        odds = log_odds(llr, activity_rate)
+        odds = log_odds(llr, prior_rate(activity_rate, excess, deviation, min(least, float(gains.max())), k, rules))
         probability = sigmoid(odds)
 
         # Channels of the candidates

@@ -23,7 +23,7 @@ def pilot_array(pilots: PilotsLike) -> Complex:
         return pilots.select().astype(np.complex128)
     phase = (pilots.rows[:, :, None] * np.arange(pilots.devices)) % pilots.devices
     result: Complex = np.sqrt(pilots.power) * np.exp(-2j * np.pi / pilots.devices * phase)  # Cai (66)
-    return result
+    return result if pilots.phases is None else result * pilots.phases[:, :, None]
 
 
 def pilot_power(pilots: PilotsLike) -> float:

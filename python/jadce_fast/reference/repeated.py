@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..rules import Rules
 from .activity import log_odds, sigmoid
-from .beamspace import BeamspacePrior, candidates, least_power
+from .beamspace import BeamspacePrior, candidates, least_power, prior_rate
 from .linear import Array, Complex, Real
 
 Indices = npt.NDArray[np.int64]
@@ -155,7 +155,8 @@ def detect_repeated(
         searched = levels[(levels >= least) | (levels == levels.max())]
         even = np.full(len(searched), 1 / len(levels))
         llr, weight = power_weights(np.abs(z) ** 2, v, prior, searched, even)
-        odds = log_odds(llr, activity_rate)
+        rate = prior_rate(activity_rate, excess, deviation, min(least, float(levels.max())), len(above), rules)
+        odds = log_odds(llr, rate)
         probability = sigmoid(odds)
         chosen = candidates(probability, rules)
         expected = float(probability[chosen].sum())

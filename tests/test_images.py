@@ -1,0 +1,97 @@
+"""Images that a radio makes of devices: they are doubted, or scrambled pilots make none."""
+
+import numpy as np
+import pytest
+from problems import complex_normal
+
+import jadce_fast as jf
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
+from jadce_fast.images import IMAGE, image_doubt
+
+T, N, M, K = 20, 48, 32, 400
+ACTIVE = [7, 100, 250]
+MIRRORED = "devices 150, 300, 393 look like mirror images of others"
+OFFSET = "device 0 looks like a constant offset"
+
+
+def impaired(pilots, gain, offset, flip=False):
+    """Three flat channels at 10 dB seen by a radio with an imbalance and an offset."""
+    rng = np.random.default_rng(0)
+    h = np.repeat(complex_normal(rng, 3, 1, M), N, 1)
+    y = np.einsum("tna,anm->tnm", pilots.select(ACTIVE), h) + np.sqrt(0.1) * complex_normal(rng, T, N, M)
+    return y + gain * (y[:, ::-1] if flip else y).conj() + offset
+
+
+def each_antenna():
+    return np.exp(2j * np.pi * np.random.default_rng(1).random(M))
+
+
+@pytest.mark.parametrize("scrambled", [False, True])
+@pytest.mark.parametrize(
+    ("gain", "offset", "doubt"),
+    [
+        (0.0, 0.0, ""),
+        (0.08, 0.0, MIRRORED),
+        (0.08 * each_antenna(), 0.0, MIRRORED),
+        (0.0, 1.0, OFFSET),
+        (0.0, each_antenna(), OFFSET),
+    ],
+)
+def test_images_are_doubted_and_scrambled_pilots_make_none(scrambled, gain, offset, doubt):
+    pilots = jf.dft_pilots(K, T, N, scrambled=scrambled)
+    out = jf.Receiver(pilots, M, "cdl-tiny", threads=1).detect(impaired(pilots, gain, offset), 0.1)
+    if not scrambled:
+        assert doubt in out.reason
+        assert out.trusted == (doubt == "")
+    elif np.any(offset):  # a new pilot of its own, which nobody has
+        assert not out.trusted
+    else:
+        assert out.active.tolist() == ACTIVE
+        assert out.trusted
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_images_of_any_pilots(flip):
+    q = complex_normal(np.random.default_rng(2), T, N, 260)
+    q[:, :, 150] = q[:, :: -1 if flip else 1, 250].conj()
+    pilots = jf.Pilots(q)
+    rx = jf.Receiver(pilots, M, "cdl-tiny", threads=1)
+    assert "devices 150 look like" in rx.detect(impaired(pilots, 0.08, 0.0, flip), 0.1).reason
+    out = rx.detect(impaired(pilots, 0.0, 0.0), 0.1)
+    assert (out.active.tolist(), out.reason) == (ACTIVE, "")
+
+
+def test_nobody_and_devices_as_strong_are_no_images():
+    """Idle slots, and two devices with conjugate pilots that are received as strongly."""
+    pilots, h = jf.dft_pilots(K, 2, N), complex_normal(np.random.default_rng(0), 2, N, M)
+    assert image_doubt(pilots, np.zeros(0, np.int64), lambda rows: h[rows]) == ""
+    assert image_doubt(jf.Pilots(pilots.select()), np.zeros(0, np.int64), lambda rows: h[rows]) == ""
+    assert image_doubt(pilots, np.array([1, K - 1]), lambda rows: np.stack([h[0], h[0].conj()])[rows]) == ""
+
+
+@pytest.mark.parametrize("model", ["C", "E"])
+def test_devices_with_conjugate_pilots_are_no_images(model):
+    """Forty devices, every one beside a weaker one with the conjugate pilot: in line of sight a few are alike."""
+    pilots = jf.dft_pilots(K, 2, N)
+    h = draw_drop(Scenario(devices=2400, symbols=2, model=model), 3).channels[:80]
+    active = np.r_[1:41, K - 40 : K]
+    h[:40] *= 0.1
+    assert image_doubt(pilots, active, lambda rows: h[rows]) == ""
+    assert image_doubt(pilots, active, lambda rows: np.r_[0.1 * h[:39:-1].conj(), h[40:]][rows]).startswith(IMAGE)
+
+
+def test_scrambled_pilots():
+    """They are the others times a phase, and detect as well."""
+    plain, scrambled = (jf.dft_pilots(60, 8, 12, scrambled=s) for s in (False, True))
+    assert np.array_equal(plain.rows, scrambled.rows)
+    np.testing.assert_allclose(np.abs(scrambled.phases), 1, rtol=1e-6)
+    np.testing.assert_allclose(scrambled.select(), plain.select() * scrambled.phases[:, :, None], rtol=1e-6)
+    assert plain != scrambled == jf.dft_pilots(60, 8, 12, scrambled=True)
+    with pytest.raises(ValueError, match="pilot_phases: expected magnitudes of one, found 0 to 1"):
+        jf.Pilots.from_rows([[0, 1]], 5, phases=[[0, 1]])
+    drop = draw_drop(Scenario(devices=K), 1)
+    one = jf.Receiver(drop.pilots, M, "cdl-tiny", threads=1).detect(drop.y, drop.noise_var)
+    turned = jf.Pilots.from_rows(drop.pilots.rows, K, phases=np.exp(1j * np.arange(T * N)).reshape(T, N))
+    other = jf.Receiver(turned, M, "cdl-tiny", threads=1).detect(drop.y * turned.phases[:, :, None], drop.noise_var)
+    assert np.array_equal(one.active, other.active)
+    assert np.max(np.abs(one.channels - other.channels)) < 1e-3 * np.max(np.abs(one.channels))
