@@ -47,7 +47,7 @@ def test_every_extra_says_what_it_installs():
     assert names(PROJECT["dependencies"]) == {"numpy", "safetensors", "typer", "rich"}
     for package, extra in _extras.EXTRAS.items():
         assert {package, f"{package}-no-rt"} & extras[extra], package
-    everything = {extra for extra in extras if extra not in ("all", "test", "oracle", "lint")}
+    everything = {extra for extra in extras if extra not in ("all", "test", "oracle", "fuzz", "lint")}
     (whole,) = PROJECT["optional-dependencies"]["all"]
     assert set(re.findall(r"\w+", whole.partition("[")[2])) == everything
 
@@ -94,10 +94,6 @@ def test_command_line_without_extras(tmp_path):
     assert len(np.load(tmp_path / "out.npz")["active"]) == len(json.loads(result.stdout)["active"])
     packages = json.loads(jadce("info", "--json").stdout)["packages"]
     assert packages["numpy"] == np.__version__
-    simulated = jadce(
-        "simulate", "--devices", "60", "--symbols", "10", "--trials", "1", "--prior", "cdl-tiny", "--json"
-    )
-    assert json.loads(simulated.stdout)["results"][0]["missed"] == 0, simulated.stderr
 
 
 @pytest.mark.parametrize(
@@ -109,6 +105,7 @@ def test_command_line_without_extras(tmp_path):
         (["detect", DFT, "--prior", "ncsn-c"], "torch", "torch"),
         (["detect", DFT, "--receiver", "gmmv-amp"], "scipy", "files"),
         (["detect", DFT, "-o", "a.mat"], "scipy", "files"),
+        (["simulate", "--trials", "1", "--prior", "cdl-tiny"], "scipy", "files"),
         (["detect", DFT, "-o", "a.h5"], "h5py", "files"),
     ],
 )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta
-from scipy.stats import t as student
+
+from .. import _extras
 
 Reals = npt.NDArray[np.float64]
 
 
 def clopper_pearson(hits: npt.ArrayLike, count: npt.ArrayLike, level: float = 0.95) -> tuple[Reals, Reals]:
     """Exact interval of a share of which `hits` of `count` were seen, arrays of one shape."""
+    with _extras.named():
+        from scipy.stats import beta
+
     k, n = np.asarray(hits, np.float64), np.asarray(count, np.float64)
     tail = (1 - level) / 2
     with np.errstate(invalid="ignore"):
@@ -25,6 +28,9 @@ def ratio_interval(above: npt.ArrayLike, below: npt.ArrayLike, level: float = 0.
 
     A single draw says nothing of it.
     """
+    with _extras.named():
+        from scipy.stats import t as student
+
     x, y = np.asarray(above, np.float64), np.asarray(below, np.float64)
     n, mean = len(x), float(np.mean(y)) if len(y) else 0.0
     if n < 2 or mean <= 0:

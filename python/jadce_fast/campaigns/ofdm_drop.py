@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .. import _check, channels
+from .. import _check, _extras, channels
 from ..channels import Paths
 from ..pilots import Pilots, dft_pilots
-from ..training.recording import load_channels
 
 MODELS = ("A", "B", "C", "D", "E", "mixed")
 _PILOT_STREAM, _DROP_STREAM = 0, 1  # independent random streams of one seed
@@ -187,6 +186,9 @@ def recorded_channels(scenario: Scenario) -> npt.NDArray[np.complex64]:
 @lru_cache(maxsize=2)
 def _read(path: str, time: int) -> npt.NDArray[np.complex64]:
     """Channels of a file as it was at that time."""
+    with _extras.named():
+        from ..training.recording import load_channels
+
     return channels.unit_power(load_channels(path).numpy())
 
 

@@ -86,6 +86,8 @@ def simulate(
     """
     from dataclasses import asdict
 
+    import scipy.stats  # noqa: F401  (of the intervals: that it is missing shows now and not when the work is done)
+
     from ..campaigns.ofdm_campaign import GENIE, simulate, sweep
     from ..campaigns.ofdm_drop import Scenario
     from ..campaigns.ofdm_outcome import summarize

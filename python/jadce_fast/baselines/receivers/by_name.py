@@ -12,6 +12,7 @@ from ...pilots import Pilots
 from ...receiver import Receiver
 from ...rules import Rules
 from .block_receiver import BlockReceiver, Power
+from .dps import dps
 
 # Of pilots, antennas, rate, power, the option or prior, and a number of iterations as keyword if one is wanted.
 _PLANS: dict[str, Callable[..., BlockReceiver | Receiver]] = {
@@ -25,8 +26,8 @@ _PLANS: dict[str, Callable[..., BlockReceiver | Receiver]] = {
     "covariance": lambda p, m, rate, power, prior, **own: baselines.covariance(p, m, rate, power, prior=prior, **own),
     "somp": lambda p, m, rate, power, prior: baselines.somp(p, m, rate, power, prior=prior),
     "printed-stmp": lambda p, m, rate, power, prior, **own: baselines.printed_stmp(p, m, prior, rate, **own),
-    "dps": lambda p, m, rate, power, prior: baselines.dps(p, m, prior, rate, power),
-    "dps-1000": lambda p, m, rate, power, prior: baselines.dps(p, m, prior, rate, power, steps=1000),
+    "dps": lambda p, m, rate, power, prior: dps(p, m, prior, rate, power),
+    "dps-1000": lambda p, m, rate, power, prior: dps(p, m, prior, rate, power, steps=1000),
 }
 _AT_ONCE = ("lmmse", "somp", "dps", "dps-1000", "oracle")  # no number of iterations can be set
 _PRIOR = {
