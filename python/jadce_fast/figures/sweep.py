@@ -87,7 +87,9 @@ def look_of(receiver: str) -> dict[str, Any]:
     """Colour, marker, dashes and label of a receiver."""
     colour, marker, dashes = LOOKS.get(receiver, (GREY, "1", DASHES[3]))
     label = LABELS.get(receiver, receiver)
-    return {"color": colour, "marker": marker, "ls": dashes, "label": label, "lw": 1.8, "ms": 6.5, "mec": "white"}
+    return {"color": colour, "marker": marker, "ls": dashes, "label": label, "lw": 1.8, "ms": 6.5} | _edge(
+        marker, colour
+    )
 
 
 def draw_levels(axes: Any, rows: Rows, axis: str) -> None:
@@ -99,7 +101,7 @@ def draw_levels(axes: Any, rows: Rows, axis: str) -> None:
         bounded = [r for r in heard if r["nmse_low_db"] is not None and r["nmse_high_db"] is not None]
         low, high = ([r[f"nmse_{end}_db"] for r in bounded] for end in ("low", "high"))
         axes.vlines([r[axis] for r in bounded], low, high, color=look["color"], lw=3, alpha=0.35)
-        axes.plot(x, [r["nmse_db"] for r in heard], **look | _crossed(look))
+        axes.plot(x, [r["nmse_db"] for r in heard], **look)
     axes.set(title="NMSE of channels", xlabel=AXES.get(axis, axis), ylabel="dB")
     if axes.get_ylim()[1] > 6:
         axes.set_ylim(top=6)  # how far a receiver that fails is off does not matter
@@ -114,7 +116,7 @@ def draw_rates(axes: Any, rows: Rows, axis: str) -> None:
         shown = [r["error_rate"] or r["error_rate_high"] for r in own]
         ends = [r["error_rate_low"] or r["error_rate_high"] for r in own], [r["error_rate_high"] for r in own]
         axes.vlines(x, *ends, color=look["color"], lw=3, alpha=0.35)
-        axes.plot(x, shown, **look | _crossed(look))
+        axes.plot(x, shown, **look)
         none = [(r[axis], r["error_rate_high"]) for r in own if not r["error_rate"]]
         marks = {"color": look["color"], "marker": look["marker"], "ms": look["ms"], "ls": "", "mfc": "white"}
         axes.plot([a for a, _ in none], [b for _, b in none], **marks)
@@ -128,9 +130,9 @@ def _by_receiver(rows: Rows, axis: str) -> list[tuple[str, list[dict[str, Any]]]
     return [(name, sorted((r for r in rows if r["prior"] == name), key=lambda r: r[axis])) for name in names]
 
 
-def _crossed(look: dict[str, Any]) -> dict[str, Any]:
-    """Markers of lines alone have no filling whose edge could be white."""
-    return {"mec": look["color"]} if look["marker"] in ("x", "+", "1") else {}
+def _edge(marker: str, colour: str) -> dict[str, Any]:
+    """White edges, but of markers that are lines alone: they have no filling."""
+    return {"mec": colour if marker in ("x", "+", "1") else "white"}
 
 
 def _scale(axes: Any, rows: Rows, axis: str) -> None:
