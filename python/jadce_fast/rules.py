@@ -156,5 +156,7 @@ class Rules:
         """
         parts = (prior.eigenvalues, prior.beam_gain, prior.beam_weight)
         eigenvalue, gain, weight = (np.ascontiguousarray(part, np.float32) for part in parts)
-        floors = _core.floors(rules=self.native(), antennas=antennas, eigenvalue=eigenvalue, gain=gain, weight=weight)
+        floors: dict[str, Any] = _core.floors(
+            rules=self.native(), antennas=antennas, eigenvalue=eigenvalue, gain=gain, weight=weight
+        )
         return self if floors["decodable"] == np.float32(self.decodable) else replace(self, **floors)
