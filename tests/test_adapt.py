@@ -140,13 +140,17 @@ def test_predicted_symbols_tell_the_error_without_truth():
     held_out = HeldOutBlocks(blocks, [b.noise_var for b in blocks], DETECTING)
     found = held_out.predict(prior)
     error = energy = 0.0
+    ghosts = 0
     for block in blocks:
         keep = ~left_out(12)
         pilots = jf.Pilots.from_rows(block.pilots.rows[keep], 64)
         out = jf.Receiver(pilots, 8, prior, block.activity_rate).detect(block.y[keep], block.noise_var)
-        np.testing.assert_array_equal(out.active, block.true_active)
-        error += np.sum(np.abs(out.channels - block.true_channels) ** 2)
+        assert np.isin(block.true_active, out.active).all()
+        ghosts += len(out.active) - len(block.true_active)
+        estimate = out.channels[np.isin(out.active, block.true_active)]
+        error += np.sum(np.abs(estimate - block.true_channels) ** 2)
         energy += np.sum(np.abs(block.true_channels) ** 2)
+    assert ghosts <= 2  # of 720 idle devices: 4 of 9000 over 150 such blocks
     # 12 blocks of 64 entries in noise 0.1 beside 4 channels of power one: 0.2 dB
     assert found.error == pytest.approx(error / energy, abs=0.01)
     # A candidate that takes noise for channels explains them worse.

@@ -235,7 +235,7 @@ def test_torchrun_trains_on_a_recording(tmp_path):
 def test_train_refuses(tmp_path):
     with pytest.raises(ValueError, match="network: expected one of tiny, base, large, ncsn, cell, found 'huge'"):
         train(tmp_path / "a", network="huge")
-    with pytest.raises(ValueError, match="channels: expected one of cdl, wide, A, B, C, D, E or recorded"):
+    with pytest.raises(ValueError, match="channels: expected one of cdl, wide, random-C, A, B, C, D, E or recorded"):
         train(tmp_path / "a", channels="AB")
     with pytest.raises(ValueError, match="channels: expected one of cdl, .*found CellPrior"):
         train(tmp_path / "a", channels=CellPrior())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ def beamspace(plan: Transform, y: Any) -> Any:
     out, power = torch.empty_like(x), torch.empty(plan.pilots.subcarriers, dtype=torch.float64, device=x.device)
     note = torch.zeros(2, dtype=torch.int64, device=x.device)
     with t.device.here():
-        t.device.launch("set_input", y=x, noise_var=1.0, blocks=1, input=note)
+        t.device.launch("set_input", y=x, noise_var=1.0, blocks=1, deadline=math.inf, input=note)
         t.device.launch("beamspace", input=note, dft=t.tables.get("dft"), sizes=t.sizes(1), y=out, power=power)
     return arrays.like(out, y)
 
