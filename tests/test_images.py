@@ -95,3 +95,14 @@ def test_scrambled_pilots():
     other = jf.Receiver(turned, M, "cdl-tiny", threads=1).detect(drop.y * turned.phases[:, :, None], drop.noise_var)
     assert np.array_equal(one.active, other.active)
     assert np.max(np.abs(one.channels - other.channels)) < 1e-3 * np.max(np.abs(one.channels))
+
+
+def test_the_offset_is_the_device_that_looks_like_one():
+    constant = np.exp(2j * np.pi * np.random.default_rng(0).random((6, 8, 7)))
+    constant[..., 1:3] = [1j, -1]
+    rng = np.random.default_rng(1)
+    h = np.stack([complex_normal(rng, 8, 4), np.ones((8, 4)) * (1 + 1j)])
+    for order in ([0, 1], [1, 0]):
+        doubt = image_doubt(jf.Pilots(constant), np.array([1, 2]), lambda i, order=order: h[order][i])
+        assert f"device {2 if order == [0, 1] else 1} looks like a constant offset" in doubt
+        assert doubt.count("looks like") == 1

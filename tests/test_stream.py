@@ -1,6 +1,8 @@
 """Streams: symbols in any chunks, deadlines, back-pressure and what happens when something goes wrong."""
 
 import contextlib
+import subprocess
+import sys
 import threading
 import time
 
@@ -189,3 +191,36 @@ def test_refusals_name_the_argument():
         assert found.detection == rx.detect(p.y, p.noise_var)
     with pytest.raises(ValueError, match="stream: expected an open one, found a closed one"):
         stream.push(p.y)
+
+
+def test_streams_of_one_receiver_do_not_mix():
+    blocks = [problem(**(SIZES["plain"] | {"seed": seed})) for seed in range(4)]
+    rx = jf.Receiver(blocks[0].pilots, blocks[0].y.shape[2], "gaussian", threads=1)
+    want = [rx.detect(b.y, 0.1) for b in blocks]
+    found: list[list] = [[], []]
+
+    def bring(i):
+        with rx.stream(0.1) as stream:
+            for _ in range(20):
+                for b in blocks[2 * i : 2 * i + 2]:
+                    found[i] += stream.push(b.y)
+            found[i] += stream.wait(60)
+
+    threads = [threading.Thread(target=bring, args=[i]) for i in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    for i, those in enumerate(found):
+        assert [one.block for one in those] == list(range(40))
+        assert all(one.detection == want[2 * i + one.block % 2] for one in those)
+
+
+def test_a_program_may_end_with_an_open_stream():
+    program = """
+import numpy as np, jadce_fast as jf
+rx = jf.Receiver(jf.dft_pilots(800, 20, 48), 32, "cdl")
+stream = rx.stream(1e-3)
+stream.push(np.ones((20, 48, 32), np.complex64))
+"""
+    assert subprocess.run([sys.executable, "-c", program], timeout=60, capture_output=True).returncode == 0

@@ -103,18 +103,17 @@ class Receiver {
   // Results of the next block that arrives, with its number and the microseconds that they took since then, or None
   // when none will come.
   py::object next(Arrivals& arrivals, double noise_var, const NoiseCovariance& covariance, float deadline) {
-    if (next_.y == nullptr) next_ = arrivals.make_block();
     const py::gil_scoped_release release;  // a block that is complete does not wait for the interpreter
-    if (!arrivals.next(next_)) {
+    if (!arrivals.next()) {
       const py::gil_scoped_acquire lock;
       return py::none();
     }
     const std::lock_guard alone(transform_.mutex());
-    stmp_.detect(next_, noise_var, covariance, denoisers_, deadline);
+    stmp_.detect(arrivals.taken(), noise_var, covariance, denoisers_, deadline);
     py::dict found = results();
     const py::gil_scoped_acquire lock;
-    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - next_.at;
-    found["block"] = next_.number;
+    const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - arrivals.taken().at;
+    found["block"] = arrivals.taken().number;
     found["latency"] = took.count();
     return found;
   }
@@ -158,7 +157,6 @@ class Receiver {
   Transform& transform_;
   Stmp stmp_;
   std::vector<Denoiser> denoisers_;
-  Arrived next_;
 };
 
 std::unique_ptr<Receiver> make_receiver(Transform& transform, const ActivityPlan& activity, const Array<float>& gram,

@@ -7,6 +7,7 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -39,7 +40,9 @@ std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
 
 void need(bool fits, const char* name, const char* expected, double found) {
   if (fits) return;
-  refuse(std::string(name) + ": expected " + expected + ", found " + std::to_string(found));
+  char number[32];
+  std::snprintf(number, sizeof number, "%.9g", found);
+  refuse(std::string(name) + ": expected " + expected + ", found " + number);
 }
 
 void need_range(const char* name, index_t value, index_t least, index_t most) {

@@ -33,7 +33,8 @@ struct Shape {
 
   JADCE_INLINE index_t point() const { return 2 * lanes; }  // floats of one (n, t)
   JADCE_INLINE index_t measurements() const { return subcarriers * symbols; }
-  JADCE_INLINE index_t channel() const { return 2 * coefficients * lanes; }  // floats of one device
+  JADCE_INLINE index_t together() const { return lanes % 32 == 0 ? 32 : kLanes; }  // beams of a task
+  JADCE_INLINE index_t channel() const { return 2 * coefficients * lanes; }        // floats of one device
 };
 
 }  // namespace jadce

@@ -4,9 +4,11 @@
 
 #include <chrono>
 #include <cstddef>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -50,16 +52,20 @@ struct ThreadPool::State {
   Job job;  // read and written under the mutex
   std::vector<Share> shares;
   std::atomic<int> inside{0};
+  std::exception_ptr failed;  // what the first task that threw has thrown, under the mutex
 
   // Works on a copy: the caller takes the job away as soon as every task has been claimed.
   // Whoever has done his share takes tasks of the others.
-  void drain(Job mine, int thread) {
+  void drain(Job mine, int thread) try {
     const std::size_t threads = shares.size();
     for (std::size_t other = 0; other < threads; ++other) {
       Share& share = shares[(static_cast<std::size_t>(thread) + other) % threads];
       for (std::int64_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;)
         mine.task(mine.context, i, thread);
     }
+  } catch (...) {
+    const std::lock_guard lock(mutex);
+    if (!failed) failed = std::current_exception();
   }
 };
 ThreadPool::ThreadPool(int threads) : size_(threads), pid_(getpid()), state_(new State(threads)) {
@@ -122,6 +128,7 @@ void ThreadPool::run(Task task, void* context, std::int64_t count) {
       std::this_thread::yield();  // more threads than processors: the worker may be waiting for this one
     }
   }
+  if (s.failed) std::rethrow_exception(std::exchange(s.failed, nullptr));
 }
 
 void ThreadPool::work(int thread) {

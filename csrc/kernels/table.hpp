@@ -114,9 +114,9 @@ struct PointsArgs {
   float* z;       // [count, 2 P, Mp]
 };
 
-// A job of kernels that take part of the beams has a task for each of `count` subcarriers or devices and kLanes beams,
-// those of the same beams one after the other: threads then find what they left in their caches.
-JADCE_INLINE index_t tasks(const Shape& shape, index_t count) { return shape.lanes / kLanes * count; }
+// A job of kernels that take part of the beams has a task for each of `count` subcarriers or devices and
+// Shape::together beams, those of the same beams one after the other: threads then find what they left in their caches.
+JADCE_INLINE index_t tasks(const Shape& shape, index_t count) { return shape.lanes / shape.together() * count; }
 
 struct KernelTable {
   const char* name;

@@ -16,6 +16,7 @@ Arrivals::Arrivals(Transform& transform, std::vector<cfloat> rotation)
       rotation_(std::move(rotation)),
       scratch_(floats(transform.shape().symbols * transform.shape().point())),
       coming_(make_block()),
+      taken_(make_block()),
       waiting_(make_block()) {}
 
 Arrived Arrivals::make_block() const {
@@ -70,11 +71,11 @@ void Arrivals::complete(std::chrono::steady_clock::time_point at, bool wait) {
   coming_.energy = 0;
 }
 
-bool Arrivals::next(Arrived& block) {
+bool Arrivals::next() {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [&] { return full_ || closed_; });
   if (!full_) return false;
-  std::swap(block, waiting_);
+  std::swap(taken_, waiting_);
   full_ = false;
   changed_.notify_all();
   return true;

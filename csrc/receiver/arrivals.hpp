@@ -23,7 +23,7 @@ struct Arrived {
 // `total` and the sum of |y|^2.
 double add_energy(const cfloat* y, index_t count, double total);
 
-// Memory for three blocks: one that arrives, one that waits, and one that `next` exchanges. One thread brings symbols
+// Memory for three blocks: one that arrives, one that waits, and one that is detected. One thread brings symbols
 // and does the work on them, another one takes blocks.
 class Arrivals {
  public:
@@ -33,25 +33,26 @@ class Arrivals {
   // Takes symbols [count, N, M]. A block that is complete while another one still waits is dropped, or with `wait`
   // waits.
   void push(const cfloat* y, index_t count, bool wait);
-  // Waits for a complete block and exchanges it. False when there will be none.
-  bool next(Arrived& block);
+  // Waits for a complete block, which is `taken` until the next call. False when there will be none.
+  bool next();
+  Arrived& taken() { return taken_; }
   // Lets nobody wait any more.
   void close();
 
-  Arrived make_block() const;
   struct Counts {
     std::int64_t complete, dropped, waited;  // blocks
   };
   Counts counts();
 
  private:
+  Arrived make_block() const;
   void complete(std::chrono::steady_clock::time_point at, bool wait);
 
   Transform& transform_;
   const std::vector<cfloat> rotation_;
   Floats scratch_;
   index_t have_ = 0;  // symbols of the block that arrives
-  Arrived coming_;
+  Arrived coming_, taken_;
 
   std::mutex mutex_;  // of what follows
   std::condition_variable changed_;

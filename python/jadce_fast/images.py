@@ -53,7 +53,7 @@ def image_doubt(pilots: Pilots, active: Indices, channels: Callable[[Indices], C
     if found and len(found) >= _EVERYBODY * np.count_nonzero(power >= min(found.values())):
         words.append(f"devices {', '.join(map(str, sorted(found)))} look like mirror images of others (I/Q imbalance)")
     words += [
-        f"device {active[i]} looks like a constant offset" for i in constant if _is_offset(channels(constant[:1])[0])
+        f"device {active[i]} looks like a constant offset" for i in constant if _is_offset(channels(np.array([i]))[0])
     ]
     return f"{IMAGE}: {'; '.join(words)}; scrambled pilots have none" if words else ""
 

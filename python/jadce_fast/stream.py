@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -104,6 +105,8 @@ class Stream:
         self._process = os.getpid()
         self._worker = threading.Thread(target=self._work, name="jadce-stream", daemon=True)
         self._worker.start()
+        # A thread that is still at work when the interpreter ends would end the process with it.
+        self._finalizer = weakref.finalize(self, _end, source, self._worker, self._process)
 
     def push(self, symbols: npt.ArrayLike) -> list[Streamed]:
         """Take the next received symbols.
@@ -168,6 +171,7 @@ class Stream:
             self._closed = True
             self._source.close()
         self._worker.join()
+        self._finalizer.detach()
         with self._changed:
             return [] if self._told else self._take()
 
@@ -240,3 +244,9 @@ class NativeSource:
         if found is None:
             return None
         return Streamed(found.pop("block"), found.pop("latency"), self._detection(found))
+
+
+def _end(source: Source, worker: threading.Thread, process: int) -> None:
+    if os.getpid() == process:
+        source.close()
+        worker.join()

@@ -43,26 +43,31 @@ void beamspace(BeamspaceArgs args, index_t n) {
 template <int N>
 struct Number {};
 
-// A task's part of a job: `index` of the subcarriers or devices, and kLanes beams from `beam` on. Tasks of the same
+// A task's part of a job: `index` of the subcarriers or devices, and beams from `beam` to `end`. Tasks of the same
 // beams are neighbours.
 struct Part {
-  index_t index, beam;
+  index_t index, beam, end;
 };
 
-Part part_of(index_t task, index_t count) { return {task % count, task / count * kLanes}; }
+Part part_of(const Shape& s, index_t task, index_t count) {
+  const index_t beam = task / count * s.together();
+  return {task % count, beam, beam + s.together()};
+}
 
-// Calls f for tiles of rows and of W beams from `beam` to `end`: a number of rows which the registers hold, and the
-// first row and beam.
+// Calls f for tiles of rows and of beams from `beam` to `end`: a number of rows and of vectors of beams which the
+// registers hold, and the first row and beam.
 template <class F>
 void tiles(index_t rows, index_t beam, index_t end, F f) {
-  for (index_t b = beam; b < end; b += W) {
+  const auto beams = [&](auto vectors, index_t b) {
     index_t i = 0;
-    if constexpr (W == 16)
-      for (; i + 8 <= rows; i += 8) f(Number<8>{}, i, b);
-    for (; i + 4 <= rows; i += 4) f(Number<4>{}, i, b);
-    for (; i + 2 <= rows; i += 2) f(Number<2>{}, i, b);
-    if (i < rows) f(Number<1>{}, i, b);
-  }
+    for (; i + 4 <= rows; i += 4) f(Number<4>{}, vectors, i, b);
+    for (; i + 2 <= rows; i += 2) f(Number<2>{}, vectors, i, b);
+    if (i < rows) f(Number<1>{}, vectors, i, b);
+  };
+  index_t b = beam;
+  if constexpr (W == 16)
+    for (; b + 2 * W <= end; b += 2 * W) beams(Number<2>{}, b);
+  for (; b < end; b += W) beams(Number<1>{}, b);
 }
 
 // A complex matrix; strides in floats, the imaginary parts `imag` floats after the real ones.
@@ -73,64 +78,74 @@ struct Matrix {
 
 // acc[i] = sum over k of w[i, k] x[k], or with `conjugate` of conj(w[i, k]) x[k]. Columns of zeros are passed over if
 // there may be many: a basis may be of single subcarriers.
-template <bool conjugate, bool sparse, int I>
-void product(Matrix w, index_t count, const float* x, index_t step, index_t half, cvec (&acc)[I]) {
-  for (int i = 0; i < I; ++i) acc[i] = cvec{};
+template <bool conjugate, bool sparse, int I, int B>
+void product(Matrix w, index_t count, const float* x, index_t step, index_t half, cvec (&acc)[I][B]) {
+  for (int i = 0; i < I; ++i)
+    for (int j = 0; j < B; ++j) acc[i][j] = cvec{};
   for (index_t k = 0; k < count; ++k, w.at += w.column, x += step) {
     if constexpr (sparse) {
       bool zero = true;
       for (int i = 0; i < I; ++i) zero = zero && w.at[i * w.row] == 0.0f && w.at[i * w.row + w.imag] == 0.0f;
       if (zero) continue;
     }
-    const cvec in{load(x), load(x + half)};
+    cvec in[B];
+    for (int j = 0; j < B; ++j) in[j] = {load(x + j * W), load(x + half + j * W)};
     for (int i = 0; i < I; ++i) {
       const float re = w.at[i * w.row], im = w.at[i * w.row + w.imag];
-      acc[i].re += re * in.re;
-      acc[i].im += re * in.im;
-      acc[i].re = conjugate ? acc[i].re + im * in.im : acc[i].re - im * in.im;
-      acc[i].im = conjugate ? acc[i].im - im * in.re : acc[i].im + im * in.re;
+      for (int j = 0; j < B; ++j) {
+        acc[i][j].re += re * in[j].re;
+        acc[i][j].im += re * in[j].im;
+        acc[i][j].re = conjugate ? acc[i][j].re + im * in[j].im : acc[i][j].re - im * in[j].im;
+        acc[i][j].im = conjugate ? acc[i][j].im - im * in[j].re : acc[i][j].im + im * in[j].re;
+      }
     }
   }
 }
 
-void write(float* to, index_t half, cvec x) {
-  store(to, x.re);
-  store(to + half, x.im);
+template <int B>
+void write(float* to, index_t half, const cvec (&x)[B]) {
+  for (int j = 0; j < B; ++j) {
+    store(to + j * W, x[j].re);
+    store(to + half + j * W, x[j].im);
+  }
 }
 
 void correlate(CorrelateArgs args, index_t task) {
   const Shape& s = args.shape;
-  const Part part = part_of(task, s.subcarriers);
+  const Part part = part_of(s, task, s.subcarriers);
   const index_t n = part.index;
-  tiles(args.count, part.beam, part.beam + kLanes, [&]<int I>(Number<I>, index_t a, index_t b) {
-    cvec acc[I];
+  tiles(args.count, part.beam, part.end, [&]<int I, int B>(Number<I>, Number<B>, index_t a, index_t b) {
+    cvec acc[I][B];
     const Matrix q{args.pilots + n * args.pilots_row + a * s.symbols * 2, s.symbols * 2, 2};
     product<true, false>(q, s.symbols, args.r + n * s.symbols * s.point() + b, s.point(), s.lanes, acc);
     for (int i = 0; i < I; ++i) write(args.points + (n * args.count + a + i) * s.point() + b, s.lanes, acc[i]);
   });
 }
 
-// Copies complex rows of kLanes beams; strides in floats, `half` from real to imaginary parts.
+// Copies complex rows of some beams; strides in floats, `half` from real to imaginary parts.
 struct Rows {
   float* at;
   index_t row, half;
 };
 
-void copy_rows(Rows in, Rows out, index_t rows) {
+void copy_rows(Rows in, Rows out, index_t rows, index_t beams) {
   for (index_t i = 0; i < rows; ++i)
-    for (index_t b = 0; b < kLanes; b += W)
-      write(out.at + i * out.row + b, out.half, {load(in.at + i * in.row + b), load(in.at + i * in.row + in.half + b)});
+    for (index_t b = 0; b < beams; b += W) {
+      store(out.at + i * out.row + b, load(in.at + i * in.row + b));
+      store(out.at + i * out.row + out.half + b, load(in.at + i * in.row + in.half + b));
+    }
 }
 
 void analyse(const TransformView& v, PointsArgs args, index_t task) {
   const Shape& s = v.shape;
-  const Part part = part_of(task, args.count);
+  const Part part = part_of(s, task, args.count);
   float* const z = args.z + part.index * s.channel();
   float* const points = args.points + part.index * s.point();
   const index_t half = s.coefficients * s.lanes, row = args.count * s.point();
-  if (v.identity) return copy_rows({points + part.beam, row, s.lanes}, {z + part.beam, s.lanes, half}, s.subcarriers);
-  tiles(s.coefficients, part.beam, part.beam + kLanes, [&]<int I>(Number<I>, index_t p, index_t b) {
-    cvec acc[I];
+  if (v.identity)
+    return copy_rows({points + part.beam, row, s.lanes}, {z + part.beam, s.lanes, half}, s.subcarriers, s.together());
+  tiles(s.coefficients, part.beam, part.end, [&]<int I, int B>(Number<I>, Number<B>, index_t p, index_t b) {
+    cvec acc[I][B];
     product<true, true>({v.basis + p * 2, 2, s.coefficients * 2}, s.subcarriers, points + b, row, s.lanes, acc);
     for (int i = 0; i < I; ++i) write(z + (p + i) * s.lanes + b, half, acc[i]);
   });
@@ -138,13 +153,14 @@ void analyse(const TransformView& v, PointsArgs args, index_t task) {
 
 void synthesise(const TransformView& v, PointsArgs args, index_t task) {
   const Shape& s = v.shape;
-  const Part part = part_of(task, args.count);
+  const Part part = part_of(s, task, args.count);
   float* const z = args.z + part.index * s.channel();
   float* const points = args.points + part.index * s.point();
   const index_t half = s.coefficients * s.lanes, row = args.count * s.point();
-  if (v.identity) return copy_rows({z + part.beam, s.lanes, half}, {points + part.beam, row, s.lanes}, s.subcarriers);
-  tiles(s.subcarriers, part.beam, part.beam + kLanes, [&]<int I>(Number<I>, index_t n, index_t b) {
-    cvec acc[I];
+  if (v.identity)
+    return copy_rows({z + part.beam, s.lanes, half}, {points + part.beam, row, s.lanes}, s.subcarriers, s.together());
+  tiles(s.subcarriers, part.beam, part.end, [&]<int I, int B>(Number<I>, Number<B>, index_t n, index_t b) {
+    cvec acc[I][B];
     const Matrix basis{v.basis + n * s.coefficients * 2, s.coefficients * 2, 2};
     product<false, true>(basis, s.coefficients, z + b, s.lanes, half, acc);
     for (int i = 0; i < I; ++i) write(points + (n + i) * row + b, s.lanes, acc[i]);
@@ -153,37 +169,40 @@ void synthesise(const TransformView& v, PointsArgs args, index_t task) {
 
 void residual(ResidualArgs args, index_t task) {
   const Shape& s = args.shape;
-  const Part part = part_of(task, s.subcarriers);
+  const Part part = part_of(s, task, s.subcarriers);
   const index_t n = part.index, start = n * s.symbols * s.point();
-  for (index_t b = part.beam; b < part.beam + kLanes; b += W) store(args.power + n * s.lanes + b, vec{});
-  tiles(s.symbols, part.beam, part.beam + kLanes, [&]<int I>(Number<I>, index_t t, index_t b) {
-    cvec acc[I];
+  for (index_t b = part.beam; b < part.end; b += W) store(args.power + n * s.lanes + b, vec{});
+  tiles(s.symbols, part.beam, part.end, [&]<int I, int B>(Number<I>, Number<B>, index_t t, index_t b) {
+    cvec acc[I][B];
     const Matrix q{args.pilots + n * args.pilots_row + t * 2, 2, s.symbols * 2};
     product<false, false>(q, args.count, args.points + n * args.count * s.point() + b, s.point(), s.lanes, acc);
-    float* const power = args.power + n * s.lanes + b;
-    vec total = load(power);
-    for (int i = 0; i < I; ++i) {
-      const float g = args.gram ? args.gram[n * s.symbols + t + i] : 0.0f;
-      const index_t at = start + (t + i) * s.point() + b;
-      cvec value = args.y ? cvec{load(args.y + at), load(args.y + at + s.lanes)} : cvec{};
-      if (args.r_pri) value = value - cvec{load(args.r_pri + at), load(args.r_pri + at + s.lanes)} * g;
-      value = value - acc[i];
-      write(args.r + at, s.lanes, value);
-      total += value.re * value.re + value.im * value.im;
+    for (int j = 0; j < B; ++j) {
+      float* const power = args.power + n * s.lanes + b + j * W;
+      vec total = load(power);
+      for (int i = 0; i < I; ++i) {
+        const float g = args.gram ? args.gram[n * s.symbols + t + i] : 0.0f;
+        const index_t at = start + (t + i) * s.point() + b + j * W;
+        cvec value = args.y ? cvec{load(args.y + at), load(args.y + at + s.lanes)} : cvec{};
+        if (args.r_pri) value = value - cvec{load(args.r_pri + at), load(args.r_pri + at + s.lanes)} * g;
+        value = value - acc[i][j];
+        store(args.r + at, value.re);
+        store(args.r + at + s.lanes, value.im);
+        total += value.re * value.re + value.im * value.im;
+      }
+      store(power, total);
     }
-    store(power, total);
   });
 }
 
 void module_a(ModuleAArgs args, index_t task) {
   const Shape& s = args.shape;
-  const Part part = part_of(task, s.subcarriers);
+  const Part part = part_of(s, task, s.subcarriers);
   for (index_t t = 0; t < s.symbols; ++t) {
     const float g = args.gram[part.index * s.symbols + t];
     const index_t at = (part.index * s.symbols + t) * s.point();
     const float* const prior = args.r_pri + at;
     float* const r = args.r + at;
-    for (index_t b = part.beam; b < part.beam + kLanes; b += W) {
+    for (index_t b = part.beam; b < part.end; b += W) {
       const vec gain = residual_gain(load(args.v + b), g, args.noise, load(args.eta + b));
       store(r + b, load(prior + b) + gain * load(r + b));
       store(r + s.lanes + b, load(prior + s.lanes + b) + gain * load(r + s.lanes + b));
@@ -290,15 +309,15 @@ void spread_energy(const TransformView& v, index_t k, const float* z, float* ene
 
 void channel(const TransformView& v, float* h, float scale, const float* dft, float* scratch, float* out) {
   const Shape& s = v.shape;
-  for (index_t i = 0; i < s.lanes / kLanes; ++i) synthesise(v, {1, scratch, h}, i);
-  tiles(s.subcarriers, 0, s.lanes, [&]<int I>(Number<I>, index_t n, index_t m) {
-    cvec acc[I];  // conjugate channels
+  for (index_t i = 0; i < s.lanes / s.together(); ++i) synthesise(v, {1, scratch, h}, i);
+  tiles(s.subcarriers, 0, s.lanes, [&]<int I, int B>(Number<I>, Number<B>, index_t n, index_t m) {
+    cvec acc[I][B];  // conjugate channels
     product<true, false>({scratch + n * s.point(), s.point(), 1, s.lanes}, s.antennas, dft + m, s.point(), s.lanes,
                          acc);
     for (int i = 0; i < I; ++i)
-      for (index_t j = 0; j < W && m + j < s.antennas; ++j) {
-        out[((n + i) * s.antennas + m + j) * 2] = scale * acc[i].re[j];
-        out[((n + i) * s.antennas + m + j) * 2 + 1] = -scale * acc[i].im[j];
+      for (index_t j = 0; j < B * W && m + j < s.antennas; ++j) {
+        out[((n + i) * s.antennas + m + j) * 2] = scale * acc[i][j / W].re[j % W];
+        out[((n + i) * s.antennas + m + j) * 2 + 1] = -scale * acc[i][j / W].im[j % W];
       }
   });
 }

@@ -18,7 +18,7 @@ void gaussian(const Shape& s, const float* z, const float* v, float* h, float* v
 
 void combine(CombineArgs args, index_t task) {
   const Shape& s = args.shape;
-  for (index_t i = task * kLanes; i < (task + 1) * kLanes; i += W) {
+  for (index_t i = task * s.together(); i < (task + 1) * s.together(); i += W) {
     const vec keep = kept(args.gamma, load(args.b + i)), take = taken(args.gamma, args.weight, load(args.a + i));
     for (index_t p = 0; p < 2 * s.coefficients; ++p) {
       const index_t at = p * s.lanes + i;
@@ -31,11 +31,11 @@ void combine(CombineArgs args, index_t task) {
 
 void damp(DampArgs args, index_t task) {
   const Shape& s = args.shape;
-  const index_t n = task % s.subcarriers, beam = task / s.subcarriers * kLanes;
+  const index_t n = task % s.subcarriers, beam = task / s.subcarriers * s.together();
   for (index_t t = 0; t < s.symbols; ++t) {
     for (index_t half = 0; half < 2; ++half) {
       const index_t at = (n * s.symbols + t) * s.point() + half * s.lanes;
-      for (index_t i = beam; i < beam + kLanes; i += W) {
+      for (index_t i = beam; i < beam + s.together(); i += W) {
         const vec value = damped(args.gamma, load(args.b + i), load(args.r_b + at + i), load(args.r_pri + at + i));
         store(args.r_pri + at + i, value);
       }
