@@ -42,9 +42,9 @@ std::vector<float> power_levels(bool flat, index_t antennas);
 // amplitudes.
 ActivityPlan receiver_activity(Mixture beams, const std::vector<double>& amplitude, index_t antennas, bool known_power);
 
-// Rules for a number of antennas. The information by which an active device differs from noise of variance one, its mean
-// log-likelihood ratio, is M times that of an antenna. Fewer than 32, for which `decodable` and `smallest_mean_power`
-// are, have as much of stronger devices only: both rise by as much.
+// Rules for a number of antennas. The information by which an active device differs from noise of variance one, its
+// mean log-likelihood ratio, is M times that of an antenna. Fewer than 32, for which `decodable` and
+// `smallest_mean_power` are, have as much of stronger devices only: both rise by as much.
 Rules rules_of(Rules rules, index_t antennas, const Mixture& beams);
 
 // Most candidates of one iteration; `asked` is zero if nobody said.
