@@ -21,7 +21,7 @@ from jadce_fast.training.adapt import Choice
 from jadce_fast.training.beam import mean_and_variance_loss
 from jadce_fast.training.held_out_blocks import HeldOutBlocks, left_out
 from jadce_fast.training.noisy import example, noise_levels
-from jadce_fast.training.received import Detecting, Heard, Observations, missing_share, observe
+from jadce_fast.training.received import Detecting, Heard, Observations, digest, missing_share, observe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = {"devices": 64, "symbols": 12, "subcarriers": 8, "antennas": 8, "active": 4}
@@ -158,6 +158,19 @@ def test_predicted_symbols_tell_the_error_without_truth():
     assert (held_out.predict(wrong).likelihood < found.likelihood).mean() > 0.8
     np.testing.assert_array_equal(left_out(20).nonzero()[0], [5, 15])
     np.testing.assert_array_equal(left_out(2).nonzero()[0], [1])
+
+
+def test_scrambled_pilots_are_kept():
+    plain = jf.dft_pilots(64, 12, 8)
+    scrambled, other = (
+        jf.Pilots.from_rows(plain.rows, 64, 1.0, np.exp(2j * np.pi * np.random.default_rng(seed).random((12, 8))))
+        for seed in (1, 2)
+    )
+    assert len({digest(pilots) for pilots in (plain, scrambled, other)}) == 3
+    blocks = captures(12, pilots=scrambled)
+    found = HeldOutBlocks(blocks, [b.noise_var for b in blocks], DETECTING).predict(new_prior())
+    # A twentieth of the channels' power is left where pilots are known; with others all of it is.
+    assert found.error < 0.05
 
 
 def test_adapting_explains_new_blocks_better(tmp_path):

@@ -83,5 +83,6 @@ def left_out(symbols: int) -> npt.NDArray[np.bool_]:
 
 def _only(pilots: Pilots, symbols: npt.NDArray[np.bool_]) -> Pilots:
     if pilots.rows is not None:
-        return Pilots.from_rows(pilots.rows[symbols], pilots.devices, pilots.power)
+        phases = None if pilots.phases is None else pilots.phases[symbols]
+        return Pilots.from_rows(pilots.rows[symbols], pilots.devices, pilots.power, phases)
     return Pilots(pilots.select()[symbols])

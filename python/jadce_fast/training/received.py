@@ -80,7 +80,8 @@ def digest(pilots: Pilots) -> str:
     """Fingerprint of pilots."""
     symbols = pilots.select() if pilots.rows is None else pilots.rows
     words = f"{symbols.shape} {pilots.devices} {pilots.power} ".encode()
-    return hashlib.sha256(words + np.ascontiguousarray(symbols).tobytes()).hexdigest()
+    phases = b"" if pilots.phases is None else pilots.phases.tobytes()
+    return hashlib.sha256(words + np.ascontiguousarray(symbols).tobytes() + phases).hexdigest()
 
 
 def observe(blocks: Sequence[Capture], prior: Any, detecting: Detecting, heard: Callable[[int], None]) -> list[Heard]:
