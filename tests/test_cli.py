@@ -248,6 +248,12 @@ BAD = {
     "output folder": (["detect", DFT, "-o", "no/such.npz"], "--output: expected a file in an existing directory"),
     "not a number": (["simulate", "--trials", "many"], "--trials"),
     "trials": (["simulate", "--trials", 0], "--trials: expected at least 1, found 0"),
+    "no number of devices": (["simulate", "--devices", "inf"], "--devices: expected a list such as"),
+    "plot over ranges": (
+        ["simulate", "--delay-spread", "100,200", "300,300", "--plot", "a.png"],
+        "--plot: expected an axis of single values, found ranges of delay_spread",
+    ),
+    "threads of torch": (["adapt", "a.safetensors", DFT, "--threads", 0], "--threads: expected 1 to 1024, found 0"),
     "model": (["simulate", "--model", "F"], "--model: expected A or B"),
     "symbols": (["simulate", "--devices", 5, "--symbols", 6], "--symbols: expected at most devices=5, found 6"),
     "delays": (["simulate", "--delay-spread", 300, 100], "--delay-spread: expected low <= high"),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -118,10 +119,79 @@ def test_two_campaigns_do_not_share_a_directory(tmp_path):
         Store(tmp_path, "test", {"seed": 1})
     with pytest.raises(ValueError, match="expected a campaign of kind other, found test"):
         Store(tmp_path, "other", {"seed": 0})
+    other = Store(tmp_path / "learned", "test", {"seed": 0, "learn": True})
+    run(other, points(other), Stop(1))
+    with pytest.raises(ValueError, match="expected a campaign with learn=None, found True"):
+        Store(tmp_path / "learned", "test", {"seed": 0})
     lines = table(tmp_path).splitlines(keepends=True)
     (tmp_path / "results.csv").write_bytes(b"".join([lines[0], *lines[3:]]))  # a draw was taken out
     with pytest.raises(ValueError, match="draw 0 is missing before 1"):
         Store(tmp_path, "test", {"seed": 0})
+
+
+def test_who_comes_second_leaves_the_manifest_of_the_first(tmp_path):
+    one, other = (Store(tmp_path, "test", {"seed": seed}) for seed in (0, 1))
+    run(one, points(one), Stop(2))
+    with pytest.raises(ValueError, match="expected to be the only campaign in it"):
+        run(other, points(other), Stop(2))
+    assert json.loads((tmp_path / "manifest.json").read_text())["setup"] == {"seed": 0}
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_write_that_fails_leaves_no_half_and_loses_nothing(tmp_path, monkeypatch, error):
+    store = Store(tmp_path, "test", {"seed": 0})
+    run(store, points(store), Stop(2))
+    before = table(tmp_path)
+    lists = store.lists({"point": 0, "prior": "a"})
+    store.add(lists, {name: values[:1] for name, values in lists.items()})
+
+    opened = Path.open
+
+    class Full:
+        """A file on a disk that is full."""
+
+        def __init__(self, file):
+            self._file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._file.close()
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+        def write(self, text):
+            self._file.write(text[:9])
+            raise error
+
+    monkeypatch.setattr(
+        Path, "open", lambda self, mode="r", *a: (Full if mode == "r+b" else lambda f: f)(opened(self, mode, *a))
+    )
+    with pytest.raises(error):
+        store.save()
+    monkeypatch.undo()
+    assert table(tmp_path) == before
+    store.save()
+    assert table(tmp_path).startswith(before)
+    assert table(tmp_path).count(b"\n") == before.count(b"\n") + 1
+
+
+def test_measurements_of_other_networks_are_not_pooled(tmp_path):
+    store = Store(tmp_path, "ofdm", {"seed": 0})
+    simulate(SMALL, ("bg",), 2, threads=1, resume=tmp_path / "kept")
+    simulate(replace(SMALL, snr_db=12.0), ("bg",), 2, threads=1, resume=tmp_path / "kept")  # the same point
+    assert [row["trials"] for row in read_outcomes(tmp_path / "kept")[0]] == [2]
+    numbers = simulate(SMALL, ("bg",), 2, threads=1)
+    for weights in ("aa", "bb"):
+        lists = store.lists({"scenario": {"snr_db": 12.0}, "prior": "own", "fingerprint": weights})
+        for one in numbers:
+            flat = one.row() | {"relative_error": one.score.relative_error}
+            store.add(lists, {k: v for k, v in flat.items() if k not in ("point", "trial", "prior", "nmse_db")})
+    store.save()
+    rows, axes, _ = read_outcomes(tmp_path)
+    assert ([row["prior"] for row in rows], axes) == (["own aa", "own bb"], [])
 
 
 def test_manifest_says_what_was_run(tmp_path):
@@ -270,7 +340,13 @@ def test_dask_survives_a_killed_worker(tmp_path):
     assert [(r.trial, r.prior, r.score) for r in there] == [(r.trial, r.prior, r.score) for r in here]
 
 
-def test_scheduler_that_is_not_there(monkeypatch):
+def test_scheduler_that_is_not_there():
+    dask = pytest.importorskip("dask")
+    with dask.config.set({"distributed.comm.timeouts.connect": "1s"}), pytest.raises(OSError, match="imed out"):
+        simulate(SMALL, ("bg",), 1, scheduler="tcp://127.0.0.1:1")
+
+
+def test_scheduler_without_dask(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(ImportError, match=r"distributed: .*pip install 'jadce-fast\[dask\]'"):
         simulate(SMALL, ("bg",), 1, scheduler="tcp://127.0.0.1:1")

@@ -28,7 +28,6 @@ from .store import SAVE_EVERY, Lists, Store, count_draws
 
 _TASK_SECONDS = 1.0  # a worker gets draws for about so long at a time: transfers are then a small part
 _MOST_DRAWS = 64  # of a task
-_RETRIES = 5  # of a task whose worker was lost
 
 Numbers = Mapping[str, float]
 Measure = Mapping[Any, Callable[[Any], Numbers]]
@@ -181,6 +180,7 @@ class _Pool:
 
     submit: Callable[..., Any]
     workers: Callable[[], int]
+    lost: type[Exception] = BrokenProcessPool  # of a task whose worker was killed
 
 
 class _Ahead:
@@ -206,7 +206,7 @@ class _Ahead:
                 continue
             try:
                 seconds, results = future.result()
-            except BrokenProcessPool:
+            except self._pool.lost:
                 raise ChildProcessError("workers: a process was killed, which a lack of memory does") from None
             self._cost[at] = seconds / len(draws)
             self._found |= {(at, number): each for number, each in zip(draws, results, strict=True)}
@@ -302,10 +302,10 @@ def _dask(address: str) -> Iterator[_Pool]:
 
         def submit(function: Callable[..., Any], *arguments: Any) -> Any:
             futures[:] = [f for f in futures if not f.done()]
-            futures.append(client.submit(function, *arguments, pure=False, retries=_RETRIES))
+            futures.append(client.submit(function, *arguments, pure=False))
             return futures[-1]
 
         try:
-            yield _Pool(submit, lambda: max(sum(client.nthreads().values()), 1))
+            yield _Pool(submit, lambda: max(sum(client.nthreads().values()), 1), distributed.KilledWorker)
         finally:
             client.cancel(futures)

@@ -170,7 +170,9 @@ class _Bench:
         # The genie only denoises better than this one.
         self._base = next((name for name in self._priors if not is_baseline(name)), "cdl")
         if GENIE in names:
-            self.genie = self._priors[GENIE] = GeniePrior(self._priors.get(self._base) or load(self._base))
+            base = self._priors.get(self._base) or load(self._base)
+            self.genie, self._base_fingerprint = GeniePrior(base), fingerprint(base)
+            self._priors[GENIE] = self.genie
         self._pilots: Pilots | None = None
         self._receivers: dict[str, Any] = {}
 
@@ -192,7 +194,9 @@ class _Bench:
 
     def key(self, name: str) -> dict[str, Any]:
         """Key of a receiver's numbers, which depend on it besides scenario and seed."""
-        base = {"base": self._base} if name == GENIE else {}
+        base: dict[str, str] = {}
+        if self.genie is not None and name == GENIE:
+            base = {"base": self._base, "base_fingerprint": self._base_fingerprint}
         return {"prior": name, "fingerprint": fingerprint(self._priors[name])} | base | self._recorded
 
     def detect(self, name: str, drop: Drop) -> dict[str, float]:

@@ -72,12 +72,14 @@ class Scenario:
 
     def __post_init__(self) -> None:
         for name in ("devices", "symbols", "subcarriers", "antennas"):
-            _check.integer(name, getattr(self, name), 1)
+            object.__setattr__(self, name, _check.integer(name, getattr(self, name), 1))
         if self.symbols > self.devices:
             raise ValueError(f"symbols: expected at most devices={self.devices}, found {self.symbols}")
-        _check.real("activity_rate", self.activity_rate, 0, 1)
-        _check.real("snr_db", self.snr_db, -100, 100, closed=True)
-        _check.real("power_spread_db", self.power_spread_db, 0, 100, closed=True)
+        # 10 and 10.0 are one point.
+        object.__setattr__(self, "activity_rate", _check.real("activity_rate", self.activity_rate, 0, 1))
+        object.__setattr__(self, "snr_db", _check.real("snr_db", self.snr_db, -100, 100, closed=True))
+        spread = _check.real("power_spread_db", self.power_spread_db, 0, 100, closed=True)
+        object.__setattr__(self, "power_spread_db", spread)
         for name, allowed in (("model", MODELS), ("angles", ("departure", "arrival")), ("pilots", ("dft", "qpsk"))):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}: expected {' or '.join(allowed)}, found {getattr(self, name)!r}")
@@ -86,6 +88,9 @@ class Scenario:
             channels.path_loss_gains(0, self.distance)
             if self.power_spread_db > 0:
                 raise ValueError(f"distance: expected no power_spread_db beside it, found {self.power_spread_db:g}")
+        for name in ("delay_spread", "distance"):
+            if (ends := getattr(self, name)) is not None:
+                object.__setattr__(self, name, tuple(map(float, ends)))
 
     @property
     def noise_var(self) -> float:

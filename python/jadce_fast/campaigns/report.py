@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -38,11 +39,16 @@ def read_outcomes(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], l
         )
     points: dict[tuple[Any, ...], int] = {}
     found: dict[tuple[int, str], list[Record]] = {}
-    for line in lines:
-        key, texts = split(line)
-        point = points.setdefault(tuple(_value(key, name) for name in POINT), len(points))
-        numbers = {name: float(text) for name, text in texts.items()}
-        found.setdefault((point, key["prior"]), []).append(record(key["prior"], numbers, int(line[DRAW]), point))
+    try:
+        names = _receivers(split(line)[0] for line in lines)
+        for line in lines:
+            key, texts = split(line)
+            point = points.setdefault(tuple(_value(key, name) for name in POINT), len(points))
+            numbers = {name: float(text) for name, text in texts.items()}
+            name = names[_receiver(key)]
+            found.setdefault((point, name), []).append(record(name, numbers, int(line[DRAW]), point))
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"{path}: expected a campaign of jadce simulate, found a damaged one ({error!r})") from None
     values = list(points)
     axes = [name for i, name in enumerate(POINT) if len({json.dumps(v[i]) for v in values}) > 1]
     rows = [
@@ -50,6 +56,22 @@ def read_outcomes(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], l
         for (point, prior), records in found.items()
     ]
     return rows, axes, manifest
+
+
+def _receiver(key: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    """What a receiver's numbers depend on besides the point: its name, fingerprints of networks and recordings."""
+    return tuple((name, text) for name, text in key.items() if name not in POINT and not name.startswith("scenario."))
+
+
+def _receivers(keys: Iterable[dict[str, str]]) -> dict[tuple[tuple[str, str], ...], str]:
+    """Names of all receivers; those of one name have behind it in what they differ."""
+    known = list(dict.fromkeys(map(_receiver, keys)))
+    names = {}
+    for one in known:
+        alike = [dict(other) for other in known if dict(other)["prior"] == dict(one)["prior"]]
+        unlike = [text for name, text in one if len({other.get(name) for other in alike}) > 1]
+        names[one] = " ".join([dict(one)["prior"], *unlike])
+    return names
 
 
 def _value(key: dict[str, str], name: str) -> Any:

@@ -99,29 +99,38 @@ class Store:
         if self._path is None or not self._waiting or time.monotonic() - self._saved < interval:
             return
         self._path.mkdir(parents=True, exist_ok=True)
-        if not self._told:
-            self._tell(self._path)
         table = self._path / TABLE
         with (self._path / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             found = table.stat().st_size if table.exists() else 0
             if found < self._size or (found > self._size and b"\n" in table.read_bytes()[self._size :]):
                 raise ValueError(f"{self._path}: expected to be the only campaign in it, found lines of another")
+            if not self._told:
+                self._tell(self._path)
             columns = _columns(self._columns, self._waiting)
             if columns != self._columns:
                 with write_atomically(table) as part:
                     part.write_text(_lines(columns, [dict(zip(columns, columns, strict=True))]))
                     with part.open("a") as file:
-                        file.write(_lines(columns, _rows(table, self._size) if self._size else []))
+                        file.write(_lines(columns, _rows(table.read_bytes()[: self._size] if self._size else b"")))
                 self._columns, self._size = columns, table.stat().st_size
-            with table.open("r+b") as file:
-                file.truncate(self._size)  # a line that was cut off
-                file.seek(self._size)
-                text = _lines(columns, self._waiting).encode()
-                file.write(text)
-            self._size += len(text)
-        self._waiting.clear()
+            self._append(table)
         self._saved = time.monotonic()
+
+    def _append(self, table: Path) -> None:
+        """Write the waiting lines behind the known ones, all or none: an interrupt may come anywhere."""
+        size, waiting = self._size, self._waiting
+        with table.open("r+b") as file:
+            try:
+                file.truncate(size)  # a line that was cut off
+                file.seek(size)
+                file.write(text := _lines(self._columns, waiting).encode())
+                file.flush()
+                self._size, self._waiting = size + len(text), []
+            except BaseException:
+                self._size, self._waiting = size, waiting
+                file.truncate(size)
+                raise
 
     def _entry(self, key: dict[str, str]) -> Lists:
         return self._entries.setdefault(tuple(sorted(key.items())), Lists(key))
@@ -148,7 +157,7 @@ class Store:
             table = path / TABLE
             text = table.read_bytes() if table.exists() else b""
             self._size = text.rfind(b"\n") + 1
-            rows = list(_rows(table, self._size)) if self._size else []
+            rows = list(_rows(text))
             self._columns = _header(text[: self._size])
             for row in rows:
                 self._take(row)
@@ -156,9 +165,10 @@ class Store:
             raise ValueError(f"{path}: expected a campaign to resume, found something else ({error})") from None
         if kind != self._kind:
             raise ValueError(f"{path}: expected a campaign of kind {self._kind}, found {kind}")
-        for name, value in self._setup.items():
-            if setup.get(name) != value:
-                raise ValueError(f"{path}: expected a campaign with {name}={value}, found {setup.get(name)}")
+        for name in setup | self._setup:
+            wanted, was = self._setup.get(name), setup.get(name)
+            if wanted != was:
+                raise ValueError(f"{path}: expected a campaign with {name}={wanted}, found {was}")
 
     def _take(self, row: dict[str, str]) -> None:
         lists = self._entry(split(row)[0])
@@ -178,9 +188,8 @@ def read_rows(path: str | os.PathLike[str]) -> tuple[dict[str, Any], list[dict[s
     """
     try:
         manifest = json.loads((Path(path) / MANIFEST).read_text())
-        table = Path(path) / TABLE
-        return dict(manifest), list(_rows(table, table.read_bytes().rfind(b"\n") + 1))
-    except (OSError, ValueError, TypeError) as error:
+        return dict(manifest), list(_rows((Path(path) / TABLE).read_bytes()))
+    except (OSError, ValueError, TypeError, csv.Error) as error:
         raise ValueError(f"{path}: expected the directory of a campaign, found none ({error})") from None
 
 
@@ -240,9 +249,9 @@ def _lines(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     return text.getvalue()
 
 
-def _rows(table: Path, size: int) -> Iterable[dict[str, str]]:
-    """Lines of the first `size` bytes."""
-    return csv.DictReader(io.StringIO(table.read_bytes()[:size].decode()), strict=True)
+def _rows(table: bytes) -> Iterable[dict[str, str]]:
+    """Whole lines of a table."""
+    return csv.DictReader(io.StringIO(table[: table.rfind(b"\n") + 1].decode()), strict=True)
 
 
 def _header(text: bytes) -> list[str]:

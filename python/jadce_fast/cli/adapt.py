@@ -41,10 +41,11 @@ def adapt(
 
     import torch
 
+    from .. import _check
     from ..training.adapt import adapt
 
     blocks = _load(captures)
-    torch.set_num_threads(threads)
+    torch.set_num_threads(_check.integer("threads", threads, 1, 1024))
     with console.Progress("adapting", 1000) as bar:
         begun: list[tuple[float, int]] = []
         said = ""

@@ -112,6 +112,9 @@ def simulate(
     points = sweep(base, axes)
     axes = {name: values for name, values in axes.items() if len(values) > 1}
     check_campaign(csv, plot, resume)
+    single = [name for name, values in axes.items() if not isinstance(values[0], tuple)]
+    if plot is not None and axes and not single:
+        raise ValueError(f"--plot: expected an axis of single values, found ranges of {', '.join(axes)}")
     own = prior or ([] if receiver else ["cdl"])
     names = list(dict.fromkeys([*own, *_baselines(receiver or []), *([GENIE] if genie else [])]))
     with console.Progress("simulating", trials * len(points)) as bar:
@@ -154,7 +157,7 @@ def simulate(
         from ..figures.sweep import sweep_figure
         from ..figures.trials import trials_figure
 
-        axis = next(iter(axes), "")
+        axis = next(iter(single), "")
         save_figure(sweep_figure(sweep_rows(rows, axis), axis) if axis else trials_figure(records, points[0]), plot)
     if as_json:
         setup = {"scenario": asdict(points[0]), "power": power, "threshold": threshold, "learn": learn}

@@ -51,9 +51,10 @@ def train(
 
     import torch
 
+    from .. import _check
     from ..training import KINDS, evaluate, load_channels, train
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(_check.integer("threads", threads, 1, 1024))
     recorded = channels is not None and channels not in KINDS and Path(channels).suffix
     what = load_channels(channels) if channels is not None and recorded else channels
     with console.Progress("training", 1000) as bar:

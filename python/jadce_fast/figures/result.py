@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,7 +75,10 @@ def levels(option: str, text: str) -> list[float]:
     wanted = ValueError(f"{option}: expected a list such as 0,10,20 or LOW:HIGH:STEP, found {text!r}")
     try:
         if ":" not in text:
-            return [float(part) for part in text.split(",")]
+            found = [float(part) for part in text.split(",")]
+            if not all(map(math.isfinite, found)):
+                raise wanted
+            return found
         low, high, step = (float(part) for part in text.split(":"))
     except ValueError:
         raise wanted from None
