@@ -135,6 +135,20 @@ ActivityPlan activity_plan(const Mixture& mixture) {
   return plan;
 }
 
+ActivityView ActivityPlan::view() const {
+  return {.gains = static_cast<index_t>(weight.size()),
+          .powers = static_cast<index_t>(power.size()),
+          .products = static_cast<index_t>(product.size()),
+          .product = product.data(),
+          .weight = weight.data(),
+          .log_power_weight = log_power_weight.data(),
+          .power = power.data(),
+          .index = index.data(),
+          .eigenvalue = eigenvalue.data(),
+          .multiplicity = multiplicity.data(),
+          .least_power = 0.0f};
+}
+
 index_t merged(const std::vector<float>& eigenvalue) {
   return is_flat(eigenvalue) ? (static_cast<index_t>(eigenvalue.size()) + 3) / 4 : 1;
 }
