@@ -107,3 +107,10 @@ def colored(
         level=(level * noise_var).astype(np.float32),
     )
     return noise_var, native
+
+
+def one_variance(noise: Any, where: str) -> float:
+    """The noise, as `noise_covariance` returns it, where it has to be one variance."""
+    if not isinstance(noise, float):
+        raise ValueError(f"noise_var: expected one variance {where}, found several or a covariance")
+    return noise

@@ -20,16 +20,22 @@ from . import _check, _core, ops
 from .cuda import device as cuda_device
 from .denoisers import NETWORKS, choose_network, native_denoiser
 from .detection import REASONS, Detection, Enqueued, Explained, reason
-from .images import IMAGE, image_doubt
-from .noise import colored, noise_covariance
+from .fallbacks import best_of, fallbacks
+from .images import image_doubt
+from .noise import colored, noise_covariance, one_variance
 from .parts import Parts, split
 from .pilots import Pilots
 from .priors.protocol import check_prior
 from .repeated import RepeatedReceiver, sequences
 from .rules import Rules
 from .stream import NativeSource, Stream
-from .structure import DUPLICATE, shared
+from .structure import shared
+from .transform import unit_power
 from .unknown_noise import learn_noise
+
+# Where noise has to be one variance.
+_PARTS = "for pilots that leave subcarriers out or repeat"
+_GPU = "with device='cuda'"
 
 
 class Receiver:
@@ -123,7 +129,7 @@ class Receiver:
             raise TypeError(f"power: expected 'unknown' or a real number, found {power!r}")
         self.power: float | None = None if isinstance(power, str) else _check.scale("power", power)
         auto = isinstance(prior, str) and prior == "auto"
-        self._names = _fallbacks(pilots.subcarriers, gpu) if auto else ()
+        self._names = fallbacks(pilots.subcarriers, gpu=gpu is not None) if auto else ()
         self._fallbacks: dict[str, Receiver] = {}  # planned when they are needed
         self.prior = p = _resolve(self._names[0] if auto else prior, pilots.subcarriers)
         if rules is not None and not isinstance(rules, Rules):
@@ -175,7 +181,7 @@ class Receiver:
 
         closed_form = p.closed_form
         # Inside, pilots have unit power: the channel of device k is seen times the gain g_k.
-        unit, gain = _unit_power(pilots)
+        unit, gain = unit_power(pilots)
         beams = (np.ascontiguousarray(a, np.float32) for a in (p.eigenvalues, p.beam_gain, p.beam_weight))
         mixture = dict(zip(("eigenvalue", "gain", "weight"), beams, strict=True))
         merge = _core.merged(mixture["eigenvalue"])
@@ -257,24 +263,18 @@ class Receiver:
             If `y` has another shape, is not finite or not on the receiver's device, or `noise_var` is not positive.
         """
         noise = None if noise_var is None else noise_covariance(noise_var, *self._shape[1:])
-        return self._or_fallback(self._detect(y, noise), y, noise)
+        return self._best(self._detect(y, noise), y, noise)
 
-    def _or_fallback(self, found: Detection, y: Any, noise: Any) -> Detection:
-        """The result, or with ``prior="auto"`` that of a prior that fits better, the first that explains the block."""
-        if not self._names:
-            return found
-        best, least = dataclasses.replace(found, prior=self._names[0]), _tracked_error(found)
-        for name in self._names[1:]:
-            if best.trusted or best.reason.startswith((DUPLICATE, IMAGE)):  # no prior helps there
-                break
+    def _best(self, found: Detection, y: Any, noise: Any) -> Detection:
+        """The result, or with ``prior="auto"`` that of a prior that fits better."""
+
+        def detect(name: str) -> Detection:
             if name not in self._fallbacks:
                 closed = {} if name.startswith("cdl") else {"network": "auto"}  # others have no network
                 self._fallbacks[name] = Receiver(**(self._arguments | {"prior": name} | closed))
-            other = self._fallbacks[name]._detect(y, noise)
-            error = _tracked_error(other)
-            if other.trusted or error < least:
-                best, least = dataclasses.replace(other, prior=name), error
-        return best
+            return self._fallbacks[name]._detect(y, noise)
+
+        return best_of(self._names, found, detect) if self._names else found
 
     def _detect(self, y: Any, noise: Any) -> Detection:
         """Detect with this receiver's first prior."""
@@ -298,9 +298,11 @@ class Receiver:
     def _detect_in(self, y: Any, noise: Any) -> Detection:
         """Detect in noise of this variance or covariance."""
         if self.gpu is not None:
-            return self._without_images(self.gpu.detect(y, _white(noise)))
+            return self._without_images(self.gpu.detect(y, one_variance(noise, _GPU)))
         if self._parts is not None:
-            return self._of_all(self._parts.detect(_check.array("y", y, self._shape, np.complex64), _one(noise)))
+            return self._of_all(
+                self._parts.detect(_check.array("y", y, self._shape, np.complex64), one_variance(noise, _PARTS))
+            )
         block = _check.array("y", y, self._shape, np.complex64, finite=False)
         var, covariance = self._native_noise(noise)
         result = self._native.detect(block, var, covariance)
@@ -400,9 +402,9 @@ class Receiver:
         """
         if self.gpu is None or not hasattr(ys, "ndim") or noise_var is None or self.activity_rate is None:
             return [self.detect(y, noise_var) for y in _check.blocks(ys)]
-        noise = _white(noise_covariance(noise_var, *self._shape[1:]))
+        noise = one_variance(noise_covariance(noise_var, *self._shape[1:]), _GPU)
         found = map(self._without_images, self.gpu.detect_many(ys, noise))
-        return [self._or_fallback(one, y, noise) for one, y in zip(found, ys, strict=True)]
+        return [self._best(one, y, noise) for one, y in zip(found, ys, strict=True)]
 
     def seconds(self) -> dict[str, float]:
         """Time that the parts of the last detection took, all iterations together; for receivers on the CPU.
@@ -444,46 +446,8 @@ class Receiver:
         if self.gpu is None:
             raise ValueError("device: expected a receiver planned on a GPU, found one on the CPU; use detect()")
         late = math.inf if deadline is None else _check.real("deadline", deadline)
-        pending: Enqueued = self.gpu.enqueue(y, _white(noise_covariance(noise_var, *self._shape[1:])), late)
+        pending: Enqueued = self.gpu.enqueue(y, one_variance(noise_covariance(noise_var, *self._shape[1:]), _GPU), late)
         return pending
-
-
-def _one(noise: Any) -> float:
-    """Noise as parts of a block take it."""
-    if not isinstance(noise, float):
-        raise ValueError("noise_var: expected one variance for pilots that leave subcarriers out or repeat")
-    return noise
-
-
-def _white(noise: Any) -> float:
-    """Noise as a GPU takes it."""
-    if not isinstance(noise, float):
-        raise ValueError("noise_var: expected one variance with device='cuda', found several or a covariance")
-    return noise
-
-
-def _tracked_error(found: Detection) -> float:
-    """Error variance that the loop measured, whatever its prior, in its best iteration."""
-    if found.stopped_because == "silence":
-        return math.inf
-    return min((step["error_var"] for step in found.history), default=math.inf)
-
-
-def _unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
-    """Pilots with unit power for every device, and the amplitudes (K,) that they had."""
-    if pilots.rows is not None:
-        unit = Pilots.from_rows(pilots.rows, pilots.devices, 1.0, pilots.phases)
-        return unit, np.full(pilots.devices, math.sqrt(pilots.power))
-    gain = _core.amplitudes(pilots.select())
-    return pilots.only(over=gain), gain
-
-
-def _fallbacks(subcarriers: int, gpu: Any) -> tuple[str, ...]:
-    """Priors of ``prior="auto"``, from what knows most of channels to what assumes nothing."""
-    from .priors.files import load_prior
-
-    learned = ("cdl", "cdl-wide") if load_prior("cdl").subcarriers == subcarriers else ()
-    return (*learned, *(("beams",) if gpu is None else ()), "gaussian")
 
 
 def _resolve(prior: Any, subcarriers: int) -> Any:

@@ -133,6 +133,15 @@ def gram(pilots: Pilots) -> tuple[Float, Complex | None, Complex | None]:
     return _core.rotate_pilots(pilots.select(), default_threads())
 
 
+def unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
+    """Pilots with unit power for every device, and the amplitudes (K,) that they had."""
+    if pilots.rows is not None:
+        unit = Pilots.from_rows(pilots.rows, pilots.devices, 1.0, pilots.phases)
+        return unit, np.full(pilots.devices, math.sqrt(pilots.power))
+    gain = _core.amplitudes(pilots.select())
+    return pilots.only(over=gain), gain
+
+
 def activity_plan(
     eigenvalues: npt.ArrayLike,
     beam_gain: npt.ArrayLike,
