@@ -86,15 +86,53 @@ def test_the_example_prints_what_python_finds(programs, save, tmp_path):
     assert np.allclose(found[:, 2], (np.abs(out.channels) ** 2).mean((1, 2)), rtol=1e-5)
 
 
+def complaint(programs, path):
+    """What the example says of a capture that it refuses."""
+    done = subprocess.run([programs / "detect", path, TINY], capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 1
+    return done.stderr
+
+
 def test_the_example_names_what_is_wrong(programs, tmp_path):
     (tmp_path / "no.npz").write_bytes(b"PK")
     np.savez(tmp_path / "empty.npz", x=np.zeros(3))
     for name, words in (("nowhere.npz", "no such file"), ("no.npz", "archive"), ("empty.npz", "the key y")):
-        done = subprocess.run(
-            [programs / "detect", tmp_path / name, TINY], capture_output=True, text=True, timeout=20, check=False
-        )
-        assert done.returncode == 1
-        assert words in done.stderr
+        assert words in complaint(programs, tmp_path / name)
+
+
+BLOCK = dict(y=np.zeros((10, 48, 4), "c8"), pilot_rows=np.zeros((10, 48), int), devices=61, noise_var=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (dict(y=np.zeros((2, 10, 48, 4), "c8")), "y: expected one block (T, N, M), found (2, 10, 48, 4)"),
+        (dict(y=np.zeros((10, 48), "c8")), "y: expected one block (T, N, M), found (10, 48)"),
+        (dict(y=np.zeros((10, 40, 4), "c8")), "pilot_rows: expected (T, N) of y, (10, 40), found (10, 48)"),
+        (dict(pilot_rows=np.zeros(480, int)), "pilot_rows: expected (T, N) of y, (10, 48), found (480,)"),
+        (dict(pilot_rows=np.full((10, 48), 2**32)), "npz: expected whole numbers, found 4294967296"),
+        (
+            dict(pilots=np.zeros((48, 10, 61), "c8")),
+            "pilots: expected (T, N, K) with (10, 48) of y, found (48, 10, 61)",
+        ),
+        (dict(pilots=np.zeros((10, 48), "c8")), "pilots: expected (T, N, K) with (10, 48) of y, found (10, 48)"),
+        (dict(pilot_phases=np.ones((10, 48), "c8")), "pilot_phases: expected none, but scrambled pilots as pilots"),
+        (dict(noise_var=np.ones(4)), "noise_var: expected one number, found (4,)"),
+        (dict(devices=np.array([61, 61])), "devices: expected one number, found (2,)"),
+    ],
+)
+def test_the_example_compares_shapes(programs, change, words, tmp_path):
+    np.savez(tmp_path / "capture.npz", **(BLOCK | change))
+    assert f": {words}" in complaint(programs, tmp_path / "capture.npz")
+
+
+def test_the_example_finds_arrays_that_are_too_short(programs, tmp_path):
+    np.savez(tmp_path / "capture.npz", **BLOCK)
+    content = (tmp_path / "capture.npz").read_bytes().replace(b"(10, 48, 4)", b"(90, 48, 4)")
+    (tmp_path / "capture.npz").write_bytes(content)
+    assert "npz: expected an array of shape (90, 48, 4), found 1920 numbers" in complaint(
+        programs, tmp_path / "capture.npz"
+    )
 
 
 def test_the_latency_harness_counts_every_block(programs):

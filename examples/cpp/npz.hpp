@@ -2,11 +2,13 @@
 // found.
 #pragma once
 
+#include <cmath>
 #include <complex>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <stdexcept>
 #include <string>
@@ -19,9 +21,18 @@
 
 namespace npz {
 
+using Shape = std::vector<std::int64_t>;
+
+// A shape as NumPy prints it.
+inline std::string text(const Shape& shape) {
+  std::string out;
+  for (const std::int64_t side : shape) out += (out.empty() ? "" : ", ") + std::to_string(side);
+  return "(" + out + (shape.size() == 1 ? ",)" : ")");
+}
+
 struct Array {
   std::string type;  // of NumPy, such as <c8
-  std::vector<std::int64_t> shape;
+  Shape shape;
   std::string bytes;
 
   // The numbers as those of type T, of which they may be another width.
@@ -48,9 +59,19 @@ struct Array {
         out.emplace_back(static_cast<Real>(std::real(x)), static_cast<Real>(std::imag(x)));
       } else {
         if (std::imag(x) != 0) throw std::runtime_error("npz: expected real numbers, found complex ones");
+        if constexpr (std::is_integral_v<T>) {
+          const auto value = static_cast<double>(std::real(x));
+          if (!(std::abs(value) <= std::numeric_limits<T>::max()) || value != std::floor(value))
+            throw std::runtime_error("npz: expected whole numbers, found " + std::to_string(value));
+        }
         out.push_back(static_cast<T>(std::real(x)));
       }
     }
+    double expected = 1;
+    for (const std::int64_t side : shape) expected *= static_cast<double>(side);
+    if (expected != static_cast<double>(out.size()))
+      throw std::runtime_error("npz: expected an array of shape " + text(shape) + ", found " +
+                               std::to_string(out.size()) + " numbers");
     return out;
   }
 };
