@@ -116,7 +116,8 @@ class Parser {
     return out;
   }
 
-  // Appends a \uXXXX in UTF-8, halves of a surrogate pair each on its own: nothing that is read has them.
+  // Appends the character of an escape with four hexadecimal digits in UTF-8, halves of a surrogate pair each on its
+  // own: nothing that is read has them.
   void code_unit(std::string& out) {
     unsigned code = 0;
     const char* const begin = text_.data() + place_ + 1;
