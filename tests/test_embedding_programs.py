@@ -53,14 +53,24 @@ def programs(tmp_path_factory):
     return folder / "bin"
 
 
-def test_detections_allocate_nothing(programs):
-    lines = [line.split() for line in run(programs / "allocations", TINY).splitlines()]
-    assert [line[0] for line in lines] == ["rows", "learned", "pilots", "gaussian"]
-    for _, planned, detected, iterations, found in lines:
-        assert int(planned) > 50  # it counts
-        assert int(detected) == 0
-        assert int(iterations) > 10
-        assert int(found) == 20
+@pytest.fixture(scope="module")
+def counted(programs):
+    """Lines of the program that counts allocations, by their first word."""
+    return dict(line.split(maxsplit=1) for line in run(programs / "allocations", TINY).splitlines())
+
+
+def test_a_thread_without_memory_is_a_status(counted):
+    """What a thread of a pool throws reaches the caller, where it would have ended the program."""
+    assert counted["scarce"] == "4 memory: there is not enough for this plan"
+
+
+@pytest.mark.parametrize("name", ["rows", "learned", "pilots", "after", "gaussian"])
+def test_detections_allocate_nothing(counted, name):
+    planned, detected, iterations, found = map(int, counted[name].split())
+    assert planned > 50  # it counts
+    assert detected == 0
+    assert iterations > 10
+    assert found == 20
 
 
 def test_the_wrapper_of_cpp17(programs):

@@ -1,5 +1,6 @@
 /* Counts the allocations of jadce_detect: the program's malloc and its kin take the place of the C library's, also for
- * operator new in the shared library. allocations PRIOR; prints the counts of planning and of detections. */
+ * operator new in the shared library. allocations PRIOR; prints the counts of planning and of detections, and the
+ * status of planning where threads of a pool find no memory. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <math.h>
@@ -14,13 +15,17 @@ void* __libc_realloc(void*, size_t);
 void* __libc_memalign(size_t, size_t);
 
 static long calls;
+static int scarce;               /* whether a pool's threads get small pieces of memory only */
+static _Thread_local int caller; /* whether this thread is none of them */
+
+static int refused(size_t size) { return __atomic_load_n(&scarce, __ATOMIC_RELAXED) && !caller && size > 4096; }
 
 static void* counted(void* p) {
   __atomic_fetch_add(&calls, 1, __ATOMIC_RELAXED);
   return p;
 }
 
-void* malloc(size_t size) { return counted(__libc_malloc(size)); }
+void* malloc(size_t size) { return refused(size) ? NULL : counted(__libc_malloc(size)); }
 void* calloc(size_t count, size_t size) { return counted(__libc_calloc(count, size)); }
 void* realloc(void* p, size_t size) { return counted(__libc_realloc(p, size)); }
 void* memalign(size_t alignment, size_t size) { return counted(__libc_memalign(alignment, size)); }
@@ -77,7 +82,22 @@ static int count(const jadce_config* config, const char* name) {
   return 0;
 }
 
+// Plans until a pool's thread has been quick enough to begin a task, which finds no memory; then with memory again.
+static int run_short(const jadce_config* config) {
+  int status = JADCE_OK;
+  jadce_plan* plan = NULL;
+  __atomic_store_n(&scarce, 1, __ATOMIC_RELAXED);
+  for (int attempt = 0; attempt < 200 && status == JADCE_OK; ++attempt) {
+    status = jadce_create(config, &plan);
+    if (status == JADCE_OK) jadce_destroy(plan);
+  }
+  printf("scarce %d %s\n", status, jadce_last_error());
+  __atomic_store_n(&scarce, 0, __ATOMIC_RELAXED);
+  return count(config, "after");
+}
+
 int main(int argc, char** argv) {
+  caller = 1;
   if (argc != 2) return 2;
   jadce_config config;
   jadce_config_init(&config);
@@ -101,6 +121,7 @@ int main(int argc, char** argv) {
     for (int part = 0; part < 2; ++part) pilots[i][part] = (float)unit();
   config.pilots = &pilots[0][0];
   status |= count(&config, "pilots");
+  status |= run_short(&config);
   config.prior = "gaussian";
   status |= count(&config, "gaussian");
   return status;
