@@ -156,20 +156,26 @@ def test_the_latency_harness_counts_every_block(programs):
     assert sum(int(count) for count in re.findall(r" us +(\d+)$", text, re.MULTILINE)) == 20
 
 
-def test_a_module_of_openairinterface(programs, tmp_path):
-    """Two workers of a host that loads it as a gNB does find what Python finds in the same 16-bit samples."""
+@pytest.fixture
+def slot(tmp_path):
+    """A problem, its samples [T, N, M, 2] and noise; grid, rows and configuration for the module in files."""
     p = problem(devices=150, symbols=10, subcarriers=48, antennas=4, active=6, delay_spread=0.02, seed=3)
-    size, first, at, after = 64, 40, 2, 14  # the grid's subcarriers wrap around, and more symbols surround the pilots
     scale = 3000 / np.abs(p.y).max()
     samples = np.round(np.stack([p.y.real, p.y.imag], -1) * scale).astype(np.int16)
-    grid = np.random.default_rng(0).integers(-9000, 9000, (4, after, size, 2), np.int16)
-    grid[:, at : at + 10, (first + np.arange(48)) % size] = samples.transpose(2, 0, 1, 3)
+    grid = np.random.default_rng(0).integers(-9000, 9000, (4, 14, 64, 2), np.int16)
+    # The grid's subcarriers wrap around, and more symbols surround the pilots.
+    grid[:, 2:12, (40 + np.arange(48)) % 64] = samples.transpose(2, 0, 1, 3)
     grid.tofile(tmp_path / "grid")
     p.pilots.rows.astype(np.int32).tofile(tmp_path / "rows")
     keys = dict(devices=150, symbols=10, subcarriers=48, antennas=4, rows=tmp_path / "rows", prior=TINY)
     (tmp_path / "activity.txt").write_text("".join(f"{key} {value}\n" for key, value in keys.items()))
-    noise = float(np.float32(p.noise_var * scale**2))
-    words = [programs, "_jadce", tmp_path / "grid", 4, after, size, first, at, noise]
+    return p, samples, float(np.float32(p.noise_var * scale**2))
+
+
+def test_a_module_of_openairinterface(programs, slot, tmp_path):
+    """Two workers of a host that loads it as a gNB does find what Python finds in the same 16-bit samples."""
+    p, samples, noise = slot
+    words = [programs, "_jadce", tmp_path / "grid", 4, 14, 64, 40, 2, noise]
     loaded, _, *lines = run(programs / "host", *words, JADCE_ACTIVITY=str(tmp_path / "activity.txt")).splitlines()
     assert loaded.endswith("libactivity_jadce.so successfully loaded, version 1")
     y = samples.astype(np.float32).view(np.complex64)[..., 0]
@@ -190,6 +196,14 @@ def test_a_module_of_openairinterface(programs, tmp_path):
     )
     assert done.returncode == 1
     assert "expected the name of a configuration" in done.stderr
+
+
+def test_the_module_is_started_again(programs, slot, tmp_path):
+    p, _, noise = slot
+    environment = dict(JADCE_ACTIVITY=str(tmp_path / "activity.txt"))
+    lines = run(programs / "restart", tmp_path / "grid", noise, **environment).splitlines()
+    found = [line for line in lines if not line.startswith("[")]
+    assert found == [" ".join(map(str, p.active)) + " "] * 70
 
 
 @pytest.mark.parametrize(("compiler", "standard"), [("cc", "c11"), ("c++", "c++17"), ("c++", "c++20")])

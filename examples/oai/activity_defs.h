@@ -25,8 +25,8 @@ typedef struct {
   float* probability; /* of each to be active */
 } activity_report_t;
 
-/* Zero, or -1 with a message on stderr. init and shutdown are called once, init_thread by every worker before its first
- * compute. */
+/* Zero, or -1 with a message on stderr. init is called once, and again only after shutdown; init_thread by every worker
+ * before its first compute after an init. */
 typedef int32_t activity_init_t(void);
 typedef int32_t activity_init_thread_t(void);
 typedef int32_t activity_shutdown_t(void);

@@ -25,7 +25,9 @@ static char prior[1024];
 static int32_t* rows;
 static worker_t workers[MOST_WORKERS];
 static atomic_int worker_count;
-static _Thread_local worker_t* mine;
+static atomic_int start = 1;         /* its number grows with every shutdown, which threads may outlive */
+static _Thread_local worker_t* mine; /* of the start `joined` */
+static _Thread_local int joined;
 
 static int32_t fail(const char* what, const char* why) {
   fprintf(stderr, "[ACTIVITY] %s: %s\n", what, why);
@@ -48,6 +50,7 @@ static int32_t read_config(const char* path) {
   FILE* file = path == NULL ? NULL : fopen(path, "r");
   if (file == NULL) return fail("JADCE_ACTIVITY", "expected the name of a configuration");
   jadce_config_init(&config);
+  prior[0] = '\0';
   while (fscanf(file, "%63s %1023s", key, value) == 2) {
     int32_t* const numbers[] = {&config.devices, &config.subcarriers, &config.symbols, &config.antennas};
     const char* const names[] = {"devices", "subcarriers", "symbols", "antennas"};
@@ -76,7 +79,7 @@ int32_t activity_init(void) {
 }
 
 int32_t activity_init_thread(void) {
-  if (mine != NULL) return 0;
+  if (joined == start) return 0;
   const int place = atomic_fetch_add(&worker_count, 1);
   if (place >= MOST_WORKERS) return fail("init_thread", "expected fewer workers");
   worker_t* const w = &workers[place];
@@ -87,6 +90,7 @@ int32_t activity_init_thread(void) {
   if (w->block == NULL || w->activity == NULL || w->active == NULL) return fail("init_thread", "expected more memory");
   if (jadce_create(&config, &w->plan) != JADCE_OK) return fail("jadce_create", jadce_last_error());
   mine = w;
+  joined = start;
   return 0;
 }
 
@@ -103,7 +107,7 @@ static void gather(const c16_t* grid, const activity_grid_t* at, int16_t* out) {
 }
 
 int32_t activity_compute(const c16_t* const* rxdataF, const activity_grid_t* grid, activity_report_t* report) {
-  if (mine == NULL) return fail("compute", "expected init_thread before it");
+  if (joined != start) return fail("compute", "expected init_thread before it");
   const int64_t symbols = sizes.symbols, subcarriers = sizes.subcarriers;
   for (int m = 0; m < sizes.antennas; ++m) gather(rxdataF[m], grid, mine->block + 2 * m * symbols * subcarriers);
   const jadce_block block = {mine->block, JADCE_INT16, 1.0f, {subcarriers, 1, symbols * subcarriers}};
@@ -129,6 +133,9 @@ int32_t activity_shutdown(void) {
   }
   free(rows);
   rows = NULL;
+  config = (jadce_config){0}; /* which init_thread would refuse */
+  worker_count = 0;
+  ++start;
   return 0;
 }
 
