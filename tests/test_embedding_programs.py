@@ -73,6 +73,27 @@ def test_detections_allocate_nothing(counted, name):
     assert found == 20
 
 
+@pytest.mark.parametrize(
+    ("files", "machine", "threads"),
+    [
+        ({}, 3, 3),
+        ({}, 1500, 1024),  # more than a cpu_set_t has, and than a plan takes
+        ({"cpu.max": "max 100000\n"}, 1100, 1024),
+        ({"cpu.max": "250000 100000\n"}, 1100, 3),
+        ({"cpu.max": "250000 100000\n"}, 2, 2),
+        ({"cpu.max": "50000 100000\n"}, 4, 1),
+        ({"cpu.max": "nonsense\n"}, 4, 4),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4, 2),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 4, 4),
+    ],
+)
+def test_threads_are_what_the_container_grants(programs, files, machine, threads, tmp_path):
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert int(run(programs / "processors", tmp_path, machine)) == threads
+
+
 def test_the_wrapper_of_cpp17(programs):
     lines = run(programs / "wrapper", TINY).splitlines()
     assert lines == ["1 devices: expected 1 to 16777216, found 0", "1 17"]

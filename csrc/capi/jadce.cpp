@@ -31,6 +31,7 @@ using jadce::cfloat;
 using jadce::index_t;
 
 constexpr double kLeast = 1e-30, kMost = 1e30;  // of powers and variances
+constexpr int kMostThreads = 1024;
 
 thread_local std::string last_error;  // NOLINT: empty at first, which takes no memory
 
@@ -84,10 +85,34 @@ int guarded(F f) noexcept {
   }
 }
 
+// Numbers of a file of the control group, in order; one that is no number, such as "max", ends them.
+std::vector<double> group_numbers(const char* name) {
+  std::vector<double> numbers;
+  std::FILE* const file = std::fopen((std::string("/sys/fs/cgroup/") + name).c_str(), "r");
+  for (double x; file != nullptr && std::fscanf(file, "%lf", &x) == 1;) numbers.push_back(x);
+  if (file != nullptr) std::fclose(file);
+  return numbers;
+}
+
+// Processors this process may run on, a container's quota included, as default_threads() of transform.py has it.
 int processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
+  int count = 1;
+  for (int most = 1024; most <= 1 << 20; most *= 2) {  // the set has to have room for all processors of the machine
+    cpu_set_t* const set = CPU_ALLOC(most);
+    if (set == nullptr) break;
+    const std::size_t size = CPU_ALLOC_SIZE(most);
+    const bool fits = sched_getaffinity(0, size, set) == 0;
+    if (fits) count = std::clamp(CPU_COUNT_S(size, set), 1, kMostThreads);
+    CPU_FREE(set);
+    if (fits) break;
+  }
+  std::vector<double> granted = group_numbers("cpu.max");  // of version 2: time and period
+  if (granted.size() != 2) {
+    granted = group_numbers("cpu/cpu.cfs_quota_us");
+    for (const double period : group_numbers("cpu/cpu.cfs_period_us")) granted.push_back(period);
+  }
+  const bool limited = granted.size() == 2 && granted[0] > 0 && granted[1] > 0;
+  return limited ? static_cast<int>(std::ceil(std::min(static_cast<double>(count), granted[0] / granted[1]))) : count;
 }
 
 void check(const jadce_config& c) {
@@ -105,7 +130,7 @@ void check(const jadce_config& c) {
   need(c.threshold >= 0 && c.threshold <= 1, "threshold", "0 to 1", c.threshold);
   need_range("max_iterations", c.max_iterations, 0, INT32_MAX);
   need_range("capacity", c.capacity, 0, INT32_MAX);
-  need_range("threads", c.threads, 0, 1024);
+  need_range("threads", c.threads, 0, kMostThreads);
   need_range("network", c.network, JADCE_NETWORK_AUTO, JADCE_NETWORK_FP32);
 }
 

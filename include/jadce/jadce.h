@@ -83,7 +83,7 @@ typedef struct jadce_config {
   double threshold;          /* probability from which a device is declared active, 0.5 by default */
   int32_t max_iterations;    /* 0: the library's, 24 */
   int32_t capacity;          /* most devices through the denoiser in one iteration; 0: 256 or 4 K activity_rate */
-  int32_t threads;           /* 0: as many as there are processors for this process */
+  int32_t threads;           /* 0: the processors of this process, or as many as a container's quota grants */
   int32_t network;           /* a jadce_network */
 } jadce_config;
 
