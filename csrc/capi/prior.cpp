@@ -215,7 +215,7 @@ Prior load_prior(const std::string& name, index_t subcarriers, bool bf16) {
   }
   if (prior.subcarriers != subcarriers)
     throw FileError("prior: expected one for " + std::to_string(subcarriers) + " subcarriers like the pilots, found " +
-                    std::to_string(prior.subcarriers));
+                    std::to_string(prior.subcarriers) + " in '" + name + "'");
   return prior;
 }
 
