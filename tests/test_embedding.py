@@ -390,6 +390,7 @@ HOSTILE = {
     "no-basis": (small_prior(**{"basis.real": None}), "no basis.real"),
     "basis": (small_prior(**{"basis.imag": np.zeros((4, 48))}), "basis.imag of another shape"),
     "weights": (small_prior(beam_weight=np.ones(2)), "beam_weight of another shape"),
+    "gains": (small_prior(beam_gain=1.1 ** np.arange(97), beam_weight=np.ones(97)), "too many components"),
     "width-2^20": (small_prior(SMALL | dict(width=SIDE)), "network.inp.weight of another shape"),
     "width-2^21": (small_prior(SMALL | dict(width=2 * SIDE)), "width that is no whole number from 1 to 1048576"),
     "hidden-2^20": (small_prior(SMALL | dict(hidden=SIDE)), "network.body.0.expand.weight of another shape"),

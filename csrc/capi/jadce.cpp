@@ -181,6 +181,14 @@ PlannedPilots plan_pilots(const jadce_config& c, const jadce::Shape& s, int thre
   return out;
 }
 
+// How many beam powers are too many depends on the powers of devices, so the prior's file is refused here.
+jadce::ActivityPlan planned_activity(const jadce_config& c, const jadce::Mixture& beams,
+                                     const std::vector<double>& amplitude) try {
+  return jadce::receiver_activity(beams, amplitude, c.antennas, c.power > 0);
+} catch (const std::invalid_argument& error) {
+  throw jadce::FileError(std::string("prior: expected fewer beam powers, found '") + c.prior + "', " + error.what());
+}
+
 }  // namespace
 
 struct jadce_plan {
@@ -249,8 +257,7 @@ struct jadce_plan {
     const double rate = c.activity_rate > 0 ? c.activity_rate : jadce::kFirstRate;
     most_ = jadce::most_candidates(rules, rate, shape_.devices, c.capacity);
     const jadce::Assumed assumed = jadce::assumed(rate, c.power, pilots.amplitude);
-    jadce::ActivityPlan activity =
-        jadce::receiver_activity(std::move(prior.beams), pilots.amplitude, shape_.antennas, c.power > 0);
+    jadce::ActivityPlan activity = planned_activity(c, prior.beams, pilots.amplitude);
     stmp_ = std::make_unique<jadce::Stmp>(*transform_, jadce::StmpPlan{.activity = std::move(activity),
                                                                        .gram = std::move(pilots.rotated.gram),
                                                                        .rotation = std::move(pilots.rotated.rotation),
