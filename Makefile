@@ -10,7 +10,7 @@ CPP := $(shell find csrc include examples tests -name '*.[ch]pp' -o -name '*.[ch
 # Those that distributions package; `make compilers` takes the ones that are here.
 COMPILERS := $(foreach c,g++-12 g++-13 g++-14 g++-15 clang++ g++,$(if $(shell command -v $(c)),$(c)))
 
-.PHONY: demo test lint bench slow format clean install compilers
+.PHONY: demo test lint bench slow format clean install compilers sanitize
 
 install: $(STAMPS)/package
 
@@ -30,6 +30,12 @@ compilers: $(STAMPS)/package $(STAMPS)/test
 	    -Ccmake.define.JADCE_EMULATOR=ON -Ccmake.define.JADCE_WERROR=ON && \
 	  $(BIN)/python -m pytest -q -n 2 -m "not slow" || exit 1; done
 	rm -f $(STAMPS)/package && $(MAKE) install
+
+# The tests of native code, watched: memory and undefined behaviour, then threads.
+NATIVE := $(addprefix tests/test_,ops.py langevin_kernels.py beam_network.py recorded.py receiver.py repeated.py structure.py noise.py stream.py)
+sanitize: $(STAMPS)/package $(STAMPS)/test
+	scripts/sanitize.sh address,undefined $(NATIVE) $(addprefix tests/test_,cuda_ops.py cuda_posterior.py cuda_detection.py emulator.py)
+	scripts/sanitize.sh thread $(NATIVE)
 
 bench: $(STAMPS)/package
 	for f in benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done

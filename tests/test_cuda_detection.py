@@ -13,7 +13,7 @@ SHAPES = [(8, 12, 8), (1, 13, 5), (9, 10, 1), (7, 1, 33), (2, 40, 70)]  # N, T, 
 def given(backend, y, noise_var, blocks):
     """Input of the kernels; a block beyond `blocks` is not read."""
     tensor = backend.put(y)
-    where = backend.put(np.zeros(3, np.int64))
+    where = backend.put(np.zeros(backend.native.input_words, np.int64))
     run(backend, "set_input", y=tensor, noise_var=noise_var, blocks=blocks, deadline=np.inf, input=where)
     return where, tensor
 

@@ -142,6 +142,7 @@ class Nothing:
 
     def __init__(self, real):
         self.control_dtype, self.no_loop, self.fields = real.control_dtype, real.no_loop, real.fields
+        self.input_words = real.input_words
         self.fft_tables, self.fft_split = real.fft_tables, real.fft_split
 
     def Graph(self, *, overlapping):

@@ -40,6 +40,7 @@ void register_control(pybind11::module_& m) {
 void register_graph(pybind11::module_& m) {
   const auto address = [](void* stream) { return reinterpret_cast<std::uintptr_t>(stream); };
   m.attr("no_loop") = kNoLoop;
+  m.attr("input_words") = sizeof(Input) / sizeof(std::int64_t);
   m.def(
       "check_child", [](std::uintptr_t child) { check_child(reinterpret_cast<void*>(child)); }, pybind11::arg("child"));
   pybind11::class_<Graph>(m, "Graph", pybind11::module_local())

@@ -69,7 +69,7 @@ class Detector:
             self.buffers[name] = w.view(self.buffers[name].dtype).view(self.buffers[name].shape)
         self._host = device.host(self._report)
         self.buffers["remaining"] = torch.zeros(1, dtype=torch.int32, device=device.device)
-        self.buffers["input"] = torch.zeros(3, dtype=torch.int64, device=device.device)
+        self.buffers["input"] = torch.zeros(device.native.input_words, dtype=torch.int64, device=device.device)
         for name in ("z", "noise"):  # a torch network reads all places, used or not
             self.buffers[name].fill_(1.0)
         self._tables = {name: torch.from_numpy(np.array(table)).to(device.device) for name, table in mixture.items()}

@@ -33,6 +33,7 @@ class Native(Protocol):
     control_dtype: np.dtype[np.void]
     fields: dict[str, tuple[str, ...]]  # names of the fields of every launcher
     no_loop: int
+    input_words: int
     langevin_exchange: int
 
     def devices(self) -> tuple[int, str]: ...

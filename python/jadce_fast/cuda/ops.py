@@ -18,7 +18,7 @@ def beamspace(plan: Transform, y: Any) -> Any:
     """See `ops.beamspace`."""
     t, x = _planned(plan, "y", y)
     out, power = torch.empty_like(x), torch.empty(plan.pilots.subcarriers, dtype=torch.float64, device=x.device)
-    note = torch.zeros(2, dtype=torch.int64, device=x.device)
+    note = torch.zeros(t.device.native.input_words, dtype=torch.int64, device=x.device)
     with t.device.here():
         t.device.launch("set_input", y=x, noise_var=1.0, blocks=1, deadline=math.inf, input=note)
         t.device.launch("beamspace", input=note, dft=t.tables.get("dft"), sizes=t.sizes(1), y=out, power=power)
