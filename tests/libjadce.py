@@ -139,3 +139,12 @@ class Plan:
     def close(self) -> None:
         self.lib.jadce_destroy(self.handle)
         self.handle = c_void_p()
+
+
+def planned(pilots: Pilots, prior: str) -> tuple[int, str]:
+    """Status and details of planning."""
+    try:
+        Plan(pilots, 2, prior, threads=1).close()
+    except Error as error:
+        return error.status, str(error)
+    return OK, ""
