@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from timing import measure, report, summary
+from timing import measure, percentiles, report
 
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
@@ -66,7 +66,7 @@ def whole_calls(rx, blocks, seconds: float) -> dict[str, float]:
         times.append(1e3 * (time.perf_counter() - begin))
         beyond.append(1e3 * times[-1] - 1e6 * sum(rx.seconds().values()))
         turn += 1
-    return summary(times) | {"beyond the loop us": float(np.median(beyond))}
+    return percentiles(times) | {"beyond the loop us": float(np.median(beyond))}
 
 
 def soak(count: int, deadline: float) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from timing import summary
+from timing import percentiles
 
 REPEATS = 20  # calls in a graph
 _FLUSH = 1 << 28  # bytes, more than any second-level cache
@@ -45,7 +45,7 @@ def events(
         end.record()
         end.synchronize()
         times.append(start.elapsed_time(end))
-    return summary(times)
+    return percentiles(times)
 
 
 def graph_ms(

@@ -1,4 +1,4 @@
-"""The one timer of all benchmarks: percentiles of many runs, and the hardware they were measured on."""
+"""What all benchmarks share: the timer, the hardware that they were measured on, rates of it, and reports."""
 
 from __future__ import annotations
 
@@ -6,29 +6,12 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
+from jadce_fast.campaigns.latency import measure, percentiles
 
-
-def measure(call: Callable[[], object], *, seconds: float = 2.0, least: int = 10) -> dict[str, float]:
-    """Time `call` for about `seconds` after a warm-up; milliseconds."""
-    for _ in range(3):
-        call()
-    times = []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(times) < least:
-        start = time.perf_counter()
-        call()
-        times.append(1e3 * (time.perf_counter() - start))
-    return summary(times)
-
-
-def summary(times: list[float]) -> dict[str, float]:
-    """Median, 99th and 99.9th percentile, maximum and number of runs."""
-    found = dict(zip(("p50_ms", "p99_ms", "p99.9_ms"), map(float, np.percentile(times, [50, 99, 99.9])), strict=True))
-    return found | {"max_ms": max(times), "runs": len(times)}
+__all__ = ["bandwidth_gb_s", "hardware", "measure", "peak_gflop_s", "percentiles", "report"]
 
 
 def hardware() -> str:

@@ -195,6 +195,24 @@ def test_help_is_what_a_command_without_arguments_prints(jadce):
         assert out == jadce(*group, "--help")[1]
 
 
+def test_bench_checks_the_answer_and_times_it(jadce):
+    small = ["bench", "--seconds", 0.02, "--devices", 100, "--symbols", 12, "--antennas", 16]
+    status, out, _ = jadce(*small, "--prior", "cdl-tiny", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert [(row["prior"], row["power"]) for row in found["results"]] == [
+        ("cdl-tiny", "known"),
+        ("cdl-tiny", "unknown"),
+    ]
+    for row in found["results"]:
+        assert 0 < row["p50_ms"] <= row["p99_ms"] <= row["p99.9_ms"] <= row["max_ms"]
+        assert row["runs"] >= 10
+        assert row["nmse_db"] < -15
+    assert "p99.9 ms" in jadce(*small, "--prior", "cdl-tiny")[1]
+    status, _, err = jadce("bench", "--symbols", 1, "--devices", 40, "--prior", "gaussian")
+    assert (status, "expected a drop that is detected without an error" in err) == (2, True)
+
+
 def test_help_lists_commands_in_the_order_of_use(jadce):
     lines = jadce("--help")[1].split("Commands")[1].split("\n")
     names = [line.split()[1] for line in lines if line[2:3].isalpha()]
@@ -209,6 +227,7 @@ def test_help_lists_commands_in_the_order_of_use(jadce):
         "export",
         "figures",
         "tune",
+        "bench",
         "info",
     ]
 

@@ -5,5 +5,5 @@ go to standard error. The exit status is 0, or 2 with a reason of one line if th
 NumPy, torch and matplotlib are imported where they are used: ``jadce --help`` needs none of them.
 """
 
-from . import adapt, cell, detect, figures, info, simulate, train  # noqa: F401  (each adds its commands)
+from . import adapt, bench, cell, detect, figures, info, simulate, train  # noqa: F401  (each adds its commands)
 from .app import main as main

@@ -27,6 +27,7 @@ _COMMANDS = (
     "export",
     "figures",
     "tune",
+    "bench",
     "info",
 )
 # The library's names of what some options set.
