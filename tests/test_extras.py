@@ -118,6 +118,17 @@ def test_messages_name_the_extra(arguments, package, extra, tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
+def test_help_of_figures_needs_no_torch():
+    script = (
+        WITHOUT.replace(str(sorted(_extras.EXTRAS)), "['torch']")
+        + "from jadce_fast.cli import main; main(sys.argv[1:])"
+    )
+    for arguments in (["--help"], ["tang-link", "--help"]):
+        command = [sys.executable, "-c", script, "figures", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_errors_of_python_name_the_extra():
     script = """
 import jadce_fast as jf

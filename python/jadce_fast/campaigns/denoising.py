@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from .. import _check
 from .estimators import GENIE, Estimator, load_estimator
@@ -132,6 +131,8 @@ def benchmark(
     count = {e.name: min(channels, slow_channels) if e.slow else channels for e in at_work}
     store = Store(resume, "denoising", asdict(setting) | {"threads": threads})
     conditions = [(kind, snr) for kind in kinds for snr in levels]
+
+    import torch
 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

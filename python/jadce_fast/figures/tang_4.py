@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..priors.files import load_cell_prior
-from ..training.cell import final_losses
 from .result import Output, Progress, Result, Rows
 from .style import BLUE, DASHES, INK, drawing
 
@@ -39,6 +38,8 @@ def command(
 
     The curve is the one in the prior's file; the other loss is measured anew, and the network's on the same draws.
     """
+    from ..training.cell import final_losses
+
     loaded = load_cell_prior(prior)
     curve = loaded.metadata.get("losses")
     if not curve:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 
 from ..campaigns.cell_drop import CellScenario
@@ -48,6 +47,8 @@ def command(
     Needs Sionna (pip install jadce-fast[sim]).
     The directory OUTPUT/tang-link keeps what is done; an interrupted run goes on.
     """
+    import torch
+
     torch.set_num_threads(threads or 1)  # decoders of a few words are small: more threads wait for each other
     points = [CellScenario(snr_db=level) for level in snr_levels(snr)]
     output.mkdir(parents=True, exist_ok=True)
