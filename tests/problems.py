@@ -9,6 +9,7 @@ import numpy as np
 from jadce_fast.pilots import Pilots, dft_pilots
 
 # devices is a power of two, prime, odd, one; every other size is one somewhere; nobody and everybody active.
+EASY = dict(devices=60, symbols=24, subcarriers=8, antennas=8, active=4, snr_db=15.0)
 SIZES = {
     "plain": dict(devices=64, symbols=12, subcarriers=8, antennas=8, active=4),
     "prime": dict(devices=97, symbols=11, subcarriers=7, antennas=5, active=5),
