@@ -27,77 +27,94 @@ Indices = npt.NDArray[np.int64]
 Complex = npt.NDArray[np.complex64]
 
 
-def image_doubt(pilots: Pilots, active: Indices, channels: Callable[[Indices], Complex]) -> str:
-    """Words for why devices may be images, empty if none looks like one.
+class Images:
+    """What of the pilots tells which devices may be images of others; planned once for many blocks.
 
     Parameters
     ----------
     pilots : Pilots
-    active : ndarray of int64, shape (A,)
-        Ascending.
-    channels : callable
-        Channels (a, N, M) of some rows of `active`; not called where no pilot is the image of another one.
     """
-    if not len(active):
-        return ""
-    words = []
-    constant, pairs = _constant(pilots, active), _pairs(pilots, active)
-    found: dict[int, float] = {}
-    if pairs:
-        h = channels(np.arange(len(active)))
-        power = np.mean(np.abs(h) ** 2, axis=(1, 2))
-        for flip, some in pairs:
-            weak, strong = _mirrored(flip, some, h)
-            found |= dict(zip(active[weak].tolist(), power[strong].tolist(), strict=True))
-    # A radio makes images of all devices that are as strong; two channels may be alike by chance.
-    if found and len(found) >= _EVERYBODY * np.count_nonzero(power >= min(found.values())):
-        words.append(f"devices {', '.join(map(str, sorted(found)))} look like mirror images of others (I/Q imbalance)")
-    words += [
-        f"device {active[i]} looks like a constant offset" for i in constant if _is_offset(channels(np.array([i]))[0])
-    ]
-    return f"{IMAGE}: {'; '.join(words)}; scrambled pilots have none" if words else ""
+
+    def __init__(self, pilots: Pilots) -> None:
+        self._devices, self._rows = pilots.devices, pilots.rows is not None
+        self.none = pilots.phases is not None  # scrambled pilots have no images
+        self._flips: tuple[bool, ...] = (False, True)
+        if pilots.rows is not None:
+            self._flips = (False, True)[: 1 + np.array_equal(pilots.rows, pilots.rows[:, ::-1])]
+            return
+        q = pilots.select()
+        step = max(1, q[..., 0].size // _COMPARED)
+
+        def some(array: Complex) -> Complex:
+            sample = np.array(array.reshape(-1, pilots.devices)[::step])
+            norm = np.linalg.norm(sample, axis=0)
+            return np.asarray(sample / np.where(norm > 0, norm, 1))
+
+        self._own, self._mirrored = some(q), some(q[:, ::-1])
+        self._is_constant = np.abs(self._own.sum(0)) ** 2 > _SAME_PILOT * len(self._own)
+
+    def doubt(self, active: Indices, channels: Callable[[Indices], Complex]) -> str:
+        """Words for why devices may be images, empty if none looks like one.
+
+        Parameters
+        ----------
+        active : ndarray of int64, shape (A,)
+            Ascending.
+        channels : callable
+            Channels (a, N, M) of some rows of `active`; not called where no pilot is the image of another one.
+        """
+        if self.none or not len(active):
+            return ""
+        words = []
+        found: dict[int, float] = {}
+        for flip, pairs in self._pairs(active):
+            h = channels(pairs.ravel())
+            own, strength = _mirrored(flip, *h.reshape(2, -1, *h.shape[1:]))
+            found |= dict(zip(active[pairs[0, own]].tolist(), strength.tolist(), strict=True))
+        # A radio makes images of all devices that are as strong; two channels may be alike by chance.
+        if found:
+            power = np.mean(np.abs(channels(np.arange(len(active)))) ** 2, axis=(1, 2))
+            if len(found) >= _EVERYBODY * np.count_nonzero(power >= min(found.values())):
+                names = ", ".join(map(str, sorted(found)))
+                words.append(f"devices {names} look like mirror images of others (I/Q imbalance)")
+        words += [
+            f"device {active[i]} looks like a constant offset"
+            for i in self._constant(active)
+            if _is_offset(channels(np.array([i]))[0])
+        ]
+        return f"{IMAGE}: {'; '.join(words)}; scrambled pilots have none" if words else ""
+
+    def _constant(self, active: Indices) -> Indices:
+        """Rows of active devices whose pilot is constant."""
+        return np.flatnonzero(active == 0 if self._rows else self._is_constant[active])
+
+    def _pairs(self, active: Indices) -> list[tuple[bool, Indices]]:
+        """Rows (2, pairs) of devices with conjugate pilots, and whether subcarriers are mirrored."""
+        if self._rows:
+            partner = -active % self._devices
+            place = np.searchsorted(active, partner) % len(active)
+            rows = np.flatnonzero((active[place] == partner) & (partner != active))
+            return [(flip, np.stack([rows, place[rows]])) for flip in self._flips] if len(rows) else []
+        own, found = self._own[:, active].conj().T, []
+        for flip in self._flips:
+            same = np.abs(own @ (self._mirrored if flip else self._own)[:, active].conj()) ** 2 > _SAME_PILOT
+            np.fill_diagonal(same, False)
+            if same.any():
+                found.append((flip, np.array(np.nonzero(same))))
+        return found
 
 
-def _constant(pilots: Pilots, active: Indices) -> Indices:
-    """Rows of active devices whose pilot is constant."""
-    if pilots.rows is not None:
-        return np.flatnonzero(active == 0) if pilots.phases is None else active[:0]
-    q = pilots.select(active).reshape(-1, len(active))
-    energy = np.sum(np.abs(q) ** 2, axis=0)
-    return np.flatnonzero(np.abs(q.sum(0)) ** 2 > _SAME_PILOT * len(q) * energy)
-
-
-def _pairs(pilots: Pilots, active: Indices) -> list[tuple[bool, Indices]]:
-    """Rows (2, pairs) of devices with conjugate pilots, and whether subcarriers are mirrored."""
-    if pilots.rows is not None:
-        partner = -active % pilots.devices
-        rows = np.flatnonzero(np.isin(partner, active) & (partner != active)) if pilots.phases is None else active[:0]
-        some = np.stack([rows, np.searchsorted(active, partner[rows])])
-        symmetric = np.array_equal(pilots.rows, pilots.rows[:, ::-1])
-        return [(flip, some) for flip in (False, True)[: 1 + symmetric]] if len(rows) else []
-    q = pilots.select(active)
-    step = max(1, q[..., 0].size // _COMPARED)
-    own = q.reshape(-1, len(active))[::step]
-    found = []
-    for flip in (False, True):
-        other = (q[:, ::-1] if flip else q).reshape(-1, len(active))[::step].conj()
-        norm = np.sum(np.abs(own) ** 2, axis=0)[:, None] * np.sum(np.abs(other) ** 2, axis=0)
-        same = np.abs(own.conj().T @ other) ** 2 > _SAME_PILOT * norm
-        np.fill_diagonal(same, False)
-        if same.any():
-            found.append((flip, np.array(np.nonzero(same))))
-    return found
-
-
-def _mirrored(flip: bool, pairs: Indices, h: Complex) -> Indices:
-    """Rows (2, found) of weak mirror images and devices: of one gain at all antennas, or other pairs' gains."""
-    weak, strong = h[pairs[0]].astype(np.complex128), h[pairs[1]].conj().astype(np.complex128)
+def _mirrored(flip: bool, weak: Complex, strong: Complex) -> tuple[Indices, npt.NDArray[np.float64]]:
+    """Weak mirror images (rows of the pairs), and the mean powers of their devices: of one gain at all antennas, or of
+    the other pairs' gains.
+    """
+    weak, strong = weak.astype(np.complex128), strong.conj().astype(np.complex128)
     strong = strong[:, ::-1] if flip else strong
     energy = np.sum(np.abs(weak) ** 2, axis=(1, 2)), np.sum(np.abs(strong) ** 2, axis=(1, 2))
-    less = energy[0] < _WEAKER * energy[1]
-    if not less.any():
-        return pairs[:, :0]
-    weak, strong, pairs, energy = weak[less], strong[less], pairs[:, less], (energy[0][less], energy[1][less])
+    less = np.flatnonzero(energy[0] < _WEAKER * energy[1])
+    if not len(less):
+        return less, np.zeros(0)
+    weak, strong, energy = weak[less], strong[less], (energy[0][less], energy[1][less])
     seen = np.sum(weak * strong.conj(), axis=1)  # (pairs, M)
     power = np.sum(np.abs(strong) ** 2, axis=1)
     common = np.abs(seen.sum(1)) ** 2 / (energy[0] * energy[1]) > _ALIKE
@@ -108,7 +125,8 @@ def _mirrored(flip: bool, pairs: Indices, h: Complex) -> Indices:
     alike = np.abs(gain.conj() @ gain.T) ** 2 > _ALIKE
     np.fill_diagonal(alike, False)
     others = explained & ((alike & explained).sum(1) >= max(1.0, _EVERYBODY * (len(gain) - 1)))
-    return np.asarray(pairs[:, common | others])
+    kept = common | others
+    return less[kept], energy[1][kept] / strong[0].size
 
 
 def _is_offset(h: Any) -> bool:

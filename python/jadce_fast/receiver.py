@@ -21,7 +21,7 @@ from .cuda import device as cuda_device
 from .denoisers import NETWORKS, choose_network, native_denoiser
 from .detection import REASONS, Detection, Enqueued, Explained, reason
 from .fallbacks import best_of, fallbacks
-from .images import image_doubt
+from .images import Images
 from .noise import colored, noise_covariance, one_variance
 from .parts import Parts, split
 from .pilots import Pilots
@@ -114,6 +114,7 @@ class Receiver:
         self.pilots = pilots = pilots if isinstance(pilots, Pilots) else Pilots(pilots)
         gpu = None if str(device) == "cpu" else cuda_device.open_device(device)
         self._shared = shared(pilots)
+        self._images = Images(pilots)
         if self._shared is not None:
             pilots = pilots.only(self._shared.planned)
         self.batch = _check.integer("batch", batch, 1, 65535)
@@ -333,8 +334,9 @@ class Receiver:
 
     def _without_images(self, found: Detection) -> Detection:
         """The result, or with a doubt where devices look like images of others."""
-        active = self._on_host(found.active)
-        doubt = "" if found.reason else image_doubt(self.pilots, active, lambda i: self._on_host(found.channels)[i])
+        if found.reason or self._images.none:
+            return found
+        doubt = self._images.doubt(self._on_host(found.active), lambda i: self._on_host(found.channels)[i])
         return dataclasses.replace(found, reason=doubt) if doubt else found
 
     def stream(self, noise_var: Any, *, deadline: float | None = None, wait: bool = True) -> Stream:
