@@ -75,13 +75,15 @@ class Uplink:
         h = np.zeros((self.antennas, self.devices, self.subcarriers), np.complex64)
         drawn = jf.channels.unit_power(jf.channels.synthesize(paths, self.subcarriers, self.antennas))
         h[:, active] = drawn.transpose(2, 0, 1)
-        bits = torch.from_numpy(rng.integers(0, 2, (self.devices, self.encoder.k)).astype(np.float32))
-        x = self.to_grid(self.mapper(self.encoder(bits))[None, :, None])[0, active, 0]  # (A, symbols, N)
+        bits = torch.from_numpy(rng.integers(0, 2, (len(active), self.encoder.k)).astype(np.float32))
+        data = torch.zeros(1, self.devices, 1, self.grid.num_data_symbols, dtype=torch.complex64)
+        data[0, active, 0] = self.mapper(self.encoder(bits))
+        x = self.to_grid(data)[0, active, 0]  # (A, symbols, N)
         channels = torch.from_numpy(h)
         y = torch.einsum("man,atn->mtn", channels[:, active], x)
         noise = torch.from_numpy(rng.standard_normal((*y.shape, 2), np.float32)).view(torch.complex64)[..., 0]
         y = y + np.float32(np.sqrt(10 ** (-snr_db / 10) / 2)) * noise
-        return bits[active], active, channels[None, None, :, :, None, None], y[None, None]
+        return bits, active, channels[None, None, :, :, None, None], y[None, None]
 
     def lost(self, name: str, sent, no: torch.Tensor) -> tuple[int, int, int]:
         """Active devices whose blocks are lost, those of them that were not found, and false alarms."""
@@ -138,14 +140,13 @@ def plot(found: list[dict], target: Path) -> None:
     figure.savefig(target, dpi=120)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("output", type=Path, help="table to write, .csv")
-    parser.add_argument("--snr", type=float, nargs="+", default=[-14, -13, -12, -11, -10, -9, -5, -1])
-    parser.add_argument("--blocks", type=int, default=30)
+    parser.add_argument("--snr", type=float, nargs="+", default=[-14, -13, -12, -11, -10, -9, -8, -4, 0, 4])
+    parser.add_argument("--blocks", type=int, default=100)
     parser.add_argument("--plot", type=Path)
-    args = parser.parse_args()
-    torch.set_num_threads(1)  # operators are small: threads would wait for one another
+    args = parser.parse_args(arguments)
     found = []
     with open(args.output, "w", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -160,4 +161,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    torch.set_num_threads(1)  # operators are small: threads would wait for one another
     main()
