@@ -1,6 +1,7 @@
-"""The coded uplink of the examples: blocks are lost without channels, and with devices that are not found."""
+"""Links in Sionna: the coded uplink of the examples, and a known user beside Sionna's own channel estimators."""
 
 import csv
+import importlib
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,19 +9,24 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import jadce_fast as jf
+
 pytest.importorskip("sionna.phy")
 torch = pytest.importorskip("torch")
-EXAMPLES = Path(__file__).parents[1] / "examples"
+ROOT = Path(__file__).parents[1]
+
+
+def program(folder, name):
+    sys.path.insert(0, str(ROOT / folder))
+    try:
+        return importlib.import_module(name)
+    finally:
+        sys.path.remove(str(ROOT / folder))
 
 
 @pytest.fixture(scope="module")
 def uplink():
-    sys.path.insert(0, str(EXAMPLES))
-    try:
-        import coded_uplink
-    finally:
-        sys.path.remove(str(EXAMPLES))
-    return coded_uplink
+    return program("examples", "coded_uplink")
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +73,18 @@ def test_it_writes_a_table_and_a_picture(uplink, tmp_path):
     assert len(rows) == 5
     assert {row["snr_db"] for row in rows} == {"-9.0"}
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_known_user_is_estimated_no_worse_than_by_sionna():
+    user = program("scripts", "known_user").KnownUser(jf.channels.cdl(500, seed=1))
+    channels = jf.channels.cdl(8, seed=2)
+    for snr_db in (0.0, 10.0):
+        found = user.errors(channels, snr_db)
+        least = found["LS, linear interpolation"]
+        # 12 288 errors of noise, whose mean power is known: five standard deviations.
+        assert least.made == pytest.approx(10 ** (-snr_db / 10), rel=5 / np.sqrt(channels.size))
+        assert least.promised == pytest.approx(10 ** (-snr_db / 10), rel=1e-3)
+        ours = found["this library"]
+        for name, error in found.items():
+            assert ours.made <= error.made, name
+        assert 0.8 < ours.promised / ours.made < 1.25
