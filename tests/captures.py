@@ -42,23 +42,30 @@ def write_mat5(path, values):
 
 
 def write_mat73(path, values):
-    """As MATLAB would: a user block, reversed axes, complex numbers as {real, imag}."""
+    """As MATLAB would: a user block, reversed axes, complex numbers as {real, imag}, large arrays in packed chunks."""
     with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_dataset("#refs#/a", data=np.zeros(2, np.uint64)).attrs["MATLAB_class"] = np.bytes_(
+            "canonical empty"
+        )
         for name, value in values.items():
-            value = np.atleast_2d(value)
+            value, kind = np.atleast_2d(value), "double"
             if np.iscomplexobj(value):
                 part = value.real.dtype
                 pairs = np.zeros(value.shape, [("real", part), ("imag", part)])
                 pairs["real"], pairs["imag"] = value.real, value.imag
-                value = pairs
+                value, kind = pairs, "single" if part == np.float32 else "double"
+            elif value.dtype.kind == "U":
+                value, kind = np.array([[ord(letter) for letter in value.flat[0]]], np.uint16), "char"
             elif value.dtype.kind != "S":
                 value = value.astype(float)
             if value.size == 0:
                 dataset = file.create_dataset(name, data=np.array(value.shape, np.uint64))
                 dataset.attrs["MATLAB_empty"] = np.uint8(1)
             else:
-                file.create_dataset(name, data=value.T)
-    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(124) + b"\x00\x02IM"
+                packed = {"compression": "gzip", "compression_opts": 3} if value.size > 20 else {}
+                dataset = file.create_dataset(name, data=value.T, **packed)
+            dataset.attrs["MATLAB_class"] = np.bytes_(kind)
+    header = b"MATLAB 7.3 MAT-file, Platform: GLNXA64, HDF5 schema 1.00 .".ljust(124) + b"\x00\x02IM"
     with open(path, "r+b") as file:
         file.write(header)
     return path

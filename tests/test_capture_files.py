@@ -53,6 +53,14 @@ def test_foreign_file(tmp_path, suffix, content):
     assert "expected" in message_of(path)
 
 
+@pytest.mark.parametrize("head", [b"# Created by Octave 7.3.0, Sat Nov 28 ", b"Octave-1-L\x00"])
+def test_files_of_octaves_own_format(tmp_path, head):
+    path = tmp_path / "capture.mat"
+    path.write_bytes(head + bytes(600))
+    wanted = "expected a MATLAB file of version 5 or 7.3, found one of Octave's own (save -v7 writes MATLAB's)"
+    assert message_of(path) == wanted
+
+
 def test_single_npy_array(tmp_path):
     path = tmp_path / "capture.npz"
     with path.open("wb") as file:
@@ -117,6 +125,8 @@ def test_text_and_structures_are_refused(tmp_path):
         del file["y"]
         file.create_group("y")
     assert message_of(path) == "y: expected a numeric array, found a struct or a sparse matrix"
+    path = write_mat73(tmp_path / "capture.mat", {**good(), "y": np.array("text")})
+    assert message_of(path) == "y: expected a numeric array, found text"
 
 
 def test_array_that_claims_to_be_huge(tmp_path):

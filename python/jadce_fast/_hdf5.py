@@ -79,8 +79,12 @@ class _RefusedError(Exception):
 
 def _dataset(name: str, item: Any) -> npt.NDArray[Any]:
     """Array of a dataset."""
-    if not hasattr(item, "dtype") or not hasattr(item, "shape"):  # MATLAB keeps them in groups
-        raise _RefusedError(f"{name}: expected a numeric array, found a struct or a sparse matrix")
+    if not hasattr(item, "dtype") or not hasattr(item, "shape"):  # MATLAB keeps some kinds in groups, Octave all
+        octaves = {"type", "value"} <= set(item)
+        what = "Octave's form of HDF5 (save -v7 writes another)" if octaves else "a struct or a sparse matrix"
+        raise _RefusedError(f"{name}: expected a numeric array, found {what}")
+    if item.attrs.get("MATLAB_class") == b"char":
+        raise _RefusedError(f"{name}: expected a numeric array, found text")
     dtype = item.dtype
     is_complex = dtype.names == ("real", "imag")
     if (dtype["real"] if is_complex else dtype).kind not in "biufc":  # "c" is h5py's own, of {r, i} pairs

@@ -41,6 +41,10 @@ def read_mat(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
         head = file.read(_USER_BLOCK + len(_HDF5_SIGNATURE))
     if head.startswith(_HDF5_SIGNATURE) or head[_USER_BLOCK:] == _HDF5_SIGNATURE:
         return {name: value.T for name, value in read_hdf5(path, names).items()}
+    if head.startswith((b"# Created by Octave", b"Octave-1-")):
+        raise ValueError(
+            "expected a MATLAB file of version 5 or 7.3, found one of Octave's own (save -v7 writes MATLAB's)"
+        )
     if head[126:128] not in (b"IM", b"MI"):
         raise ValueError("expected a MATLAB file of version 5 or 7.3, found another or a truncated file")
     return _read_5(path.read_bytes(), names)
