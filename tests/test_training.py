@@ -30,7 +30,7 @@ def quick(monkeypatch):
     architecture = {"width": 16, "hidden": 16, "blocks": 2, "taps": 3, "dilations": (1,)}
     klt, fit, held_out = family.klt, mixture.fit_beam_powers, data.Family.held_out
     monkeypatch.setitem(beam.SIZES, "tiny", architecture)
-    monkeypatch.setattr(family, "klt", lambda tables, generator, count, kind: klt(tables, generator, 2000, kind))
+    monkeypatch.setattr(family, "klt", lambda tables, generator, count, *rest: klt(tables, generator, 2000, *rest))
     monkeypatch.setattr(cell, "COLUMNS", 100)
     monkeypatch.setattr(beam, "fit_beam_powers", lambda *a: fit(*a, count=100))
     monkeypatch.setattr(data.Family, "held_out", lambda self, count: held_out(self, min(count, 16))[:1])

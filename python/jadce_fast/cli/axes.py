@@ -36,3 +36,18 @@ def ranges(option: str, texts: Sequence[str], unit: float = 1.0) -> list[tuple[f
     if len(low) != len(high):
         raise ValueError(f"{option}: expected as many values LOW as HIGH, found {len(low)} and {len(high)}")
     return [(unit * a, unit * b) for a, b in zip(low, high, strict=True)]
+
+
+def panel(option: str, text: str) -> tuple[int, int]:
+    """Rows and columns of "8x8", or of "32" in one row.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    parts = text.split("x")
+    if len(parts) > 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise ValueError(f"{option}: expected a number or ROWSxCOLUMNS, found {text!r}")
+    columns = int(parts[-1])
+    return (int(parts[0]) if len(parts) == 2 else 1), columns

@@ -10,6 +10,7 @@ import typer
 
 from . import console
 from .app import Json, Seed, app, check_target
+from .axes import panel
 
 
 @app.command()
@@ -33,6 +34,14 @@ def train(
             "[default: cdl, cell]"
         ),
     ] = None,
+    subcarriers: Annotated[int | None, typer.Option(help="N, of channels that are drawn.", show_default="48")] = None,
+    antennas: Annotated[
+        str | None, typer.Option(help="M, or ROWSxCOLUMNS of a panel, of channels that are drawn.", show_default="32")
+    ] = None,
+    spacing: Annotated[float, typer.Option(help="Distance of subcarriers in kHz.")] = 30.0,
+    init: Annotated[
+        str | None, typer.Option(help="Prior to go on from, of this grid or another: cdl, a file.", show_default=False)
+    ] = None,
     minutes: Annotated[float, typer.Option(help="Training time.")] = 30.0,
     steps: Annotated[int | None, typer.Option(help="Number of updates in place of a time.")] = None,
     seed: Seed = 0,
@@ -52,11 +61,15 @@ def train(
     import torch
 
     from .. import _check
-    from ..training import KINDS, evaluate, load_channels, train
+    from ..training import KINDS, Grid, evaluate, load_channels, train
 
     torch.set_num_threads(_check.integer("threads", threads, 1, 1024))
     recorded = channels is not None and channels not in KINDS and Path(channels).suffix
     what = load_channels(channels) if channels is not None and recorded else channels
+    if recorded and not (subcarriers is None and antennas is None):
+        raise ValueError("--subcarriers, --antennas: expected none with recorded channels, found some")
+    rows, columns = (1, 32) if antennas is None else panel("--antennas", antennas)
+    grid = Grid(48 if subcarriers is None else subcarriers, rows * columns, 1e3 * spacing, rows)
     with console.Progress("training", 1000) as bar:
         begun: list[tuple[float, int]] = []
         said = ""
@@ -77,6 +90,8 @@ def train(
             reach=reach,
             weighting=weighting,
             channels=what,
+            grid=None if grid == Grid() else grid,
+            init=init,
             minutes=minutes,
             steps=steps,
             seed=seed,

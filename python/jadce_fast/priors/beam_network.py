@@ -112,6 +112,8 @@ class BeamNetwork(nn.Module):  # type: ignore[misc]
         Odd number of beams that a block's depthwise convolution reads.
     dilations : sequence of int
         Spacing of these beams, block by block, repeated cyclically.
+    rows : int
+        Of a panel, whose beams come with the elevation changing fastest; the network itself does not look at it.
 
     Notes
     -----
@@ -147,6 +149,7 @@ class BeamNetwork(nn.Module):  # type: ignore[misc]
         blocks: int,
         taps: int,
         dilations: Sequence[int] = (1,),
+        rows: int = 1,
     ) -> None:
         super().__init__()
         p = len(eigenvalues)
@@ -158,7 +161,7 @@ class BeamNetwork(nn.Module):  # type: ignore[misc]
             "blocks": blocks,
             "taps": taps,
             "dilations": list(dilations),
-        }
+        } | ({"rows": rows} if rows > 1 else {})
         self.register_buffer("eigenvalues", eigenvalues.float().clone())
         self.inp = nn.Linear(3 * p + 1, width)
         self.body = nn.Sequential(*[Block(width, hidden, taps, dilations[i % len(dilations)]) for i in range(blocks)])

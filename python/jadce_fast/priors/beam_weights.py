@@ -20,7 +20,7 @@ class BeamWeights:
     subcarriers : int
         N.
     architecture : dict
-        Arguments of `BeamNetwork`: ``width``, ``hidden``, ``blocks``, ``taps``, ``dilations``.
+        Arguments of `BeamNetwork`: ``width``, ``hidden``, ``blocks``, ``taps``, ``dilations``, ``rows``.
     arrays : dict of ndarray of float32
         ``eigenvalues`` and all weights.
 
@@ -38,7 +38,8 @@ class BeamWeights:
         _check.integer("subcarriers", self.subcarriers, 1)
         sizes = {name: _check.integer(name, self.architecture[name], 1) for name in ("width", "hidden", "taps")}
         dilations = [_check.integer("dilations", d, 1) for d in self.architecture.get("dilations", (1,))]
-        if set(self.architecture) - {*sizes, "blocks", "dilations"} or not dilations:
+        _check.integer("rows", self.rows, 1)
+        if set(self.architecture) - {*sizes, "blocks", "dilations", "rows"} or not dilations:
             raise ValueError(f"architecture: expected that of a beam network, found {self.architecture}")
         count = 5 + 6 * _check.integer("blocks", self.architecture["blocks"], 1)
         if len(self.arrays) != count:
@@ -60,6 +61,11 @@ class BeamWeights:
     def eigenvalues(self) -> Real:
         """Mean power of every coefficient, (P,)."""
         return self.arrays["eigenvalues"]
+
+    @property
+    def rows(self) -> int:
+        """Rows of the panel that it was made for, 1 if it knows of none."""
+        return int(self.architecture.get("rows", 1))
 
     @property
     def dilations(self) -> list[int]:

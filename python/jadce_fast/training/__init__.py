@@ -2,7 +2,8 @@
 
 from . import evaluate
 from .data import KINDS
+from .family import Grid
 from .loop import NETWORKS, train
 from .recording import load_channels
 
-__all__ = ["KINDS", "NETWORKS", "evaluate", "load_channels", "train"]
+__all__ = ["KINDS", "NETWORKS", "Grid", "evaluate", "load_channels", "train"]

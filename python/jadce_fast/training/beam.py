@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..priors.beam import BeamPrior
 from ..priors.beam_network import BeamNetwork
+from .carry import carry
 from .data import Pool, Source
 from .evaluate import HeldOutChannels
 from .mixture import fit_beam_powers
@@ -65,8 +66,9 @@ class BeamObjective:
         """Losses [2] of mean and variance."""
         z = self.pool.pick(batch, generator)
         noise = torch.randn(z.shape, generator=generator, device=z.device)
-        v = noise_maps(batch, z.shape[2], generator)
-        turned = symmetries(batch, z.shape[2], generator, narrow=self.source.narrow)
+        rows = self.source.grid.rows
+        v = noise_maps(batch, z.shape[2], generator, rows=rows)
+        turned = symmetries(batch, z.shape[2], generator, narrow=self.source.narrow, rows=rows)
         result: Tensor = self._losses(self.network, z, turned, v, noise)
         return result
 
@@ -80,25 +82,37 @@ class BeamObjective:
         return BeamPrior(network, basis, gain, weight, metadata)
 
 
-def beam_objective(size: str, source: Source, generator: torch.Generator, *, pool: int, seed: int) -> BeamObjective:
-    """A new network of one of `SIZES`, with the statistics of a source of channels."""
+def beam_objective(
+    size: str, source: Source, generator: torch.Generator, *, pool: int, seed: int, init: BeamPrior | None = None
+) -> BeamObjective:
+    """A network of one of `SIZES`, or one that goes on from a prior's, with the statistics of a source of channels."""
     basis, eigenvalues = source.klt(generator)
     gain, weight = fit_beam_powers(source, basis.to(generator.device), eigenvalues, generator)
-    network = BeamNetwork(eigenvalues, source.subcarriers, **SIZES[size])
+    if init is None:
+        network = BeamNetwork(eigenvalues, source.subcarriers, **_architecture(size, source.grid.rows))
+    else:
+        weights, basis = carry(init, basis, eigenvalues, source.grid)
+        network = BeamNetwork.of(weights)
     return BeamObjective(network, source, (basis, gain, weight), pool=pool, seed=seed, device=generator.device)
 
 
-def noise_maps(count: int, antennas: int, generator: torch.Generator) -> Tensor:
+def _architecture(size: str, rows: int) -> dict[str, Any]:
+    """Arguments of a network of this size for a panel, whose blocks mix beams in azimuth and in elevation in turn."""
+    return SIZES[size] | ({"dilations": (rows, 1, 2 * rows, 1), "rows": rows} if rows > 1 else {})
+
+
+def noise_maps(count: int, antennas: int, generator: torch.Generator, *, rows: int = 1) -> Tensor:
     """Noise variances per beam [count, M]: SNR -16...36 dB, times a random smooth profile, a quarter flat.
 
-    A receiver's effective noise is made of other devices' errors and differs 10:1 and more between beams.
+    A receiver's effective noise is made of other devices' errors and differs 10:1 and more between beams. Each of
+    a panel's `rows` beams in elevation has a profile of its own over the beams in azimuth.
     """
     device = generator.device
     level, reach, depth, flat = torch.rand(4, count, 1, generator=generator, device=device)
-    lag = torch.fft.fftfreq(antennas, 1 / antennas, device=device)
+    lag = torch.fft.fftfreq(antennas // rows, rows / antennas, device=device)
     window = torch.exp(-0.5 * (lag / (1 + 6 * reach)) ** 2)
-    white = torch.randn(count, antennas, generator=generator, device=device)
-    smooth = torch.fft.ifft(torch.fft.fft(white) * window).real
+    white = torch.randn(count, antennas, generator=generator, device=device).unflatten(1, (-1, rows))
+    smooth = torch.fft.ifft(torch.fft.fft(white, dim=1) * window[..., None], dim=1).real.flatten(1)
     smooth = smooth - smooth.mean(1, keepdim=True)
     smooth = smooth / smooth.std(1, keepdim=True, correction=0).clamp_min(1e-3)  # one antenna has no profile
     profile = torch.exp(smooth * torch.where(flat < 0.25, 0.0, 1.2 * depth))
@@ -106,11 +120,12 @@ def noise_maps(count: int, antennas: int, generator: torch.Generator) -> Tensor:
 
 
 def symmetries(
-    count: int, antennas: int, generator: torch.Generator, *, narrow: bool = False
+    count: int, antennas: int, generator: torch.Generator, *, narrow: bool = False, rows: int = 1
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Random circular shift, mirror image, phase and gain (0.5 dB rms) of channels in beamspace.
 
-    A `narrow` family, one table as it stands or a recording, has neither of the first two symmetries.
+    A `narrow` family, one table as it stands or a recording, has neither of the first two symmetries; a panel of
+    several `rows` has them in azimuth.
 
     Returns the beam that each beam is read from, [count, 1, M], and its factor's real and imaginary part.
     """
@@ -119,11 +134,12 @@ def symmetries(
     if narrow:
         shift, mirror = torch.zeros_like(shift), torch.ones_like(mirror)
     gain = 10 ** (0.025 * torch.randn(count, 1, 1, generator=generator, device=device))
-    beam = torch.arange(antennas, device=device)
+    beam, columns = torch.arange(antennas, device=device), antennas // rows
     flip = mirror < 0.5
     # Antennas in reverse order: beam -b, and one antenna's phase ramp because the array does not wrap around.
-    source = (torch.where(flip, -beam, beam) + (shift * antennas).long()) % antennas
-    turn = 2 * math.pi * (phase + torch.where(flip, -source / antennas, 0.0))
+    source = (torch.where(flip, -(beam // rows), beam // rows) + (shift * columns).long()) % columns
+    turn = 2 * math.pi * (phase + torch.where(flip, -source / columns, 0.0))
+    source = source * rows + beam % rows
     return source, gain * turn.cos(), gain * turn.sin()
 
 

@@ -15,6 +15,9 @@ from . import family
 KINDS = (*family.MIXED, family.RANDOM_C, *MODELS)
 _HELD_OUT_SEED = 1_000_003
 _TAIL = 1e-5  # share of a recording's energy that its KLT basis may leave out
+# The same of families: 14 of 48 coefficients at 30 kHz, which keep all but -56 dB of the energy of CDL-C at 100-363 ns
+# (12 leave out -52 dB and cost 0.2 dB at an SNR of 30 dB); of delay spreads of up to 1000 ns 20, for all but -42 dB.
+_FAMILY_TAIL, _WIDE_TAIL = 4.8e-5, 6.4e-5
 
 
 class HeldOut(NamedTuple):
@@ -23,6 +26,7 @@ class HeldOut(NamedTuple):
     name: str
     beams: Tensor  # [B, N, M]
     paths: family.Paths | None  # the genie's knowledge
+    grid: family.Grid = family.GRID
 
 
 class Family:
@@ -32,25 +36,23 @@ class Family:
     ----------
     kind : {"cdl", "wide", "random-C", "A", "B", "C", "D", "E"}
     device : torch.device
+    grid : Grid
     """
 
-    subcarriers, antennas = family.SUBCARRIERS, family.ANTENNAS
-
-    def __init__(self, kind: str, device: torch.device) -> None:
-        self.kind, self.tables = kind, family.load_tables(device)
+    def __init__(self, kind: str, device: torch.device, grid: family.Grid = family.GRID) -> None:
+        self.kind, self.tables, self.grid = kind, family.load_tables(device), grid
+        self.subcarriers, self.antennas = grid.subcarriers, grid.antennas
         self.narrow = kind not in family.MIXED
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Channels [count, N, M] in beamspace, unit mean power each."""
-        return family.channels(family.draw_paths(self.tables, count, generator, self.kind), generator)
+        return family.channels(family.draw_paths(self.tables, count, generator, self.kind), generator, self.grid)
 
     def klt(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Basis [N, P] and eigenvalues [P]. One table alone takes those of the mixed family: it stays usable there."""
         count = 400_000 if generator.device.type == "cuda" else 20_000
-        basis, value = family.klt(self.tables, generator, count, "cdl" if self.narrow else self.kind)
-        # 14 keep all but -56 dB of the energy of CDL-C at 100-363 ns; 12 leave out -52 dB and cost 0.2 dB at an SNR of
-        # 30 dB; delay spreads of up to 1000 ns need more coefficients, for all but -42 dB.
-        kept = 20 if self.kind == "wide" else 14
+        basis, value = family.klt(self.tables, generator, count, "cdl" if self.narrow else self.kind, self.grid)
+        kept = significant(value, _WIDE_TAIL if self.kind == "wide" else _FAMILY_TAIL)
         return basis[:, :kept].contiguous(), value[:kept]
 
     def held_out(self, count: int) -> list[HeldOut]:
@@ -61,7 +63,7 @@ class Family:
         for letter, side in [(letters[0], 1), *((letter, 0) for letter in letters)]:
             paths = family.draw_paths(self.tables, count, generator, letter, side)
             name = f"CDL-{letter} {'arrival' if side else 'departure'}"
-            cases.append(HeldOut(name, family.channels(paths, generator), paths))
+            cases.append(HeldOut(name, family.channels(paths, generator, self.grid), paths, self.grid))
         return cases
 
 
@@ -73,6 +75,8 @@ class Recording:
     channels : (S, N, M) complex tensor
         Over subcarriers and antennas, at least 20 of them; each is scaled to unit mean power.
     device : torch.device
+    spacing : float
+        Distance of the subcarriers in Hz.
 
     Raises
     ------
@@ -82,7 +86,7 @@ class Recording:
 
     kind, narrow = "recording", True
 
-    def __init__(self, channels: Tensor, device: torch.device) -> None:
+    def __init__(self, channels: Tensor, device: torch.device, spacing: float = family.SPACING) -> None:
         power = channels.abs().square().mean((1, 2), keepdim=True)
         if len(channels) < 20 or not bool((power > 0).all()):
             raise ValueError(
@@ -95,6 +99,7 @@ class Recording:
         aside = min(max(len(channels) // 10, 1), 2000)
         self.test, self.train = beams[:aside], beams[aside:]
         self.subcarriers, self.antennas = beams.shape[1:]
+        self.grid = family.Grid(self.subcarriers, self.antennas, spacing)
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Channels [count, N, M] in beamspace, unit mean power each."""
@@ -106,8 +111,7 @@ class Recording:
         h = self.train.transpose(1, 2).flatten(0, 1).to(torch.complex128)
         covariance = (h.mT @ h.conj()) / len(h)
         basis, value = family.principal(covariance)
-        left_out = 1 - value.double().cumsum(0) / value.double().sum()
-        kept = min(int((left_out > _TAIL).sum()) + 1, self.subcarriers)
+        kept = significant(value, _TAIL)
         return basis[:, :kept].contiguous(), value[:kept].clamp_min(1e-9)
 
     def held_out(self, count: int) -> list[HeldOut]:
@@ -116,6 +120,12 @@ class Recording:
 
 
 Source = Family | Recording
+
+
+def significant(value: Tensor, tail: float) -> int:
+    """Number of eigenvalues, which fall, that leave out this share of their sum at most."""
+    left_out = 1 - value.double().cumsum(0) / value.double().sum()
+    return min(int((left_out > tail).sum()) + 1, len(value))
 
 
 def coordinates(beams: Tensor, basis: Tensor, beamspace: bool) -> Tensor:

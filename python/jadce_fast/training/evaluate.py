@@ -86,7 +86,7 @@ def genie(cases: list[HeldOut]) -> dict[str, Rows]:
             lost = 0.0
             for part in torch.arange(len(h), device=h.device).split(_CHUNK // 2):
                 paths = family.Paths._make(x[part] for x in case.paths)
-                lost += _energy(family.genie(paths, y[part], 10 ** (-snr / 10)) - h[part])
+                lost += _energy(family.genie(paths, y[part], 10 ** (-snr / 10), case.grid) - h[part])
             row.append(round(10 * math.log10(lost / _energy(h)), 3))
         result[case.name] = {"genie": row}
     return result

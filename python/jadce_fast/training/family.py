@@ -24,12 +24,25 @@ _TABLE_WEIGHT = (0.2, 0.2, 0.35, 0.15, 0.1)
 _CLUSTERS = 24
 
 
+class Grid(NamedTuple):
+    """Where channels are sampled, by default as for the shipped priors."""
+
+    subcarriers: int = SUBCARRIERS
+    antennas: int = ANTENNAS  # M, those of all rows
+    spacing: float = SPACING
+    rows: int = 1  # of a panel, one above the other; beams [columns, rows] are numbered in this order
+
+
+GRID = Grid()
+
+
 class Paths(NamedTuple):
     """Paths of a batch of channels: clusters C of R rays."""
 
     delay: Tensor  # [B, C] seconds
     power: Tensor  # [B, C, R] summing to 1
-    phase_step: Tensor  # [B, C, R] radians from antenna to antenna
+    phase_step: Tensor  # [B, C, R] radians from antenna to antenna of a row
+    rise: Tensor  # [B, C, R] radians from a row to the one above
 
 
 def load_tables(device: torch.device) -> Clusters:
@@ -104,7 +117,7 @@ def draw_paths(
     offsets = torch.tensor(RAY_OFFSETS, device=device)
     power, azimuth, zenith = spread_rays(c, offsets, offsets[uniform(count, _CLUSTERS, RAYS).argsort(2)])
     step = torch.pi * torch.sin(torch.deg2rad(zenith)) * torch.sin(torch.deg2rad(azimuth))
-    return Paths(c.delay * spread, power, step)
+    return Paths(c.delay * spread, power, step, torch.pi * torch.cos(torch.deg2rad(zenith)))
 
 
 def _widen(c: Clusters, count: int, uniform: Callable[..., Tensor], normal: Callable[..., Tensor]) -> Clusters:
@@ -124,43 +137,53 @@ def _widen(c: Clusters, count: int, uniform: Callable[..., Tensor], normal: Call
     return c._replace(delay=delay, power=power, azimuth=azimuth, **spreads)
 
 
-def responses(paths: Paths) -> tuple[Tensor, Tensor]:
+def responses(paths: Paths, grid: Grid = GRID) -> tuple[Tensor, Tensor]:
     """Frequency response [B, N, C] of every delay, array response [B, C, R, M] of every ray, unit modulus."""
-    m = torch.arange(ANTENNAS, device=paths.delay.device, dtype=torch.float32)
-    space = -paths.phase_step[..., None] * m
-    return _delay_response(paths.delay), torch.polar(torch.ones_like(space), space)
+    columns, rows = (torch.arange(x, device=paths.delay.device) for x in (grid.antennas // grid.rows, grid.rows))
+    space = -paths.phase_step[..., None, None] * columns[:, None] + paths.rise[..., None, None] * rows
+    return _delay_response(paths.delay, grid), torch.polar(torch.ones_like(space), space).flatten(3)
 
 
-def _delay_response(delay: Tensor) -> Tensor:
-    n = 2 * torch.pi * SPACING * torch.arange(SUBCARRIERS, device=delay.device)
+def _delay_response(delay: Tensor, grid: Grid) -> Tensor:
+    n = 2 * torch.pi * grid.spacing * torch.arange(grid.subcarriers, device=delay.device)
     frequency = -n[:, None] * delay[:, None, :]
     return torch.polar(torch.ones_like(frequency), frequency)
 
 
-def channels(paths: Paths, generator: torch.Generator) -> Tensor:
+def _to_beams(h: Tensor, grid: Grid) -> Tensor:
+    """Antennas [..., M] to beams."""
+    beams = torch.fft.fft2(h.unflatten(-1, (-1, grid.rows)), norm="ortho")
+    return beams.flatten(-2)
+
+
+def channels(paths: Paths, generator: torch.Generator, grid: Grid = GRID) -> Tensor:
     """Channels [B, N, M] in beamspace, unit mean power each, of rays with random phases."""
     device = paths.delay.device
     phase = 2 * torch.pi * torch.rand(paths.power.shape, generator=generator, device=device)
     # A CPU takes few channels at a time, so that their rays stay in the cache; with rays first, sums add whole arrays.
     parts = torch.arange(len(phase), device=device).split(64 if device.type == "cpu" else max(len(phase), 1))
-    return torch.cat([_synthesize(Paths._make(x[i] for x in paths), phase[i]) for i in parts])
+    return torch.cat([_synthesize(Paths._make(x[i] for x in paths), phase[i], grid) for i in parts])
 
 
-def _synthesize(paths: Paths, phase: Tensor) -> Tensor:
-    ray = torch.polar(paths.power.sqrt(), phase).permute(2, 0, 1).contiguous()
-    step = torch.polar(torch.ones_like(paths.phase_step), -paths.phase_step).permute(2, 0, 1).contiguous()
-    clusters = torch.empty(*paths.delay.shape, ANTENNAS, dtype=ray.dtype, device=ray.device)
-    for m in range(ANTENNAS):
-        clusters[:, :, m] = ray.sum(0)
-        ray *= step  # one multiplication an antenna instead of an exponential; the error grows by 1e-7 a step
-    h = torch.fft.fft(_delay_response(paths.delay) @ clusters, dim=2, norm="ortho")
+def _synthesize(paths: Paths, phase: Tensor, grid: Grid) -> Tensor:
+    first = torch.polar(paths.power.sqrt(), phase).permute(2, 0, 1).contiguous()
+    angles = (-paths.phase_step, paths.rise)
+    step, rise = (torch.polar(torch.ones_like(x), x).permute(2, 0, 1).contiguous() for x in angles)
+    clusters = torch.empty(*paths.delay.shape, grid.antennas, dtype=first.dtype, device=first.device)
+    for row in range(grid.rows):
+        ray = first.clone()
+        for m in range(row, grid.antennas, grid.rows):
+            clusters[:, :, m] = ray.sum(0)
+            ray *= step  # one multiplication an antenna instead of an exponential; the error grows by 1e-7 a step
+        first *= rise
+    h = _to_beams(_delay_response(paths.delay, grid) @ clusters, grid)
     return h / h.abs().square().mean((1, 2), keepdim=True).sqrt()
 
 
-def genie(paths: Paths, y: Tensor, noise_var: float) -> Tensor:
+def genie(paths: Paths, y: Tensor, noise_var: float, grid: Grid = GRID) -> Tensor:
     """LMMSE estimate of channels y [B, N, M] (beamspace, white noise) by each one's true path covariance."""
-    frequency, space = responses(paths)
-    space = torch.fft.fft(space, dim=3, norm="ortho")
+    frequency, space = responses(paths, grid)
+    space = _to_beams(space, grid)
     count, c, r, m = space.shape
     a = frequency.repeat_interleave(r, dim=2)  # [B, N, L], L = C R
     b = space.reshape(count, c * r, m)
@@ -172,14 +195,16 @@ def genie(paths: Paths, y: Tensor, noise_var: float) -> Tensor:
     return (a * weight[:, None, :]) @ b
 
 
-def klt(tables: Clusters, generator: torch.Generator, count: int = 100_000, kind: str = "cdl") -> tuple[Tensor, Tensor]:
+def klt(
+    tables: Clusters, generator: torch.Generator, count: int = 100_000, kind: str = "cdl", grid: Grid = GRID
+) -> tuple[Tensor, Tensor]:
     """Karhunen-Loeve basis [N, N] and eigenvalues [N] of the family's mean covariance over subcarriers.
 
     The covariance follows from delays and powers alone (ray phases are independent). Eigenvalues fall and sum
     to N: the mean power of each coefficient per antenna of a unit-power channel.
     """
-    lag = torch.zeros(SUBCARRIERS, dtype=torch.complex128)
-    n = 2 * torch.pi * SPACING * torch.arange(SUBCARRIERS, device=tables.delay.device, dtype=torch.float64)
+    lag = torch.zeros(grid.subcarriers, dtype=torch.complex128)
+    n = 2 * torch.pi * grid.spacing * torch.arange(grid.subcarriers, device=tables.delay.device, dtype=torch.float64)
     done = 0
     while done < count:
         paths = draw_paths(tables, min(4000, count - done), generator, kind)
@@ -187,7 +212,7 @@ def klt(tables: Clusters, generator: torch.Generator, count: int = 100_000, kind
         lag += (torch.polar(power.expand_as(angle), angle).sum(1)).cpu()
         done += len(paths.delay)
     lag /= done
-    i = torch.arange(SUBCARRIERS)
+    i = torch.arange(grid.subcarriers)
     offset = i[:, None] - i[None, :]
     covariance = torch.where(offset >= 0, lag[offset.abs()], lag[offset.abs()].conj())
     return principal(covariance)

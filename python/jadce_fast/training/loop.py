@@ -10,10 +10,13 @@ import torch
 from torch import Tensor
 
 from .. import _check
+from ..priors.beam import BeamPrior
 from ..priors.cell import CellPrior
-from ..priors.files import save_prior
+from ..priors.files import load_prior, save_prior
 from . import beam, cell, ncsn
+from .carry import fingerprint
 from .data import KINDS, Family, Recording, Source
+from .family import ANTENNAS, Grid
 from .objective import Examiner, Objective
 from .trainer import Trainer, process_seed
 from .updates import Plan, Report, begin, check_finite, run
@@ -30,6 +33,8 @@ def train(
     reach: int = 1,
     weighting: float = 2.0,
     channels: str | Tensor | CellPrior | None = None,
+    grid: Grid | None = None,
+    init: str | os.PathLike[str] | BeamPrior | None = None,
     minutes: float = 10.0,
     steps: int | None = None,
     seed: int = 0,
@@ -64,6 +69,12 @@ def train(
     channels : {"cdl", "wide", "random-C", "A", "B", "C", "D", "E"} or (S, N, M) complex tensor, optional
         A family made on the fly, see `family.draw_paths`, or recorded channels over subcarriers and antennas. Default:
         "cdl". For "cell" "cell", the default cell, or a :class:`jadce_fast.CellPrior`.
+    grid : (subcarriers, antennas, spacing, rows), optional
+        Of families: N, M, the distance of subcarriers in Hz, rows of a panel (M counts all). Default: 48, 32, 30e3, 1.
+        Of recorded channels the spacing alone says something, to `init`.
+    init : str, path or BeamPrior, optional
+        Prior of a beam network whose weights training goes on from, of this grid or another: see `carry`. It then says
+        what the network is.
     minutes : float
         Training time, over which the learning rate falls to zero.
     steps : int, optional
@@ -112,7 +123,8 @@ def train(
     cuda = place.type == "cuda"
     batch = defaults.batch[not cuda] if batch is None else _check.integer("batch", batch, 1)
     pool = defaults.pool[not cuda] if pool is None else _check.integer("pool", pool, 1)
-    source = _source(channels, of_cell, place)
+    source = _source(channels, of_cell, place, grid)
+    start = None if init is None else _start(init, network)
     out, checkpoint = Path(out), Path(f"{os.fspath(out)}.checkpoint")
     if not out.absolute().parent.is_dir():
         raise ValueError(f"out: expected a file in an existing directory, found {str(out)!r}")
@@ -123,14 +135,18 @@ def train(
     if isinstance(source, cell.Cell):
         objective = cell.CellObjective(source, width, reach)
     elif pair:
+        if source.grid.rows > 1:
+            raise ValueError(f"grid: expected one row of antennas with network ncsn, found {source.grid.rows}")
         objective = ncsn.NcsnObjective(source, width, weighting, pool=pool, seed=pool_seed, device=place)
     else:
         generator = torch.Generator(place).manual_seed(seed)
-        objective = beam.beam_objective(network, source, generator, pool=pool, seed=pool_seed)
+        objective = beam.beam_objective(network, source, generator, pool=pool, seed=pool_seed, init=start)
     multiplications = objective.network.multiplications(source.antennas)
     settings: dict[str, Any] = {"network": network, "channels": source.kind, "steps": steps, "seed": seed}
     settings |= {"batch": batch, "pool": pool, "rate": rate, "processes": processes} | objective.settings
     settings |= {"recording": source.fingerprint} if isinstance(source, Recording) else {}
+    settings |= {} if isinstance(source, cell.Cell) else _differing(source.grid)
+    settings |= {} if start is None else {"init": _name(init), "init_weights": fingerprint(start)}
     trainer = Trainer(objective, seed=seed + 1, device=place, batch=batch, rank=rank, processes=processes)
     progress = begin(trainer, checkpoint, settings, rank)
     examiner = objective.examiner()
@@ -167,8 +183,12 @@ def train(
     return result
 
 
-def _source(channels: str | Tensor | CellPrior | None, of_cell: bool, place: torch.device) -> Source | cell.Cell:
+def _source(
+    channels: str | Tensor | CellPrior | None, of_cell: bool, place: torch.device, grid: Grid | None
+) -> Source | cell.Cell:
     if of_cell:
+        if grid is not None:
+            raise ValueError("grid: expected none with network cell, found one")
         if not (
             channels is None or isinstance(channels, CellPrior) or (isinstance(channels, str) and channels == "cell")
         ):
@@ -178,7 +198,38 @@ def _source(channels: str | Tensor | CellPrior | None, of_cell: bool, place: tor
     channels = "cdl" if channels is None else channels
     if isinstance(channels, CellPrior) or (isinstance(channels, str) and channels not in KINDS):
         raise ValueError(f"channels: expected one of {', '.join(KINDS)} or recorded channels, found {channels!r}")
-    return Family(channels, place) if isinstance(channels, str) else Recording(channels, place)
+    grid = _checked(Grid() if grid is None else Grid(*grid))
+    if isinstance(channels, str):
+        return Family(channels, place, grid)
+    return Recording(channels, place, grid.spacing)
+
+
+def _checked(grid: Grid) -> Grid:
+    subcarriers = _check.integer("grid: subcarriers", grid.subcarriers, 1, 4096)
+    antennas = _check.integer("grid: antennas", grid.antennas, 1, 4096)
+    spacing, rows = _check.real("grid: spacing", grid.spacing), _check.integer("grid: rows", grid.rows, 1)
+    if antennas % rows:
+        raise ValueError(f"grid: expected antennas in {rows} equal rows, found {antennas}")
+    return Grid(subcarriers, antennas, spacing, rows)
+
+
+def _differing(grid: Grid) -> dict[str, Any]:
+    """What a grid has that the shipped priors' has not."""
+    usual = Grid()._asdict()
+    return {name: value for name, value in grid._asdict().items() if value != usual[name]}
+
+
+def _name(init: Any) -> str:
+    return os.fspath(init) if isinstance(init, (str, os.PathLike)) else str(init.metadata.get("name", "a prior"))
+
+
+def _start(init: str | os.PathLike[str] | BeamPrior, network: str) -> BeamPrior:
+    if network not in beam.SIZES:
+        raise ValueError(f"init: expected none with network {network}, found one")
+    prior = load_prior(init) if isinstance(init, (str, os.PathLike)) else init
+    if not isinstance(prior, BeamPrior):
+        raise TypeError(f"init: expected a beam network's prior, found {type(prior).__name__}")
+    return prior
 
 
 class _Validation:
@@ -252,6 +303,11 @@ def _metadata(
     network, channels, steps = settings["network"], settings["channels"], settings["steps"]
     recipe = f"jadce train --network {network}"
     recipe += "".join(f" --{k} {settings[k]:g}" for k in ("width", "weighting", "reach") if k in settings)
+    recipe += "".join(f" --{k} {settings[k]}" for k in ("subcarriers", "init") if k in settings)
+    if "antennas" in settings or "rows" in settings:
+        rows, antennas = settings.get("rows", 1), settings.get("antennas", ANTENNAS)
+        recipe += f" --antennas {antennas}" if rows == 1 else f" --antennas {rows}x{antennas // rows}"
+    recipe += f" --spacing {settings['spacing'] / 1e3:g}" if "spacing" in settings else ""
     recipe += f" --channels {channels} " + (f"--steps {steps}" if steps else f"--minutes {minutes:g}")
     recipe += (
         f" --seed {settings['seed']} --batch {settings['batch']} --rate {settings['rate']:g} --device {place.type}"
