@@ -2,9 +2,17 @@
 
 import pytest
 from captures import WRITERS
+from hypothesis import settings
 from kernels import Emulated, Gpu, emulator, gpu, open_device
 
 from jadce_fast.cuda import device as cuda_device
+
+# The same few examples in every run; `pytest --hypothesis-profile=many` looks for others.
+settings.register_profile(
+    "few", derandomize=True, max_examples=60, deadline=None, database=None, report_multiple_bugs=True
+)
+settings.register_profile("many", max_examples=10_000, deadline=None, print_blob=True)
+settings.load_profile("few")
 
 
 @pytest.fixture(

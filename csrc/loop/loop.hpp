@@ -2,6 +2,7 @@
 // Pure functions of single numbers, one statement for the CPU's receiver and for a GPU's kernels.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
 
@@ -146,7 +147,8 @@ struct Remainder {
 JADCE_INLINE Remainder explained_remainder(const Rules& rules, float taken, float errors, float excess) {
   const float power = at_least(excess, 0.0f), most = rules.most_left + rules.left_out * power;
   const float all = errors * at_least(taken, 1.0f), limit = at_least(rules.error_share * power, rules.most_errors);
-  return {rules.least_left * at_least(1.0f - taken, 0.0f), most + (all < limit ? all : limit)};
+  const float top = most + (all < limit ? all : limit);  // finite, so that it is no excuse for what overflows
+  return {rules.least_left * at_least(1.0f - taken, 0.0f), top < FLT_MAX ? top : FLT_MAX};
 }
 
 // Ends a detection with the mean square of what remains of the block after the decided devices. `share` is the part of

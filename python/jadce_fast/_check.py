@@ -16,7 +16,7 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
         raise TypeError(f"{name}: expected an integer, found bool {value!r}")
     try:
         number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
+    except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name}: expected an integer, found {type(value).__name__} {value!r}") from None
     if number < low or (high is not None and number > high):
         bounds = f"at least {low}" if high is None else f"{low} to {high}"
@@ -26,7 +26,9 @@ def integer(name: str, value: object, low: int, high: int | None = None) -> int:
 
 def real(name: str, value: object, low: float = 0.0, high: float = np.inf, *, closed: bool = False) -> float:
     """Return `value` as a finite float in (low, high), or [low, high] if `closed`, or raise."""
-    if isinstance(value, (str, bytes, bool, np.bool_)):
+    # Of arrays float() takes those of one entry, of texts and without imaginary parts too.
+    kind = getattr(getattr(value, "dtype", None), "kind", "f")
+    if isinstance(value, (str, bytes, bool, np.ma.MaskedArray)) or kind not in "iuf" or getattr(value, "ndim", None):
         raise TypeError(f"{name}: expected a real number, found {type(value).__name__}")
     try:
         number = float(value)  # type: ignore[arg-type]
@@ -82,7 +84,7 @@ def array(
     if finite and found.dtype.kind in "fc" and not np.isfinite(found).all():
         bad = int(np.count_nonzero(~np.isfinite(found)))
         raise ValueError(f"{name}: expected finite numbers, found {bad} NaN or infinite of {found.size}")
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         result = np.ascontiguousarray(found, dtype=want.newbyteorder("="))
     if finite and result.dtype.kind in "fc" and not np.isfinite(result).all():
         raise ValueError(f"{name}: expected numbers that fit {want.name}, found larger ones")

@@ -100,10 +100,13 @@ class Capture:
         if y.shape[2] == 0:
             raise ValueError(f"y: expected at least one antenna, found shape {y.shape}")
         checked: dict[str, Any] = {"y": y}
-        if self.noise_var is not None and np.ndim(self.noise_var) == 0:
+        noise = None if self.noise_var is None else _check.as_array("noise_var", self.noise_var)
+        if noise is not None and noise.ndim == 0:
             checked["noise_var"] = _check.real("noise_var", self.noise_var)
-        elif self.noise_var is not None:
-            noise_covariance(self.noise_var, *y.shape[1:])
+        elif noise is not None:
+            noise_covariance(noise, *y.shape[1:])
+            kind = np.complex128 if noise.dtype.kind == "c" else np.float64
+            checked["noise_var"] = _check.owned("noise_var", noise, noise.shape, kind)
         if self.activity_rate is not None:
             checked["activity_rate"] = _check.real("activity_rate", self.activity_rate, 0, 1)
         if self.true_active is not None:
@@ -283,10 +286,12 @@ def _rank(name: str, values: Mapping[str, npt.NDArray[Any]], rank: int, matlab: 
 def _noise(values: Mapping[str, npt.NDArray[Any]], matlab: bool) -> Any:
     """A number however it was stored, or an array; MATLAB's vectors are matrices of one row or column."""
     value = values.get("noise_var")
-    if value is None or value.size > 1:
-        is_vector = matlab and value is not None and value.ndim == 2 and 1 in value.shape
-        return value.reshape(-1) if value is not None and is_vector else value
-    return _scalar("noise_var", values).item()
+    if value is not None and value.size == 1:
+        return _scalar("noise_var", values).item()
+    if value is None or not matlab or value.ndim != 2 or 1 not in value.shape:
+        return value
+    n, m = _rank("y", values, 3, matlab).shape[1:]
+    return value if value.shape in ((1, m), (n, 1)) else value.reshape(-1)
 
 
 def _scalar(name: str, values: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:

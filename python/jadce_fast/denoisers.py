@@ -69,8 +69,11 @@ def _denoise(
 ) -> tuple[Any, Any]:
     """The prior's answer as the native loop takes it."""
     devices = devices if shared is None else shared.planned[devices]
-    mean, var = prior.denoise(z, noise_var, devices)
-    return (
-        _check.array("prior.denoise: mean", mean, z.shape, np.complex64, finite=False),
-        _check.array("prior.denoise: var", var, noise_var.shape, np.float32, finite=False),
-    )
+    answer = prior.denoise(z, noise_var, devices)
+    if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+        raise TypeError(f"prior.denoise: expected a mean and a variance, found {type(answer).__name__}")
+    mean = _check.array("prior.denoise: mean", answer[0], z.shape, np.complex64, finite=False)
+    var = _check.array("prior.denoise: var", answer[1], noise_var.shape, np.float32, finite=False)
+    if (var < 0).any():
+        raise ValueError(f"prior.denoise: var: expected none below zero, found {var.min():g}")
+    return mean, var

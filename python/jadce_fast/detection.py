@@ -68,10 +68,11 @@ class Detection:
     Attributes
     ----------
     activity : ndarray of float32, shape (K,)
-        Posterior probability that each device is active.
+        Posterior probability that each device is active, too weak to be seen included: if more active devices were
+        awaited than found, what is missing is spread over all.
     active : ndarray of int64, shape (A,)
-        Devices decided active (probability of at least one half), ascending. Of devices that share a pilot all are
-        named, if it was found, with probabilities that add to that of the pilot.
+        Devices decided active (seen with a probability of at least one half), ascending. Of devices that share a pilot
+        all are named, if it was found, with probabilities that add to that of the pilot.
     channels : ndarray of complex64, shape (A, N, M)
         Posterior mean of the channel of every active device, over subcarriers and antennas.
     channel_var : ndarray of float32, shape (A,)

@@ -33,10 +33,12 @@ def noise_covariance(noise_var: Any, subcarriers: int, antennas: int) -> float |
     TypeError, ValueError
         If the shape is none of these, or two of them, or a variance or a covariance is not positive.
     """
-    if np.ndim(noise_var) == 0:
+    if getattr(noise_var, "ndim", None) == 0:  # also on a GPU
         return _check.scale("noise_var", noise_var)
     n, m = subcarriers, antennas
     found = _check.as_array("noise_var", noise_var)
+    if found.ndim == 0:
+        return _check.scale("noise_var", noise_var)
     shape = found.shape
     if n == m > 1 and (shape == (n,) or (shape == (n, n) and found.dtype.kind != "c")):
         other = f"(1, {m}) or ({n}, 1)" if len(shape) == 1 else f"({n}, {m}, 1), or ({n}, {m}, {m}), or a complex one"

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from . import _check
 
-_MOST_DEVICES = 2**24
+_MOST_DEVICES, _MOST_SUBCARRIERS = 2**24, 2**16
 
 
 class Pilots:
@@ -176,11 +176,11 @@ def dft_pilots(
     Raises
     ------
     ValueError
-        If a size is below one, T > K, or the power is not positive.
+        If a size is below one, T > K, N > 65536, or the power is not positive.
     """
     k = _check.integer("devices", devices, 1, _MOST_DEVICES)
     t = _check.integer("symbols", symbols, 1)
-    n = _check.integer("subcarriers", subcarriers, 1)
+    n = _check.integer("subcarriers", subcarriers, 1, _MOST_SUBCARRIERS)
     _check_length(t, k)
     rng = np.random.default_rng(_check.integer("seed", seed, 0))
     if n * t <= k:

@@ -280,9 +280,8 @@ class Receiver:
     def _detect(self, y: Any, noise: Any) -> Detection:
         """Detect with this receiver's first prior."""
         if noise is None:
-            found = learn_noise(
-                functools.partial(self._detect_in, y), self._on_host(y), self.pilots, self.rules, self._on_host
-            )
+            block = _check.array("y", y if self.gpu is None else self._on_host(y), self._shape, np.complex64)
+            found = learn_noise(functools.partial(self._detect_in, y), block, self.pilots, self.rules, self._on_host)
         else:
             found = self._detect_in(y, noise)
         if self.activity_rate is None and self.gpu is not None:
