@@ -84,6 +84,31 @@ def test_least_power():
     assert reference.least_power(2.0, excess=2.0, deviation=0.1, expected=0.3, rules=rules) == pytest.approx(0.2)
 
 
+def test_least_power_follows_the_powers_that_were_found():
+    """It lies `reach` deviations of the logarithms below them, but never below `farthest` of the mean."""
+    rules = jf.Rules(reach=2.0, farthest=0.05)
+    power, sure = np.exp([-1.0, 1.0]), np.ones(2)
+    assert reference.faintest_power(power, sure, rules) == pytest.approx(np.exp(-2.0))
+    assert reference.faintest_power(power, 0.5 * sure, rules) == reference.faintest_power(power[:0], sure[:0]) == np.inf
+    numbers = {"error": 2.0, "excess": 40.0, "deviation": 0.1, "expected": 40, "rules": rules}
+    assert reference.least_power(**numbers, faintest=np.exp(-2.0)) == pytest.approx(np.exp(-2.0))
+    assert reference.least_power(**numbers, faintest=0.01) == pytest.approx(0.05)
+    assert reference.least_power(**numbers, faintest=3.0) == pytest.approx(0.25)
+
+
+def test_weaker_devices_are_looked_for_where_powers_differ():
+    """Of powers over 20 dB those far below the mean are active too: 13 of 134 are missed if nobody looks, or 3."""
+    missed = {0.0: 0, jf.Rules().reach: 0}
+    for seed in range(3):
+        drop = draw_drop(Scenario(symbols=8, snr_db=-12.0, power_spread_db=20.0), seed=seed)
+        for reach in missed:
+            rx = jf.Receiver(drop.pilots, 32, "cdl-tiny", threads=1, rules=jf.Rules(reach=reach))
+            found = rx.detect(drop.y, drop.noise_var).active
+            assert np.isin(found, drop.active).all()
+            missed[reach] += len(drop.active) - len(found)
+    assert 2 * missed[jf.Rules().reach] <= missed[0.0]
+
+
 @pytest.fixture(scope="module")
 def block():
     return draw_drop(Scenario(devices=400), seed=1)

@@ -67,7 +67,7 @@ struct Control {
   // Time in microseconds: until the result is wanted, infinite without a deadline; from the block's arrival to plan()
   // of this iteration; the longest from there to the next one.
   float deadline, elapsed, longest;
-  std::int32_t spare;
+  float faintest;       // power down to which devices are expected by those that were found; infinite at first
   std::uint64_t began;  // on a GPU: its clock when the detection began, in nanoseconds
 };
 static_assert(sizeof(Control) == 4 * kControlWords);

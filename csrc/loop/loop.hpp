@@ -28,7 +28,7 @@ JADCE_INLINE Control begin(double received, double noise, double mean, double ex
   c.received = static_cast<float>(received / mean);
   c.power = static_cast<float>(mean);
   c.scale = static_cast<float>(1 / sqrt(mean));
-  c.previous = c.best = c.deadline = INFINITY;
+  c.previous = c.best = c.deadline = c.faintest = INFINITY;
   c.expected = c.awaited = static_cast<float>(expected);
   c.deviation = static_cast<float>(noise / mean / sqrt(static_cast<double>(entries)));
   c.going = 1;
@@ -83,12 +83,22 @@ JADCE_INLINE void plan(Control& c, const Rules& rules, float error, float elapse
 }
 
 // Least power that a test of activity looks for. Levels that only noise can reach would make ghosts of it: what cannot
-// be told from noise is left out, but for devices as strong as those that the block's power proves to be there.
+// be told from noise is left out, but for devices as strong as those that the block's power proves to be there, or as
+// weak as the powers of those that were found let expect.
 JADCE_INLINE float least_power(const Control& c, const Rules& rules) {
   const float decodable = rules.decodable * c.error, excess = c.received - c.noise;
   if (!(excess > rules.evidence * c.deviation)) return decodable;
-  const float usual = rules.weakest * excess / at_least(c.expected, 1.0f);
+  const float mean = excess / at_least(c.expected, 1.0f);
+  const float usual = fminf(rules.weakest * mean, at_least(c.faintest, rules.farthest * mean));
   return usual < decodable ? usual : decodable;
+}
+
+// Takes from the powers that were found how weak others may be. Given are sums over the candidates of their
+// probabilities, and of these times the power's logarithm and its square.
+JADCE_INLINE void learn_powers(Control& c, const Rules& rules, float count, float sum, float squares) {
+  const float mean = sum / count;
+  c.faintest =
+      !(count > 1.0f) ? INFINITY : expf(mean - rules.reach * sqrtf(at_least(squares / count - mean * mean, 0.0f)));
 }
 
 // Log odds of activity before a test, from those of the plan. Where the block's power does not prove that devices are

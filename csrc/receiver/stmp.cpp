@@ -332,6 +332,14 @@ void Stmp::update() {
     b_[at(b)] = believed / (1 - believed);
     if (rules_.predicted) v_a_[at(b)] = gamma * v_b_[at(b)] * b_[at(b)] + (1 - gamma) * v_a_[at(b)];
   }
+  float count = 0, logarithms = 0, squares = 0;
+  for (index_t a = 0; a < now_.count; ++a) {
+    const float weight = now_.posterior[at(a)], value = std::log(now_.power[at(a)]);
+    count += weight;
+    logarithms += weight * value;
+    squares += weight * value * value;
+  }
+  learn_powers(control_, rules_, count, logarithms, squares);
   // Devices that are not candidates any more keep S but get no new posterior; candidates without a place take one.
   std::vector<std::int32_t>& candidate = order_;  // candidate of each slot, where the next selection will write
   std::fill_n(candidate.begin(), s_.count(), -1);

@@ -56,6 +56,9 @@ class Rules:
     decodable, weakest : float
         Least power that is looked for: in units of the error variance, or of the active devices' mean power if the
         block proves that there are some.
+    reach, farthest : float
+        It may be as low as so many standard deviations of the found powers' logarithms below their mean, but no less
+        than this part of the active devices' mean power.
     faint : float
         Log odds of a device that was found, but barely: there are weaker ones.
     unseen : float
@@ -105,6 +108,8 @@ class Rules:
     enough_idle: int = int(_default("enough_idle"))
     decodable: float = _default("decodable")
     weakest: float = _default("weakest")
+    reach: float = _default("reach")
+    farthest: float = _default("farthest")
     faint: float = _default("faint")
     unseen: float = _default("unseen")
     evidence: float = _default("evidence")
@@ -135,9 +140,9 @@ class Rules:
         _check.real("idle", self.idle, -1e6, 1e6, closed=True)
         for name in ("settled", "stalled", "handover", "near_best", "caution", "smallest_variance", "rounding"):
             _check.real(name, getattr(self, name), 0.0, 1e6)
-        for name in ("decodable", "weakest", "faint", "unseen", "evidence", "least_left", "most_left"):
+        for name in ("decodable", "weakest", "reach", "farthest", "faint", "unseen", "evidence"):
             _check.real(name, getattr(self, name), 0.0, 1e6, closed=True)
-        for name in ("most_errors", "error_share", "left_out"):
+        for name in ("least_left", "most_left", "most_errors", "error_share", "left_out"):
             _check.real(name, getattr(self, name), 0.0, 1e6, closed=True)
         for name in ("smallest_power", "smallest_mean_power", "smallest_null", "smallest_alpha", "negligible"):
             _check.real(name, getattr(self, name), 0.0, 1e6)

@@ -169,6 +169,21 @@ __device__ void keep_candidate(const Sizes& sizes, const Candidates& from, int a
   to.var[a] = var / static_cast<float>(m) * from.power[a];
 }
 
+// How weak other devices may be, for the next test.
+__device__ void learn_powers(const UpdateArgs& args, const Candidates& from, int count, float* part, Control& c) {
+  float number = 0.0f, sum = 0.0f, squares = 0.0f;
+  for (int a = thread(); a < count; a += kThreads) {
+    const float weight = from.posterior[a], value = logf(from.power[a]);
+    number += weight;
+    sum += weight * value;
+    squares += weight * value * value;
+  }
+  number = block_sum(number, part);
+  sum = block_sum(sum, part);
+  squares = block_sum(squares, part);
+  if (thread() == 0) jadce::learn_powers(c, args.rules, number, sum, squares);
+}
+
 // Blocks in order: one a slot of S, one a candidate to be kept, kElements numbers of R each, kElements devices each.
 __global__ void __launch_bounds__(kThreads, 4) update_kernel(const __grid_constant__ UpdateArgs args) {
   after_previous();
@@ -194,6 +209,7 @@ __global__ void __launch_bounds__(kThreads, 4) update_kernel(const __grid_consta
       if (c.keep) c.kept = count;
       if (c.keep) c.kept_left_out = c.left_out;
     }
+    if (task == 0) learn_powers(args, from, count, reinterpret_cast<float*>(part), c);
     const KeptOutput& kept = args.kept;
     const KeptOutput to{kept.device + first, kept.posterior + first, kept.var + first, kept.mean + first * channel};
     if (c.keep && task < count) keep_candidate(args.sizes, from, task, reinterpret_cast<float*>(part), to);

@@ -53,6 +53,7 @@ struct KeptOutput {
 //   their slot, whose S is then zero, as that of every free slot.
 // - r_pri = (1 - gamma) r_pri - gamma b r_b.
 // - With rules.predicted it writes the variance v_a of the next prior mean, Cai (41), (58).
+// - The powers that were found tell the next test how weak others may be.
 // - Of the best iteration so far it keeps the output and the activity of all devices.
 struct UpdateArgs {
   Control* control;  // [B]

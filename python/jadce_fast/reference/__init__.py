@@ -21,6 +21,7 @@ from .beamspace import beamspace_stmp as beamspace_stmp
 from .beamspace import best as best
 from .beamspace import candidates as candidates
 from .beamspace import device_power as device_power
+from .beamspace import faintest_power as faintest_power
 from .beamspace import klt_statistics as klt_statistics
 from .beamspace import least_power as least_power
 from .beamspace import noise_reference as noise_reference

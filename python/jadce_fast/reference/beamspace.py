@@ -161,7 +161,9 @@ def device_power(energy: Array, v: Array, subcarriers: int, rules: Rules = DEFAU
     return np.asarray(np.maximum(signal, rules.smallest_power * noise))
 
 
-def least_power(error: float, excess: float, deviation: float, expected: float, rules: Rules = DEFAULT) -> float:
+def least_power(
+    error: float, excess: float, deviation: float, expected: float, rules: Rules = DEFAULT, *, faintest: float = np.inf
+) -> float:
     """Least received power that a test of activity looks for: levels that only noise can reach make ghosts of it.
 
     Parameters
@@ -176,14 +178,28 @@ def least_power(error: float, excess: float, deviation: float, expected: float, 
     expected : float
         Number of active devices.
     rules : Rules
-        `decodable`, `weakest` and `evidence`.
+        `decodable`, `weakest`, `farthest` and `evidence`.
+    faintest : float
+        As the powers that were found let expect, but not below `farthest` of the mean.
     """
     decodable = rules.decodable * error
-    return (
-        min(decodable, rules.weakest * excess / max(expected, 1.0))
-        if excess > rules.evidence * deviation
-        else decodable
-    )
+    if not excess > rules.evidence * deviation:
+        return decodable
+    mean = excess / max(expected, 1.0)
+    return min(decodable, rules.weakest * mean, max(faintest, rules.farthest * mean))
+
+
+def faintest_power(power: Array, probability: Array, rules: Rules = DEFAULT) -> float:
+    """Power down to which devices are expected: `reach` standard deviations of the logarithms below their mean.
+
+    `power` and `probability` (A,) are the candidates'; infinite if there is at most one.
+    """
+    count = np.sum(probability)
+    if not count > 1:
+        return np.inf
+    mean = probability @ np.log(power) / count
+    spread = np.sqrt(probability @ (np.log(power) - mean) ** 2 / count)
+    return float(np.exp(mean - rules.reach * spread))
 
 
 def prior_rate(
@@ -305,7 +321,7 @@ def beamspace_stmp(
     each = gains[0] if len(gains) == 1 else max((received - noise) / pilot_power, 0.0) / max(activity_rate * k, 1.0)
     unknown = np.full(y.shape[2], each)  # variance of an active device's channel; all of an error may lie in one beam
     excess, deviation = (received - noise) / pilot_power, noise / pilot_power / np.sqrt(y.size)
-    expected = max(activity_rate * k, 1.0)
+    expected, faintest = max(activity_rate * k, 1.0), np.inf
     for i in range(iterations):
         # Module A
         r = residual(y, q, x_pri)
@@ -324,7 +340,7 @@ def beamspace_stmp(
         energy = np.abs(z) ** 2
         null = noise_reference(energy, v, odds, rules)
         mixture = prior.eigenvalues, prior.beam_gain, prior.beam_weight
-        least = least_power(float(v.mean()), excess, deviation, expected, rules)
+        least = least_power(float(v.mean()), excess, deviation, expected, rules, faintest=faintest)
         searched = (gains >= least) | (gains == gains.max())
         llr = structured_llr(energy, null, *mixture, gains[searched], weights[searched])
         odds = log_odds(llr, prior_rate(activity_rate, excess, deviation, min(least, float(gains.max())), k, rules))
@@ -334,6 +350,7 @@ def beamspace_stmp(
         cand = candidates(probability, rules)
         expected = float(probability[cand].sum())
         g = np.full(len(cand), gains[0]) if len(gains) == 1 else device_power(energy[cand], v, n, rules)
+        faintest = faintest_power(g, probability[cand], rules)
         error = float(v.mean())
         if member + 1 < len(members) and (error > rules.handover * before or i + 1 >= rules.max_iterations):
             member = member + 1 if i + 1 < rules.max_iterations else len(members) - 1
