@@ -56,6 +56,9 @@ class EmulatedDevice(cuda_device.Device):
     def event(self):
         return None
 
+    def mark(self, event):
+        pass
+
     def wait(self, event):
         pass
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -109,7 +110,7 @@ class Detection:
         Whether `reason` is empty.
     residual_ratio : float
         The ratio of `explained`.
-    history : tuple of dict
+    history : sequence of dict
         Per iteration: ``error_var`` (tracked error variance per channel entry) and ``candidates``.
     """
 
@@ -128,7 +129,7 @@ class Detection:
     learned_rate: float | None = None
     prior: str = ""
     reason: str = ""
-    history: tuple[dict[str, float], ...] = field(default=(), repr=False)
+    history: Sequence[dict[str, float]] = field(default=(), repr=False)
 
     def __eq__(self, other: object) -> bool:
         return equal_fields(self, other) if isinstance(other, Detection) else NotImplemented

@@ -237,7 +237,7 @@ class Receiver:
                 batch=self.batch,
                 **loop,
             )
-        return CudaReceiver(detector, self._shape, self._shared)
+        return CudaReceiver(detector, self._shape, self._images, self._shared)
 
     def detect(self, y: npt.ArrayLike, noise_var: Any = None) -> Detection:
         """Detect the active devices of a received block and estimate their channels.
@@ -298,7 +298,7 @@ class Receiver:
     def _detect_in(self, y: Any, noise: Any) -> Detection:
         """Detect in noise of this variance or covariance."""
         if self.gpu is not None:
-            return self._without_images(self.gpu.detect(y, one_variance(noise, _GPU)))
+            return self.gpu.detect(y, one_variance(noise, _GPU))  # type: ignore[no-any-return]
         if self._parts is not None:
             return self._of_all(
                 self._parts.detect(_check.array("y", y, self._shape, np.complex64), one_variance(noise, _PARTS))
@@ -335,7 +335,7 @@ class Receiver:
         """The result, or with a doubt where devices look like images of others."""
         if found.reason or self._images.none:
             return found
-        doubt = self._images.doubt(self._on_host(found.active), lambda i: self._on_host(found.channels)[i])
+        doubt = self._images.doubt(found.active, lambda i: found.channels[i])
         return dataclasses.replace(found, reason=doubt) if doubt else found
 
     def stream(self, noise_var: Any, *, deadline: float | None = None, wait: bool = True) -> Stream:
@@ -404,7 +404,7 @@ class Receiver:
         if self.gpu is None or not hasattr(ys, "ndim") or noise_var is None or self.activity_rate is None:
             return [self.detect(y, noise_var) for y in _check.blocks(ys)]
         noise = one_variance(noise_covariance(noise_var, *self._shape[1:]), _GPU)
-        found = map(self._without_images, self.gpu.detect_many(ys, noise))
+        found = self.gpu.detect_many(ys, noise)
         return [self._best(one, y, noise) for one, y in zip(found, ys, strict=True)]
 
     def seconds(self) -> dict[str, float]:

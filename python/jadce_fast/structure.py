@@ -69,16 +69,15 @@ class Shared:
     def tell(self, result: dict[str, Any], of: Callable[[Any], Any] = np.asarray) -> str:
         """Turn a result for the planned devices into one for all, in place, and return its `doubt`.
 
-        Everybody whose pilot was found is in ``active``, however unlikely each of many is.
+        Everybody whose pilot was found is in ``active``, a NumPy array, however unlikely each of many is.
         """
-        found = result["active"]
-        devices, place = self.members(np.asarray(found.cpu() if hasattr(found, "cpu") else found))
+        devices, place = self.members(result["active"])
         rows = of(place)
         result["activity"] = self.activity(result["activity"], of)
         result["channels"], result["channel_var"] = self.channels(
             devices, result["channels"][rows], result["channel_var"][rows], of
         )
-        result["active"] = of(devices)
+        result["active"] = devices
         return self.doubt(devices)
 
     def doubt(self, active: npt.NDArray[Any]) -> str:

@@ -111,17 +111,22 @@ def _on_device(name: str, array: Any, device: torch.device | None) -> torch.Tens
     return tensor
 
 
+def on_host(y: Any) -> bool:
+    """Tell whether a block is of NumPy's or of Python's, and its results are wanted on the host."""
+    if isinstance(y, np.ndarray):
+        return True
+    return not (hasattr(y, "__cuda_array_interface__") or hasattr(y, "__dlpack__"))
+
+
 def like(tensor: torch.Tensor, y: Any) -> Any:
     """A result in the kind of array that `y` is: NumPy for what is on the host, CuPy for CuPy, torch otherwise."""
-    if isinstance(y, torch.Tensor):
-        return tensor
+    if on_host(y):
+        return tensor.cpu().numpy()
     if type(y).__module__.partition(".")[0] == "cupy":
         import cupy
 
         return cupy.from_dlpack(tensor)
-    if hasattr(y, "__cuda_array_interface__") or (hasattr(y, "__dlpack__") and not isinstance(y, np.ndarray)):
-        return tensor
-    return tensor.cpu().numpy()
+    return tensor
 
 
 def all_like(record: Record, y: Any) -> Record:

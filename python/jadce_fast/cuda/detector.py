@@ -21,6 +21,9 @@ from .device import Device, no_collection
 from .transform import CudaTransform, mixture_tables
 
 Launch = Callable[[int], None]  # enqueues a kernel on a stream
+REPORT = ("control", "history", "active")  # what the host reads of every detection
+RESULTS = ("active", "channel_var", "activity", "channels")  # what a caller gets
+_ALIGNED = 64  # words
 
 
 class Detector:
@@ -30,8 +33,7 @@ class Detector:
     ----------
     buffers : dict of str to torch.Tensor
         What kernels work on, with the batch first; `_shapes` lists them. A launch takes those that its struct names.
-        Results stay in "activity" (batch, K), "active" (batch, capacity), "channels" (batch, capacity, N, M),
-        "channel_var" (batch, capacity) and those of `word` until the next call of `run`.
+        Results stay in those of `RESULTS` and of `word` until the next call of `run`.
     overlapping : bool
         Whether kernels of the graph start while the one before still runs.
     """
@@ -58,15 +60,24 @@ class Detector:
         self.slots = min(plan.pilots.devices, 2 * capacity)
         # One pass over all coefficients at once stores the energy of each; the other ways add them up as they go.
         self._merged = 1 if self.transform.method == "spectral" else plan.merge  # coefficients in an energy
+        shapes = self._shapes(len(mixture["product"]))
+        together = dict.fromkeys(REPORT + RESULTS)
         self.buffers = {
             name: torch.empty((batch, *shape), dtype=dtype, device=device.device)
-            for name, (shape, dtype) in self._shapes(len(mixture["product"])).items()
+            for name, (shape, dtype) in shapes.items()
+            if name not in together
         }
-        # Control and history side by side, for one copy to the host.
-        words = [self.buffers[name].view(torch.int32) for name in ("control", "history")]
-        self._report = torch.cat([w.flatten() for w in words])
-        for name, w in zip(("control", "history"), self._report.split([w.numel() for w in words]), strict=True):
-            self.buffers[name] = w.view(self.buffers[name].dtype).view(self.buffers[name].shape)
+        # The host copies what lies side by side at once: the report, and the results up to the last channel found.
+        self._places: dict[str, slice] = {}
+        self._kinds = {name: ((batch, *shapes[name][0]), shapes[name][1]) for name in together}
+        end = 0
+        for name, (shape, dtype) in self._kinds.items():
+            size = math.prod(shape) * dtype.itemsize // 4
+            self._places[name] = slice(end, end + size)
+            end += -(-size // _ALIGNED) * _ALIGNED
+        self._words = torch.empty(end, dtype=torch.int32, device=device.device)
+        self.buffers |= {name: self._view(self._words, name) for name in together}
+        self._report = self._words[: self._places["active"].stop]
         self._host = device.host(self._report)
         self.buffers["remaining"] = torch.zeros(1, dtype=torch.int32, device=device.device)
         self.buffers["input"] = torch.zeros(device.native.input_words, dtype=torch.int64, device=device.device)
@@ -77,7 +88,7 @@ class Detector:
             gain, log_odds=log_odds, learn_rate=int(learn_rate), known=power, expected=expected
         )
         self._recorded: list[Any] = []  # keeps alive what graphs use
-        self._done: Any = device.event()
+        self._done, self._copied = device.event(), device.event()
         self._enqueue = self._record()
 
     def __del__(self) -> None:
@@ -109,18 +120,41 @@ class Detector:
         self._enqueue()
         self.mark()
 
-    def report(self, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        """Wait for the last detection: Control of `count` blocks, a record each, and history (count, iterations, 2)."""
+    def report(self, count: int) -> tuple[np.ndarray[Any, Any], ...]:
+        """Wait for the last detection: of `count` blocks Control, history (count, iterations, 2) and active devices."""
         self._host.copy_(self._report, non_blocking=True)
-        self.device.finish(self.device.event())
-        control, history = (self.buffers[name] for name in ("control", "history"))
+        self.device.mark(self._copied)
+        self.device.finish(self._copied)
         words = self._host.numpy().copy()  # the next detection overwrites it
-        records = words[: control.numel()].view(self.device.native.control_dtype)
-        return records[:count], words[control.numel() :].view(np.float32).reshape(history.shape)[:count]
+        parts = [words[self._places[name]] for name in REPORT]
+        kinds = (self.device.native.control_dtype, np.float32, np.int64)
+        control, history, active = (part.view(kind) for part, kind in zip(parts, kinds, strict=True))
+        return (
+            control[:count],
+            history.reshape(self.buffers["history"].shape)[:count],
+            active.reshape(self.batch, self.capacity)[:count],
+        )
+
+    def results(self, found: list[int], where: torch.device) -> list[dict[str, torch.Tensor]]:
+        """Copies of the last detection's results, a block's with so many devices, which the next one overwrites.
+
+        One copy takes them all, but for the channels of all blocks but the first.
+        """
+        all_channels = self.buffers["channels"]
+        begin, end, row = self._places["active"].start, self._places["channels"].start, all_channels[0, 0].numel()
+        room = self._words[begin : end + 2 * found[0] * row].to(where, copy=True)
+        active, var, activity = (self._view(room, name, begin) for name in RESULTS[:-1])
+        channels = room[end - begin :].view(torch.complex64).view(found[0], *all_channels.shape[2:])
+        blocks = []
+        for i, a in enumerate(found):
+            h = all_channels[i, :a].to(where, copy=True) if i else channels
+            blocks.append({"active": active[i, :a], "channel_var": var[i, :a], "activity": activity[i], "channels": h})
+        self.mark()
+        return blocks
 
     def mark(self) -> None:
         """Let the next detection wait for all that was enqueued on torch's current stream so far."""
-        self._done = self.device.event()
+        self.device.mark(self._done)
 
     # Planning
 
@@ -163,6 +197,11 @@ class Detector:
             )
             for name in names
         }
+
+    def _view(self, words: torch.Tensor, name: str, begin: int = 0) -> torch.Tensor:
+        """A buffer of those that lie side by side in `words`, which begin at word `begin` of them."""
+        (shape, dtype), place = self._kinds[name], self._places[name]
+        return words[place.start - begin : place.stop - begin].view(dtype).view(shape)
 
     def _planned(self, gain: np.ndarray[Any, Any], **numbers: float) -> dict[str, Any]:
         """What launches take by the names of fields: buffers, tables, numbers, and structs of these."""

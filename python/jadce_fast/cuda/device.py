@@ -46,10 +46,16 @@ class Device:
         return int(torch.cuda.current_stream(self.device).cuda_stream)
 
     def event(self) -> Any:
-        """Event after all that was enqueued up to now."""
+        """An event to be marked; before that nobody waits for it."""
         import torch
 
-        return torch.cuda.current_stream(self.device).record_event()
+        return torch.cuda.Event()
+
+    def mark(self, event: Any) -> None:
+        """Let `event` be after all that was enqueued up to now."""
+        import torch
+
+        event.record(torch.cuda.current_stream(self.device))
 
     def wait(self, event: Any) -> None:
         """Let what is enqueued from now on wait for `event`."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from ..detection import REASONS, Detection, Enqueued, Explained, reason
+from ..images import Images
 from ..structure import Shared
 from . import arrays
 from .detector import Detector
@@ -18,8 +20,10 @@ from .detector import Detector
 class CudaReceiver:
     """Feeds a `Detector` and reads its results; calls take turns."""
 
-    def __init__(self, detector: Detector, shape: tuple[int, int, int], shared: Shared | None = None) -> None:
-        self.detector, self._shape, self._shared = detector, shape, shared
+    def __init__(
+        self, detector: Detector, shape: tuple[int, int, int], images: Images, shared: Shared | None = None
+    ) -> None:
+        self.detector, self._shape, self._images, self._shared = detector, shape, images, shared
         self._lock = threading.Lock()
 
     def enqueue(self, y: Any, noise_var: float, deadline: float = math.inf) -> Enqueued:
@@ -38,8 +42,7 @@ class CudaReceiver:
 
         def of(tensor: torch.Tensor) -> Any:
             part = tensor[0] if arrays.is_one(y, self._shape) else tensor[: len(blocks)]
-            host = isinstance(y, np.ndarray) or not hasattr(y, "ndim")  # its kind would wait for the result
-            return part if host else arrays.like(part, y)
+            return part if arrays.on_host(y) else arrays.like(part, y)  # a copy to the host would wait for the result
 
         return Enqueued(
             **{name: of(tensor) for name, tensor in results.items()},
@@ -87,51 +90,73 @@ class CudaReceiver:
         return self._all(y, noise_var)
 
     def _all(self, y: Any, noise_var: float) -> list[Detection]:
-        blocks = arrays.received(y, self._shape, self.detector.device.device)
+        device = self.detector.device.device
+        blocks = arrays.received(y, self._shape, device)
+        where = torch.device("cpu") if arrays.on_host(y) else device
         found: list[Detection] = []
         with self._lock, self.detector.device.here():
             for first in range(0, len(blocks), self.detector.batch):
                 some = blocks[first : first + self.detector.batch]
                 self.detector.run(some, noise_var)
-                found += self._results(len(some), y)
+                found += [self._detection(*one, y) for one in self._results(len(some), where)]
         return found
 
-    def _results(self, count: int, y: Any) -> list[Detection]:
-        d = self.detector
-        control, history = d.report(count)  # the host waits here
+    def _results(self, count: int, where: torch.device) -> Iterator[tuple[Any, Any, Any, dict[str, Any]]]:
+        """Control, history, active devices and results of each of the last detection's blocks."""
+        control, history, active = self.detector.report(count)  # the host waits here
         if not np.isfinite(control["received"]).all():
             raise ValueError("y: expected finite numbers, found NaN or infinite ones")
-        results = []
-        for i, block in enumerate(control):
-            a, rounds, power = int(block["found"]), int(block["iteration"]), np.float64(block["power"])
-            remains = (block["residual"] if a > 0 else block["received"]) * power
-            tensors = (
-                d.buffers["activity"][i],
-                d.buffers["active"][i, :a],
-                d.buffers["channels"][i, :a],
-                d.buffers["channel_var"][i, :a],
-            )
-            # The next detection overwrites the tensors, hence copies.
-            names = ("activity", "active", "channels", "channel_var")
-            result = {name: x.clone() for name, x in zip(names, tensors, strict=True)}
-            doubt = self._shared.tell(result, self._table) if self._shared is not None else ""
-            overflow, stopped = int(block["kept_left_out"]), REASONS[block["stopped"]]
-            ratio = float(remains / (power * block["noise"]))
-            explained = Explained(ratio, float(block["least"]), float(block["most"]))
-            results.append(
-                Detection(
-                    **{name: arrays.like(x, y) for name, x in result.items()},
-                    iterations=rounds,
-                    converged=bool(block["converged"]),
-                    noise_var=float(remains),
-                    explained=explained,
-                    stopped_because=stopped,
-                    overflow=overflow,
-                    reason="; ".join(filter(None, (reason(stopped, explained, overflow), doubt))),
-                    history=tuple(
-                        {"error_var": float(error * power), "candidates": int(candidates)}
-                        for error, candidates in history[i, :rounds]
-                    ),
-                )
-            )
-        return results
+        found = [int(a) for a in control["found"]]
+        results = self.detector.results(found, where)
+        return zip(control, history, [k[:a] for k, a in zip(active, found, strict=True)], results, strict=True)
+
+    def _detection(self, control: Any, history: Any, active: Any, result: dict[str, Any], y: Any) -> Detection:
+        """Make a Detection of a block's numbers, the devices found, which are on the host, and its results."""
+        rounds, power = int(control["iteration"]), np.float64(control["power"])
+        remains = (control["residual"] if len(active) else control["received"]) * power
+        doubts = []
+
+        def of(values: Any) -> torch.Tensor:
+            return torch.as_tensor(values, device=result["channels"].device)
+
+        if self._shared is not None:
+            result["active"] = active
+            doubts.append(self._shared.tell(result, of))
+            active, result["active"] = result["active"], of(result["active"])
+        overflow, stopped = int(control["kept_left_out"]), REASONS[control["stopped"]]
+        explained = Explained(
+            float(remains / (power * control["noise"])), float(control["least"]), float(control["most"])
+        )
+        why = "; ".join(filter(None, (reason(stopped, explained, overflow), *doubts)))
+        return Detection(
+            **{name: arrays.like(x, y) for name, x in result.items()},
+            iterations=rounds,
+            converged=bool(control["converged"]),
+            noise_var=float(remains),
+            explained=explained,
+            stopped_because=stopped,
+            overflow=overflow,
+            reason=why or self._images.doubt(active, lambda rows: result["channels"][of(rows)].cpu().numpy()),
+            history=History(history[:rounds], power),
+        )
+
+
+class History(Sequence[dict[str, float]]):
+    """Steps of a loop, dictionaries made of their numbers (iterations, 2) when somebody looks at them."""
+
+    def __init__(self, numbers: Any, power: float) -> None:
+        self._numbers, self._power = numbers, power
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return tuple(self)[i]
+        error, candidates = self._numbers[i]
+        return {"error_var": float(error * self._power), "candidates": int(candidates)}
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
