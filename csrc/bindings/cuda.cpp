@@ -16,6 +16,7 @@
 #include "kernels/activity/activity_cuda.hpp"
 #include "kernels/beam_network/beam_network_cuda.hpp"
 #include "kernels/beam_network/beam_network_pack.hpp"
+#include "kernels/colored_noise/colored_noise_cuda.hpp"
 #include "kernels/detection/detection_cuda.hpp"
 #include "kernels/fft/fft.hpp"
 #include "kernels/langevin/langevin_cuda.hpp"
@@ -163,6 +164,19 @@ void register_beam_network(pybind11::module_& m) {
   pack("pack_depthwise_tensor", &pack_depthwise_tensor, "The same for the network on tensor cores");
 }
 
+void register_colored_noise(pybind11::module_& m) {
+  def_launcher(m, "whiten", &whiten, JADCE_FIELDS(WhitenArgs, r, inverse, sizes, filtered, whitened),
+               JADCE_OPTIONAL(WhitenArgs, enabled, power));
+  def_launcher(m, "noise_mixing", &noise_mixing,
+               JADCE_FIELDS(NoiseMixingArgs, control, filtered, gram, covariance, unmix, level, mean_gram, uniform,
+                            rules, sizes, v_a, gain, mixing));
+  def_launcher(m, "noise_invert", &noise_invert,
+               JADCE_FIELDS(NoiseInvertArgs, control, candidates, v_a, mean_gram, rules, capacity, sizes, gain, mixing,
+                            unknown, v_b, mix, history));
+  def_launcher(m, "noise_message", &noise_message,
+               JADCE_FIELDS(NoiseMessageArgs, control, gram, covariance, v_a, gain, mix, r_pri, sizes, r, r_b));
+}
+
 void register_detection(pybind11::module_& m) {
   def_launcher(m, "set_input", &set_input, JADCE_FIELDS(SetInputArgs, y, noise_var, blocks, deadline, input));
   def_launcher(m, "beamspace", &beamspace, JADCE_FIELDS(BeamspaceArgs, input, sizes, y, power),
@@ -213,6 +227,7 @@ void bind_kernels(pybind11::module_& m) {
   register_activity(m);
   register_posterior(m);
   register_beam_network(m);
+  register_colored_noise(m);
   register_detection(m);
   register_langevin(m);
 }

@@ -93,6 +93,13 @@ JADCE_INLINE float device_power(const Rules& rules, double energy, float dimensi
   return at_least(static_cast<float>(energy) / dimensions - noise, rules.smallest_power * mean_v);
 }
 
+// Variance of what is not known of an active device's channel in a beam where candidates' error variances, times their
+// probabilities, add up to `errors`, of `expected` active ones: all of an error may lie in one direction, and the
+// strongest beams have a few times the mean power.
+JADCE_INLINE float unknown_channel(double errors, double expected, int antennas) {
+  return static_cast<float>(fmin(antennas * errors / expected, 8.0));
+}
+
 JADCE_INLINE float believed_alpha(const Rules& rules, double alpha) {
   const float value = at_least(static_cast<float>(alpha), rules.smallest_alpha);
   return value > rules.largest_alpha ? rules.largest_alpha : value;

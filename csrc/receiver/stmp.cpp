@@ -13,7 +13,6 @@ namespace jadce {
 
 namespace {
 
-constexpr double kStrongest = 8;         // mean power of a device's strongest beams over that of all
 constexpr index_t kFirstHistory = 4096;  // iterations for which there is room from the beginning
 
 std::size_t at(index_t i) { return static_cast<std::size_t>(i); }
@@ -323,8 +322,8 @@ void Stmp::update() {
     double total = 0;
     for (index_t a = 0; a < now_.count; ++a)
       total += static_cast<double>(now_.posterior[at(a)] * now_.power[at(a)] * now_.var[at(a * lanes + b)]);
-    if (b < shape_.antennas && sum > 0)  // all of the error may lie in one direction
-      unknown_[at(b)] = static_cast<float>(std::min(static_cast<double>(shape_.antennas) * total / sum, kStrongest));
+    if (b < shape_.antennas && sum > 0)
+      unknown_[at(b)] = unknown_channel(total, sum, static_cast<int>(shape_.antennas));
     const double alpha = static_cast<double>(rules_.caution) * total /
                          (static_cast<double>(v_b_[at(b)]) * static_cast<double>(shape_.devices));
     const float believed = b < shape_.antennas ? believed_alpha(rules_, alpha) : 0.0f;

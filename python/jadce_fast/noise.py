@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import _check, _core
+from . import _check
 
 _SPREAD = 1e8  # largest eigenvalue of a covariance over the least: single precision inverts no more
 
@@ -72,10 +72,10 @@ def noise_covariance(noise_var: Any, subcarriers: int, antennas: int) -> float |
     return covariance
 
 
-def colored(
+def over_beams(
     covariance: npt.NDArray[np.complex128], gram: npt.NDArray[np.float32], *, beamspace: bool
-) -> tuple[float, _core.NoiseCovariance]:
-    """Noise as the native loop takes it.
+) -> tuple[float, dict[str, npt.NDArray[Any]]]:
+    """Noise as loops take it.
 
     Parameters
     ----------
@@ -90,8 +90,9 @@ def colored(
     -------
     noise_var : float
         Variance of white noise that hides signals as much, harmonic mean of the variances.
-    native : _core.NoiseCovariance
-        Covariances over beams in units of it.
+    tables : dict of ndarray
+        In units of it, over beams: "covariance" and its "inverse" (1 or N, M, M), and what module A's variances need,
+        "unmix" (M, M) and "level" (M,).
     """
     if beamspace:
         across = np.fft.fft(covariance, axis=1, norm="ortho")
@@ -102,13 +103,12 @@ def colored(
     inverse *= noise_var
     share = gram.mean(1, dtype=np.float64) / gram.mean(dtype=np.float64)  # of subcarriers in the residual's excess
     mixing = np.mean(share[:, None, None] * np.abs(inverse) ** 2, axis=0)
-    native = _core.NoiseCovariance(
-        covariance=(covariance / noise_var).astype(np.complex64),
-        inverse=inverse.astype(np.complex64),
-        unmix=np.linalg.inv(mixing).astype(np.float32),
-        level=(level * noise_var).astype(np.float32),
-    )
-    return noise_var, native
+    return noise_var, {
+        "covariance": (covariance / noise_var).astype(np.complex64),
+        "inverse": inverse.astype(np.complex64),
+        "unmix": np.linalg.inv(mixing).astype(np.float32),
+        "level": (level * noise_var).astype(np.float32),
+    }
 
 
 def one_variance(noise: Any, where: str) -> float:

@@ -22,7 +22,7 @@ from .denoisers import NETWORKS, choose_network, native_denoiser
 from .detection import REASONS, Detection, Enqueued, Explained, reason
 from .fallbacks import best_of, fallbacks
 from .images import Images
-from .noise import colored, noise_covariance, one_variance
+from .noise import noise_covariance, one_variance, over_beams
 from .parts import Parts, split
 from .pilots import Pilots
 from .priors.protocol import check_prior
@@ -33,9 +33,7 @@ from .structure import shared
 from .transform import unit_power
 from .unknown_noise import learn_noise
 
-# Where noise has to be one variance.
 _PARTS = "for pilots that leave subcarriers out or repeat"
-_GPU = "with device='cuda'"
 
 
 class Receiver:
@@ -249,9 +247,9 @@ class Receiver:
             CuPy or other arrays there (complex64, contiguous) without a copy, in the order of torch's current stream,
             and returns results of their kind on the device; NumPy arrays are transferred, and so are their results.
         noise_var : float or array_like, optional
-            Complex noise variance per received entry, positive: one of all entries; on the CPU also per antenna (M,),
-            per subcarrier (N,), or (N, M), or a covariance over antennas, (M, M) or one a subcarrier (N, M, M). None:
-            learned from the block in two to five detections, ``Detection.learned_noise_var``.
+            Complex noise variance per received entry, positive: one of all entries, per antenna (M,), per subcarrier
+            (N,), or (N, M), or a covariance over antennas, (M, M) or one a subcarrier (N, M, M). None: learned from the
+            block in two to five detections, ``Detection.learned_noise_var``.
 
         Returns
         -------
@@ -298,7 +296,7 @@ class Receiver:
     def _detect_in(self, y: Any, noise: Any) -> Detection:
         """Detect in noise of this variance or covariance."""
         if self.gpu is not None:
-            return self.gpu.detect(y, one_variance(noise, _GPU))  # type: ignore[no-any-return]
+            return self.gpu.detect(y, noise)  # type: ignore[no-any-return]
         if self._parts is not None:
             return self._of_all(
                 self._parts.detect(_check.array("y", y, self._shape, np.complex64), one_variance(noise, _PARTS))
@@ -313,7 +311,8 @@ class Receiver:
     def _native_noise(self, noise: Any) -> tuple[float, _core.NoiseCovariance]:
         if isinstance(noise, float):
             return noise, _core.NoiseCovariance()
-        return colored(noise, self._plan.gram, beamspace=self.prior.beamspace)
+        var, tables = over_beams(noise, self._plan.gram, beamspace=self.prior.beamspace)
+        return var, _core.NoiseCovariance(**tables)
 
     def _told(self, result: dict[str, Any], noise_var: float) -> Detection:
         """Make a Detection of the native loop's results."""
@@ -403,7 +402,7 @@ class Receiver:
         """
         if self.gpu is None or not hasattr(ys, "ndim") or noise_var is None or self.activity_rate is None:
             return [self.detect(y, noise_var) for y in _check.blocks(ys)]
-        noise = one_variance(noise_covariance(noise_var, *self._shape[1:]), _GPU)
+        noise = noise_covariance(noise_var, *self._shape[1:])
         found = self.gpu.detect_many(ys, noise)
         return [self._best(one, y, noise) for one, y in zip(found, ys, strict=True)]
 
@@ -419,7 +418,7 @@ class Receiver:
             raise ValueError("device: expected a receiver on the CPU, found one planned on a GPU")
         return self._native.seconds() if self._parts is None else self._parts.seconds()
 
-    def enqueue(self, y: Any, noise_var: float, *, deadline: float | None = None) -> Enqueued:
+    def enqueue(self, y: Any, noise_var: Any, *, deadline: float | None = None) -> Enqueued:
         """Put a detection on torch's current stream and return at once; for receivers on a GPU.
 
         With ``prior="auto"`` the first of its priors works alone: whether it fits is known only afterwards.
@@ -428,8 +427,9 @@ class Receiver:
         ----------
         y : array, shape (T, N, M) or (B, T, N, M)
             As for :meth:`detect`, at most `batch` blocks. Do not change it before the detection has ended.
-        noise_var : float
-            As for :meth:`detect`.
+        noise_var : float or array_like
+            As for :meth:`detect`. The first one that is not white, and another covariance than that of the detection
+            before, are planned with, which takes time and waits.
         deadline : float, optional
             Microseconds from the beginning of the detection on the GPU to the time when the result is wanted: as for
             :meth:`stream`.
@@ -447,7 +447,7 @@ class Receiver:
         if self.gpu is None:
             raise ValueError("device: expected a receiver planned on a GPU, found one on the CPU; use detect()")
         late = math.inf if deadline is None else _check.real("deadline", deadline)
-        pending: Enqueued = self.gpu.enqueue(y, one_variance(noise_covariance(noise_var, *self._shape[1:]), _GPU), late)
+        pending: Enqueued = self.gpu.enqueue(y, noise_covariance(noise_var, *self._shape[1:]), late)
         return pending
 
 

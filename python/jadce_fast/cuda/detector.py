@@ -17,6 +17,7 @@ import torch
 
 from ..rules import Rules
 from ..transform import Transform
+from .colored_noise import ColoredNoise
 from .device import Device, no_collection
 from .transform import CudaTransform, mixture_tables
 
@@ -90,6 +91,7 @@ class Detector:
         self._recorded: list[Any] = []  # keeps alive what graphs use
         self._done, self._copied = device.event(), device.event()
         self._enqueue = self._record()
+        self._colored: tuple[ColoredNoise, Callable[[], None]] | None = None
 
     def __del__(self) -> None:
         # The GPU may still be at work, on another stream than the one for which torch keeps the memory.
@@ -106,6 +108,8 @@ class Detector:
     def memory(self) -> int:
         """Bytes of device memory held."""
         held = [*self.transform.held, *self._tables.values(), *self._fields.values()]
+        if self._colored is not None:
+            held += self._colored[0].held
         return sum({id(x): int(x.nbytes) for x in held if isinstance(x, torch.Tensor)}.values())
 
     def set_input(self, y: torch.Tensor, noise_var: float, deadline: float = math.inf) -> None:
@@ -113,11 +117,21 @@ class Detector:
         note = {"y": y, "noise_var": noise_var, "blocks": len(y), "deadline": deadline, "input": self.buffers["input"]}
         self.device.launch("set_input", **note)
 
-    def run(self, y: torch.Tensor, noise_var: float, deadline: float = math.inf) -> None:
-        """Enqueue the detection of y (at most batch, T, N, M) on torch's current stream and return."""
+    def run(self, y: torch.Tensor, noise: float | np.ndarray[Any, Any], deadline: float = math.inf) -> None:
+        """Enqueue the detection of y (at most batch, T, N, M) on torch's current stream and return.
+
+        `noise` is what `noise_covariance` returns. For the first one that is not white another graph is recorded.
+        """
         self.device.wait(self._done)
-        self.set_input(y, noise_var, deadline)
-        self._enqueue()
+        enqueue = self._enqueue
+        if not isinstance(noise, float):
+            if self._colored is None:
+                tables = ColoredNoise(self.plan, self.batch, self.device.device)
+                self._colored = tables, self._record(tables)
+            colored, enqueue = self._colored
+            noise = colored.tell(noise)
+        self.set_input(y, noise, deadline)
+        enqueue()
         self.mark()
 
     def report(self, count: int) -> tuple[np.ndarray[Any, Any], ...]:
@@ -236,23 +250,24 @@ class Detector:
             "step": b["control"].shape[1],
         }
 
-    def _record(self) -> Callable[[], None]:
+    def _record(self, noise: ColoredNoise | None = None) -> Callable[[], None]:
         """Return a function that enqueues a detection, a graph, made after one trial run that loads all kernels."""
         device = self.device
         trial = torch.zeros_like(self.buffers["y"])
         self.set_input(trial, 1.0)
-        self.unrolled(1)
+        self.unrolled(1, noise)
         device.synchronize()
 
+        before = len(self._recorded)
         trial.fill_(torch.nan)  # not a number ends the loop of a graph in its first pass
         for overlapping in (True, False):  # a driver may not overlap kernels inside a loop
             try:
                 with no_collection():
-                    graph = self.record(overlapping=overlapping)
+                    graph = self.record(noise, overlapping=overlapping)
                 graph.launch(device.stream())
                 device.synchronize()
             except RuntimeError:
-                self._recorded.clear()
+                del self._recorded[before:]
                 if not overlapping and not self._denoiser.on_torch:
                     raise
             else:
@@ -261,13 +276,15 @@ class Detector:
 
         # A graph that torch recorded cannot always be part of another one.
         with no_collection():
-            return device.capture(lambda: self.unrolled(self.rules.max_iterations))
+            return device.capture(lambda: self.unrolled(self.rules.max_iterations, noise))
 
-    def record(self, *, overlapping: bool, iterations: int = 1) -> Any:
+    def record(self, noise: ColoredNoise | None = None, *, overlapping: bool, iterations: int = 1) -> Any:
         """A graph of a detection, `launch(stream)`.
 
         Parameters
         ----------
+        noise : ColoredNoise, optional
+            Noise that is not white.
         overlapping : bool
             Whether kernels start while the one before still runs.
         iterations : int
@@ -280,7 +297,7 @@ class Detector:
         handles: list[int] = []
         graph = self.device.native.Graph(overlapping=overlapping)
         stream = graph.begin()
-        self.begin(stream)
+        self.begin(stream, noise)
         loop_stream, loop = graph.open_loop()
 
         def denoise_parts(stream: int) -> None:
@@ -289,11 +306,11 @@ class Detector:
             handles.extend(graph.add_if(address) for _, address in parts)
 
         for _ in range(iterations):
-            steps = self.iteration(loop)
+            steps = self.iteration(loop, noise)
             for launch in (steps | {"denoise": denoise_parts} if parts else steps).values():
                 launch(loop_stream)
         graph.close_loop()
-        self.end(stream)
+        self.end(stream, noise)
         graph.end()
         conditions.copy_(torch.from_numpy(np.array(handles, np.uint64).view(np.int64)))
         self._recorded.append((parts, conditions))
@@ -312,22 +329,24 @@ class Detector:
         fields = {name: others[name] if name in others else self._fields.get(name) for name in names}
         self.device.launch(kernel, stream, **fields)
 
-    def unrolled(self, iterations: int) -> None:
+    def unrolled(self, iterations: int, noise: ColoredNoise | None = None) -> None:
         """Enqueue a detection of that many iterations on torch's current stream."""
         stream = self.device.stream()
-        self.begin(stream)
+        self.begin(stream, noise)
         for _ in range(iterations):
-            for launch in self.iteration().values():
+            for launch in self.iteration(noise=noise).values():
                 launch(stream)
-        self.end(stream)
+        self.end(stream, noise)
 
-    def begin(self, stream: int) -> None:
+    def begin(self, stream: int, noise: ColoredNoise | None = None) -> None:
         """Enqueue what comes before the loop."""
         power = self.buffers["y_power"]
         self.launch("beamspace", stream, scratch=self.buffers["r_b"], power=power)
+        if noise is not None:
+            noise.power(self.launch, stream, self.buffers["y"], power)
         self.launch("begin", stream, power=power)
 
-    def iteration(self, loop: int | None = None) -> dict[str, Launch]:
+    def iteration(self, loop: int | None = None, noise: ColoredNoise | None = None) -> dict[str, Launch]:
         """Kernels of an iteration in their order, by name; `loop` is the handle of the graph's loop, if there is one.
 
         "denoise", which the Gaussian prior does without, is the denoiser's.
@@ -353,16 +372,22 @@ class Detector:
         others["gather"] |= {"known": len(self._tables["log_power_weight"]) == 1, "power": b["device_power"]}
         if not closed:
             others["gather"] |= {"mean": None, "var": None}
-        steps: dict[str, Launch] = {name: functools.partial(self.launch, name, **x) for name, x in others.items()}
+        steps: dict[str, Launch] = {}
+        for name, x in others.items():
+            if name == "module_a" and noise is not None:
+                steps |= noise.module_a(self.launch, word("going"))
+            else:
+                steps[name] = functools.partial(self.launch, name, **x)
         if closed:
             return steps
         update = steps.pop("update")
         return steps | {"denoise": functools.partial(self._denoiser.enqueue, self), "update": update}
 
-    def end(self, stream: int) -> None:
+    def end(self, stream: int, noise: ColoredNoise | None = None) -> None:
         """Enqueue what comes after the loop: the decision, what it leaves of the block, and the result."""
         decided = self.buffers["decided"]
         self.launch("decide", stream, device=decided)
         found = {"s": self.buffers["kept_mean"], "device": decided, "count": self.word_address("kept")}
         self.launch("residual", stream, r_pri=None, **found)
-        self.launch("finish", stream)
+        power = self.buffers["power"] if noise is None else noise.left(self.launch, stream)
+        self.launch("finish", stream, power=power)

@@ -26,14 +26,14 @@ class CudaReceiver:
         self.detector, self._shape, self._images, self._shared = detector, shape, images, shared
         self._lock = threading.Lock()
 
-    def enqueue(self, y: Any, noise_var: float, deadline: float = math.inf) -> Enqueued:
+    def enqueue(self, y: Any, noise: Any, deadline: float = math.inf) -> Enqueued:
         """Enqueue one batch on torch's current stream."""
         blocks = arrays.received(y, self._shape, self.detector.device.device)
         if not 1 <= len(blocks) <= self.detector.batch:
             raise ValueError(f"y: expected 1 to batch={self.detector.batch} blocks, found {len(blocks)}")
         d = self.detector
         with self._lock, d.device.here():  # what is computed from the result belongs to this detection, too
-            d.run(blocks, noise_var, deadline)
+            d.run(blocks, noise, deadline)
             trusted, residual_ratio = d.word("trusted") != 0, d.word("residual") / d.word("noise")
             results = {name: d.buffers[name] for name in ("activity", "active", "channels", "channel_var")}
             if self._shared is not None:
@@ -75,21 +75,21 @@ class CudaReceiver:
         results["channel_var"] = results["channel_var"] * share + energy * (share - share**2)
         return trusted & (share == 1).all(-1)
 
-    def detect(self, y: Any, noise_var: float) -> Detection:
+    def detect(self, y: Any, noise: Any) -> Detection:
         """Detect in one block, and wait for the result."""
         if not arrays.is_one(y, self._shape):
             found = tuple(y.shape) if hasattr(y, "shape") else np.shape(y)
             raise ValueError(f"y: expected shape {self._shape}, found {found}")
-        return self._all(y, noise_var)[0]
+        return self._all(y, noise)[0]
 
-    def detect_many(self, y: Any, noise_var: float) -> list[Detection]:
+    def detect_many(self, y: Any, noise: Any) -> list[Detection]:
         """Detect in blocks of at most `batch` at a time, and wait for the results."""
         if arrays.is_one(y, self._shape):
             sizes = ", ".join(map(str, self._shape))
             raise ValueError(f"ys: expected shape (B, {sizes}), found one block {tuple(y.shape)}")
-        return self._all(y, noise_var)
+        return self._all(y, noise)
 
-    def _all(self, y: Any, noise_var: float) -> list[Detection]:
+    def _all(self, y: Any, noise: Any) -> list[Detection]:
         device = self.detector.device.device
         blocks = arrays.received(y, self._shape, device)
         where = torch.device("cpu") if arrays.on_host(y) else device
@@ -97,7 +97,7 @@ class CudaReceiver:
         with self._lock, self.detector.device.here():
             for first in range(0, len(blocks), self.detector.batch):
                 some = blocks[first : first + self.detector.batch]
-                self.detector.run(some, noise_var)
+                self.detector.run(some, noise)
                 found += [self._detection(*one, y) for one in self._results(len(some), where)]
         return found
 
