@@ -136,6 +136,12 @@ class Plan:
             setattr(found, name, getattr(found, name)[: found.result.found])
         return found
 
+    def numbers(self, data, noise_var) -> Result:
+        """The result of a block, without memory for arrays."""
+        result, block = Result(), Block(pointer(data), FORMATS["complex64"], 0.0, (c_int64 * 3)())
+        self.check(self.lib.jadce_detect(self.handle, byref(block), noise_var, byref(result)))
+        return result
+
     def close(self) -> None:
         self.lib.jadce_destroy(self.handle)
         self.handle = c_void_p()

@@ -84,6 +84,27 @@ def test_pilots_of_different_power():
         plan.close()
 
 
+@pytest.mark.parametrize("pilots", ["dft", "any"])
+def test_images_of_the_radio_are_looked_for(pilots):
+    """By the channels in the caller's memory, or where there is none by the library's own."""
+    rng = np.random.default_rng(24)
+    q = jf.dft_pilots(150, 10, 48) if pilots == "dft" else jf.Pilots(complex_normal(rng, 10, 48, 150))
+    if pilots == "any":
+        array = q.select()
+        array[:, :, [143, 50, 130]] = array[:, ::-1, [7, 100, 20]].conj()
+        q = jf.Pilots(array)
+    h = np.repeat(complex_normal(rng, 3, 1, 9), 48, 1)
+    y = np.einsum("tna,anm->tnm", q.select([7, 20, 100]), h) + 0.1 * complex_normal(rng, 10, 48, 9)
+    plan, rx = Plan(q, 9, TINY), jf.Receiver(q, 9, TINY)
+    for gain, trusted in ((0.2, False), (0.0, True)):
+        seen = (y + gain * (y if pilots == "dft" else y[:, ::-1]).conj()).astype(np.complex64)
+        expected = rx.detect(seen, 0.01)
+        assert expected.trusted == trusted == ("mirror images" not in expected.reason)
+        same(plan.detect(seen, 0.01), expected)
+        assert bool(plan.numbers(seen, 0.01).trusted) == trusted
+    plan.close()
+
+
 def pairs(array):
     return np.stack([array.real, array.imag], -1)
 

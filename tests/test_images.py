@@ -64,9 +64,9 @@ def test_images_of_any_pilots(flip):
 def test_nobody_and_devices_as_strong_are_no_images():
     """Idle slots, and two devices with conjugate pilots that are received as strongly."""
     pilots, h = jf.dft_pilots(K, 2, N), complex_normal(np.random.default_rng(0), 2, N, M)
-    assert Images(pilots).doubt(np.zeros(0, np.int64), lambda rows: h[rows]) == ""
-    assert Images(jf.Pilots(pilots.select())).doubt(np.zeros(0, np.int64), lambda rows: h[rows]) == ""
-    assert Images(pilots).doubt(np.array([1, K - 1]), lambda rows: np.stack([h[0], h[0].conj()])[rows]) == ""
+    assert Images(pilots, M).doubt(np.zeros(0, np.int64), lambda rows: h[rows]) == ""
+    assert Images(jf.Pilots(pilots.select()), M).doubt(np.zeros(0, np.int64), lambda rows: h[rows]) == ""
+    assert Images(pilots, M).doubt(np.array([1, K - 1]), lambda rows: np.stack([h[0], h[0].conj()])[rows]) == ""
 
 
 @pytest.mark.parametrize("model", ["C", "E"])
@@ -76,8 +76,8 @@ def test_devices_with_conjugate_pilots_are_no_images(model):
     h = draw_drop(Scenario(devices=2400, symbols=2, model=model), 3).channels[:80]
     active = np.r_[1:41, K - 40 : K]
     h[:40] *= 0.1
-    assert Images(pilots).doubt(active, lambda rows: h[rows]) == ""
-    assert Images(pilots).doubt(active, lambda rows: np.r_[0.1 * h[:39:-1].conj(), h[40:]][rows]).startswith(IMAGE)
+    assert Images(pilots, M).doubt(active, lambda rows: h[rows]) == ""
+    assert Images(pilots, M).doubt(active, lambda rows: np.r_[0.1 * h[:39:-1].conj(), h[40:]][rows]).startswith(IMAGE)
 
 
 def test_scrambled_pilots():
@@ -103,6 +103,6 @@ def test_the_offset_is_the_device_that_looks_like_one():
     rng = np.random.default_rng(1)
     h = np.stack([complex_normal(rng, 8, 4), np.ones((8, 4)) * (1 + 1j)])
     for order in ([0, 1], [1, 0]):
-        doubt = Images(jf.Pilots(constant)).doubt(np.array([1, 2]), lambda i, order=order: h[order][i])
+        doubt = Images(jf.Pilots(constant), 4).doubt(np.array([1, 2]), lambda i, order=order: h[order][i])
         assert f"device {2 if order == [0, 1] else 1} looks like a constant offset" in doubt
         assert doubt.count("looks like") == 1

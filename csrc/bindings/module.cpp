@@ -34,6 +34,7 @@ PYBIND11_MODULE(_core, m) {
   jadce::bindings::register_rules(m);
   jadce::bindings::register_operations(m);
   jadce::bindings::register_plan(m);
+  jadce::bindings::register_images(m);
   jadce::bindings::register_receiver(m);
   jadce::bindings::register_repeated(m);
   jadce::bindings::register_langevin(m);

@@ -10,6 +10,7 @@ void register_rules(pybind11::module_& m);
 // Transforms, their operations, and the likelihood ratio of activity.
 void register_operations(pybind11::module_& m);
 void register_plan(pybind11::module_& m);
+void register_images(pybind11::module_& m);
 void register_receiver(pybind11::module_& m);
 void register_repeated(pybind11::module_& m);
 void register_langevin(pybind11::module_& m);

@@ -3,6 +3,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <complex>
 #include <cstddef>
@@ -21,6 +22,7 @@
 #include "capi/prior.hpp"
 #include "core/bfloat16.hpp"
 #include "receiver/denoisers.hpp"
+#include "receiver/images.hpp"
 #include "receiver/layout.hpp"
 #include "receiver/plan.hpp"
 #include "receiver/stmp.hpp"
@@ -224,8 +226,11 @@ struct jadce_plan {
     if (result.channels != nullptr)
       stmp_->channels(reinterpret_cast<cfloat*>(result.channels),
                       result.channel_var != nullptr ? result.channel_var : var_.data());
+    const auto* const given = reinterpret_cast<const cfloat*>(result.channels);
     result.found = static_cast<std::int32_t>(found);
-    result.trusted = c.trusted;
+    result.trusted = c.trusted && !images_->find(stmp_->active(), found, [this, given](index_t i, int place) {
+      return given != nullptr ? given + i * shape_.subcarriers * shape_.antennas : channel(i, place);
+    });
     result.converged = c.converged;
     result.iterations = c.iteration;
     result.stopped = c.stopped;
@@ -271,9 +276,20 @@ struct jadce_plan {
     networks_ = std::move(prior.networks);
     for (const auto& network : networks_) denoisers_.push_back(jadce::network_denoiser(*transform_, *network));
     if (prior.closed_form) denoisers_.push_back(jadce::gaussian_denoiser(*transform_));
+    images_ = c.pilot_rows != nullptr
+                  ? std::make_unique<jadce::Images>(c.pilot_rows, shape_, most_)
+                  : std::make_unique<jadce::Images>(reinterpret_cast<const cfloat*>(c.pilots), shape_, most_);
+    for (auto& seen : seen_) seen.resize(at(shape_.subcarriers * shape_.antennas));
     staged_.resize(at(shape_.measurements() * shape_.antennas));
     var_.resize(at(most_));
     workspace_ = jadce::floats_taken - before + 2 * static_cast<index_t>(staged_.size());
+  }
+
+  // A channel that the caller has no memory for.
+  const cfloat* channel(index_t i, int place) {
+    cfloat* const out = seen_[at(place)].data();
+    stmp_->channel(i, 0, out);
+    return out;
   }
 
   // The block as [T, N, M] in single precision, which has to be finite.
@@ -321,8 +337,10 @@ struct jadce_plan {
   std::vector<std::unique_ptr<jadce::BeamNetwork>> networks_;
   std::vector<jadce::Denoiser> denoisers_;
   jadce::NoiseCovariance white_;
-  std::vector<cfloat> staged_;  // [T, N, M]
-  std::vector<float> var_;      // [most_active]
+  std::unique_ptr<jadce::Images> images_;
+  std::array<std::vector<cfloat>, 2> seen_;  // [N, M] channels that are compared
+  std::vector<cfloat> staged_;               // [T, N, M]
+  std::vector<float> var_;                   // [most_active]
 };
 
 extern "C" {

@@ -80,6 +80,8 @@ class Stmp {
   const std::int32_t* active() const { return decided_.data(); }    // [found], ascending
   // Channels [found, N, M] of the active devices, and the variances [found] of their entries.
   void channels(cfloat* channel, float* var);
+  // The channel [N, M] of the i-th of them, by one of the pool's threads, or by the caller's, which is thread 0.
+  void channel(index_t i, int thread, cfloat* out);
   // Mean square of what remains of the block when they are subtracted.
   double remaining() const { return found() ? static_cast<double>(control_.residual) * power_ : received_; }
 

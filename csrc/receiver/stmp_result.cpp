@@ -55,15 +55,19 @@ void Stmp::decide() {
   for (float& p : kept_posterior_) p = control_.stopped == kSilence ? 0.0f : p + (1 - p) * more;
 }
 
-void Stmp::channels(cfloat* channel, float* var) {
+void Stmp::channel(index_t i, int thread, cfloat* out) {
+  const double gain = plan_.amplitude[at(decided_[at(i)])];
+  const float back = 1 / (control_.scale * static_cast<float>(gain));
+  transform_.kernels().channel(transform_.view(), decided_mean_.get() + i * shape_.channel(), back, transform_.dft(),
+                               transform_.scratch(thread), reinterpret_cast<float*>(out));
+}
+
+void Stmp::channels(cfloat* out, float* var) {
   const Clock::time_point before = Clock::now();
   const index_t lanes = shape_.lanes;
   transform_.pool().each(found(), [&](index_t i, int thread) {
     const double gain = plan_.amplitude[at(decided_[at(i)])];
-    const float back = 1 / (control_.scale * static_cast<float>(gain));
-    transform_.kernels().channel(transform_.view(), decided_mean_.get() + i * shape_.channel(), back, transform_.dft(),
-                                 transform_.scratch(thread),
-                                 reinterpret_cast<float*>(channel + i * shape_.subcarriers * shape_.antennas));
+    channel(i, thread, out + i * shape_.subcarriers * shape_.antennas);
     const index_t a = decided_at_[at(i)];
     float total = 0;
     for (index_t b = 0; b < shape_.antennas; ++b) total += kept_.var[at(a * lanes + b)];

@@ -112,7 +112,7 @@ typedef struct jadce_result {
   float* channel_var; /* [most_active] variance of an entry of each, only with `channels` */
 
   int32_t found;         /* active devices: valid leading entries of the three arrays above */
-  int32_t trusted;       /* nothing speaks against the result; images of the radio are not looked for */
+  int32_t trusted;       /* nothing speaks against the result */
   int32_t converged;     /* the loop reached a fixed point that explains the block */
   int32_t iterations;    /* turbo iterations */
   int32_t stopped;       /* a jadce_stopped */

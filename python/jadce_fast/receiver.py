@@ -112,7 +112,6 @@ class Receiver:
         self.pilots = pilots = pilots if isinstance(pilots, Pilots) else Pilots(pilots)
         gpu = None if str(device) == "cpu" else cuda_device.open_device(device)
         self._shared = shared(pilots)
-        self._images = Images(pilots)
         if self._shared is not None:
             pilots = pilots.only(self._shared.planned)
         self.batch = _check.integer("batch", batch, 1, 65535)
@@ -121,6 +120,7 @@ class Receiver:
         if gpu is None and self.batch > 1:
             raise ValueError(f"batch: expected the default without a GPU, found {self.batch!r}")
         self.antennas = _check.integer("antennas", antennas, 1, 4096)
+        self._images = Images(self.pilots, self.antennas)
         rate = _core.first_rate if activity_rate is None else _check.real("activity_rate", activity_rate, 0.0, 1.0)
         _check.real("activity_rate", rate, 1e-12, 1 - 1e-12, closed=True)
         self.activity_rate = None if activity_rate is None else rate
