@@ -14,6 +14,7 @@
 
 #include "bindings/alone.hpp"
 #include "bindings/arrays.hpp"
+#include "bindings/recycled.hpp"
 #include "bindings/register.hpp"
 #include "loop/loop.hpp"
 #include "receiver/denoisers.hpp"
@@ -127,7 +128,7 @@ class Receiver {
     const index_t count = stmp_.found();
     Array<float> activity(s.devices), var(count);
     Array<std::int64_t> active(count);
-    Array<cfloat> channels({count, s.subcarriers, s.antennas});
+    Array<cfloat> channels = memory_.take<cfloat>({count, s.subcarriers, s.antennas});
     std::copy_n(stmp_.activity(), s.devices, activity.mutable_data());
     std::copy_n(stmp_.active(), count, active.mutable_data());
     cfloat* const h = channels.mutable_data();
@@ -157,6 +158,7 @@ class Receiver {
   Transform& transform_;
   Stmp stmp_;
   std::vector<Denoiser> denoisers_;
+  Recycled memory_;  // of results
 };
 
 std::unique_ptr<Receiver> make_receiver(Transform& transform, const ActivityPlan& activity, const Array<float>& gram,
