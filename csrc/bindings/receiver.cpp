@@ -110,12 +110,13 @@ class Receiver {
       return py::none();
     }
     const std::lock_guard alone(transform_.mutex());
-    stmp_.detect(arrivals.taken(), noise_var, covariance, denoisers_, deadline);
+    stmp_.detect(arrivals.taken(), noise_var, covariance, denoisers_, deadline - arrivals.after());
     py::dict found = results();
     const py::gil_scoped_acquire lock;
     const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - arrivals.taken().at;
     found["block"] = arrivals.taken().number;
     found["latency"] = took.count();
+    arrivals.took_after(static_cast<float>(took.count() - 1e6 * stmp_.looped()));
     return found;
   }
 

@@ -1,6 +1,7 @@
 // Received blocks on their way: symbols go over beams as they arrive, so that a detection begins with the last one.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -36,6 +37,9 @@ class Arrivals {
   // Waits for a complete block, which is `taken` until the next call. False when there will be none.
   bool next();
   Arrived& taken() { return taken_; }
+  // Microseconds that a result takes after its loop, by the longest of those so far, which is slowly forgotten.
+  float after() const { return after_; }
+  void took_after(float time) { after_ = std::max(time, kRemembered * after_); }
   // Lets nobody wait any more.
   void close();
 
@@ -45,6 +49,8 @@ class Arrivals {
   Counts counts();
 
  private:
+  static constexpr float kRemembered = 0.9f;
+
   Arrived make_block() const;
   void complete(std::chrono::steady_clock::time_point at, bool wait);
 
@@ -53,6 +59,7 @@ class Arrivals {
   Floats scratch_;
   index_t have_ = 0;  // symbols of the block that arrives
   Arrived coming_, taken_;
+  float after_ = 0;
 
   std::mutex mutex_;  // of what follows
   std::condition_variable changed_;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <numeric>
 #include <optional>
 #include <vector>
 
@@ -97,6 +98,8 @@ class Stmp {
   static constexpr std::array<const char*, kParts> kPartNames{"start",   "module_a", "activity", "gather",
                                                               "denoise", "update",   "decide",   "channels"};
   const std::array<double, kParts>& seconds() const { return seconds_; }
+  // Seconds from the block's arrival to the end of the loop.
+  double looped() const { return std::accumulate(seconds_.begin(), seconds_.begin() + kDecide, 0.0); }
 
  private:
   // Candidates of a test of activity.
