@@ -1,7 +1,8 @@
 """Latency after the last symbol of a stream, beside whole calls of ``detect`` and what those take beyond their loop.
 
     python benchmarks/bench_stream.py                        # minutes: the tables of docs/performance.md
-    python benchmarks/bench_stream.py --soak 100000          # blocks back to back; memory and deadlines
+    python benchmarks/bench_stream.py --soak 100000          # small blocks back to back; memory and deadlines
+    python benchmarks/bench_stream.py --soak 10000 --full    # the same of large ones
 
 Blocks come symbol by symbol, as fast as the receiver takes them.
 """
@@ -9,6 +10,7 @@ Blocks come symbol by symbol, as fast as the receiver takes them.
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from pathlib import Path
 
@@ -69,28 +71,31 @@ def whole_calls(rx, blocks, seconds: float) -> dict[str, float]:
     return percentiles(times) | {"beyond the loop us": float(np.median(beyond))}
 
 
-def soak(count: int, deadline: float) -> None:
-    """So many blocks of a small cell: memory must not grow, and no result may be late."""
-    blocks = drops(200, 10, 8)
-    rx = jf.Receiver(blocks[0].pilots, 8, "cdl-tiny", 0.05)
-    print("blocks, resident MiB, p50, p99, p99.9, worst ms, missed, dropped", flush=True)
+def soak(count: int, deadline: float, full: bool) -> None:
+    """So many blocks back to back: memory must not grow, and no result may be late."""
+    sizes = (800, 20, 32) if full else (200, 10, 8)
+    blocks = drops(*sizes)
+    rx = jf.Receiver(blocks[0].pilots, sizes[-1], "cdl-tiny", 0.05)
+    print("blocks, resident MiB, p50, p99, p99.9, worst ms, missed, dropped, load of the machine", flush=True)
     with rx.stream(blocks[0].noise_var, deadline=deadline) as stream:
         for i in range(count):
             stream.push(blocks[i % DROPS].y)
             if (i + 1) % max(1, count // 20) == 0:
                 s = stream.statistics()
                 times = ", ".join(f"{x / 1e3:.2f}" for x in (s.p50_us, s.p99_us, s.p999_us, s.worst_us))
-                print(f"{i + 1}, {resident_kib() / 1024:.1f}, {times}, {s.missed}, {s.dropped}", flush=True)
+                row = f"{i + 1}, {resident_kib() / 1024:.2f}, {times}, {s.missed}, {s.dropped}, {os.getloadavg()[0]:.1f}"
+                print(row, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--soak", type=int, default=0, metavar="BLOCKS")
+    parser.add_argument("--full", action="store_true", help="soak with blocks of K=800, T=20, M=32")
     parser.add_argument("--deadline", type=float, default=50_000.0, metavar="US", help="of the soak")
     parser.add_argument("--seconds", type=float, default=3.0, help="of every measurement")
     args = parser.parse_args()
     if args.soak:
-        soak(args.soak, args.deadline)
+        soak(args.soak, args.deadline, args.full)
         return
     rows = []
     for prior in ("cdl", "cdl-tiny"):

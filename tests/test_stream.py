@@ -5,6 +5,8 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -214,6 +216,37 @@ def test_streams_of_one_receiver_do_not_mix():
     for i, those in enumerate(found):
         assert [one.block for one in those] == list(range(40))
         assert all(one.detection == want[2 * i + one.block % 2] for one in those)
+
+
+def resident_kib():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="sizes are read as Linux tells them")
+def test_memory_does_not_grow():
+    """Of three thousand blocks, whose channels alone are 6 MB, nothing stays."""
+    p = problem(**SIZES["plain"], seed=1)
+    rx = jf.Receiver(p.pilots, 8, "gaussian", threads=1)
+    assert rx.detect(p.y, p.noise_var).channels.nbytes > 1500
+
+    def bring(stream, count):
+        for _ in range(count):
+            stream.push(p.y)
+        stream.wait(60)
+        return resident_kib()
+
+    with rx.stream(p.noise_var) as stream:
+        before = bring(stream, 500)
+        assert bring(stream, 3000) < before + 1024
+        tracemalloc.start()
+        bring(stream, 200)
+        before, _ = tracemalloc.get_traced_memory()
+        bring(stream, 500)
+        now, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert now < before + 20_000
+    assert stream.statistics().detected == 4200
 
 
 def test_a_program_may_end_with_an_open_stream():

@@ -98,7 +98,7 @@ class Stream:
         self._bringing = threading.Lock()
         self._changed = threading.Condition()  # of what follows
         self._ready: list[Streamed] = []
-        self._latencies = np.zeros(_KEPT)
+        self._latencies = np.full(_KEPT, math.nan)  # written, so that its pages are there
         self._detected = self._ended = self._missed = 0
         self._failed: BaseException | None = None
         self._told = self._closed = False
