@@ -282,9 +282,13 @@ class Receiver:
             found = learn_noise(functools.partial(self._detect_in, y), block, self.pilots, self.rules, self._on_host)
         else:
             found = self._detect_in(y, noise)
-        if self.activity_rate is None and self.gpu is not None:
-            found = dataclasses.replace(found, learned_rate=float(found.activity.mean()))
-        return found
+        return found if self.gpu is None else self._with_rate(found)
+
+    def _with_rate(self, found: Detection) -> Detection:
+        """A GPU's result with the rate of activity, if it was learned."""
+        if self.activity_rate is not None:
+            return found
+        return dataclasses.replace(found, learned_rate=float(found.activity.mean()))
 
     def _on_host(self, array: Any) -> npt.NDArray[Any]:
         if self.gpu is None or isinstance(array, np.ndarray):
@@ -338,12 +342,12 @@ class Receiver:
         return dataclasses.replace(found, reason=doubt) if doubt else found
 
     def stream(self, noise_var: Any, *, deadline: float | None = None, wait: bool = True) -> Stream:
-        """Detect in blocks whose symbols arrive a few at a time; for receivers on the CPU with one prior.
+        """Detect in blocks whose symbols arrive a few at a time; for receivers with one prior.
 
         Parameters
         ----------
         noise_var : float or array_like
-            As for :meth:`detect`, of all blocks.
+            As for :meth:`detect`, of all blocks. Symbols and results are NumPy's on a GPU too.
         deadline : float, optional
             Microseconds after a block's last symbol at which its result is wanted. When another iteration would not
             end before, the best state so far is the result, and ``Detection.stopped_because`` is "deadline"; one
@@ -359,11 +363,9 @@ class Receiver:
         Raises
         ------
         ValueError, TypeError
-            If an argument is out of range; if the receiver chooses among priors, is on a GPU, or is of pilots that
-            leave subcarriers out or repeat.
+            If an argument is out of range; if the receiver chooses among priors, or is of pilots that leave subcarriers
+            out or repeat.
         """
-        if self.gpu is not None:
-            raise ValueError("device: expected 'cpu' for a stream, found a GPU; use enqueue()")
         if self._names:
             raise ValueError("prior: expected one for a stream, found 'auto'")
         if self._parts is not None:
@@ -373,7 +375,12 @@ class Receiver:
         if noise_var is None:
             raise TypeError("noise_var: expected a variance or covariance for a stream, found None")
         late = math.inf if deadline is None else _check.real("deadline", deadline)
-        var, covariance = self._native_noise(noise_covariance(noise_var, *self._shape[1:]))
+        noise = noise_covariance(noise_var, *self._shape[1:])
+        if self.gpu is not None:
+            from .cuda.stream import CudaSource
+
+            return Stream(CudaSource(self.gpu, self._shape, self._with_rate, noise, late), self._shape, late, wait)
+        var, covariance = self._native_noise(noise)
 
         def detection(result: dict[str, Any]) -> Detection:
             return self._told(result, var)

@@ -89,6 +89,14 @@ class CudaReceiver:
             raise ValueError(f"ys: expected shape (B, {sizes}), found one block {tuple(y.shape)}")
         return self._all(y, noise)
 
+    def detect_arrived(self, block: torch.Tensor, there: Any, noise: Any, deadline: float) -> Detection:
+        """Detect in a block (T, N, M) that is on the device after the event `there`; results are NumPy's."""
+        with self._lock, self.detector.device.here():
+            self.detector.device.wait(there)
+            self.detector.run(block[None], noise, deadline)
+            (one,) = self._results(1, torch.device("cpu"))
+            return self._detection(*one, None)
+
     def _all(self, y: Any, noise: Any) -> list[Detection]:
         device = self.detector.device.device
         blocks = arrays.received(y, self._shape, device)
