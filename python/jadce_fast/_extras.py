@@ -12,6 +12,7 @@ EXTRAS = {
     "h5py": "files",
     "matplotlib": "plots",
     "sionna": "sim",
+    "deepinv": "deepinv",
     "tensorboard": "train",
     "distributed": "dask",
 }
