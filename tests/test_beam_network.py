@@ -21,7 +21,7 @@ def denoised(network, z, v, bf16, isa):
 
 @pytest.mark.parametrize("isa", _core.variants())
 @pytest.mark.parametrize("m", [1, 16, 20, 33])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [*SHAPES, (2, 4, 9, 2, 7, (8, 16))])
 def test_random_networks(shape, m, isa):
     network = random_network(*shape)
     z, v = problem(network, m, (3,), 0.1)

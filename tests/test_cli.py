@@ -169,9 +169,9 @@ def test_detect_langevin(jadce, tmp_path, power, prior):
 
 def test_detect_points_one_subcarrier_to_the_receivers_that_take_it(jadce, tmp_path):
     capture = cell_capture(tmp_path / "cell.npz", 5)
-    status, out, err = jadce("detect", capture, "--prior", "cdl")
+    status, out, err = jadce("detect", capture, "--prior", "ncsn-c")
     assert (status, out) == (2, "")
-    wanted = "--prior: expected one for the capture's number of subcarriers, 1, found 'cdl' for 48"
+    wanted = "--prior: expected one for the capture's number of subcarriers, 1, found 'ncsn-c' for 48"
     assert f"{wanted}; --receiver langevin or --receiver bg would do\n" in err
     assert strict(jadce("detect", capture, "--receiver", "bg", "--json")[1])["missed"] == 0
 

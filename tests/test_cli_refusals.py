@@ -49,7 +49,7 @@ BAD = {
     "symbols": (["simulate", "--devices", 5, "--symbols", 6], "--symbols: expected at most devices=5, found 6"),
     "delays": (["simulate", "--delay-spread", 300, 100], "--delay-spread: expected low <= high"),
     "simulate power": (["simulate", "--power", 2], '--power: expected "unknown" or "known", found \'2\''),
-    "subcarriers": (["simulate", "--subcarriers", 24], "--prior: expected one for 24 subcarriers"),
+    "subcarriers": (["simulate", "--subcarriers", 24, "--prior", "ncsn-c"], "--prior: expected one for 24 subcarriers"),
     "several numbers": (["simulate", "--snr", "0:x"], "--snr: expected a list such as 0,10,20 or LOW:HIGH:STEP"),
     "whole numbers": (["simulate", "--devices", "10.5"], "--devices: expected integers, found '10.5'"),
     "errors": (["simulate", "--errors", 0], "--errors: expected at least 1, found 0"),

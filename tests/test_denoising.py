@@ -293,8 +293,8 @@ def test_bad_settings(change, message):
 
 
 def test_a_prior_of_other_subcarriers_is_refused():
-    with pytest.raises(ValueError, match="prior cdl: expected one for 12 subcarriers, found 48"):
-        benchmark(replace(SMALL, subcarriers=12), ("cdl",))
+    with pytest.raises(ValueError, match="prior ncsn-c: expected one for 12 subcarriers, found 48"):
+        benchmark(replace(SMALL, subcarriers=12), ("ncsn-c",))
 
 
 FAST = ["--prior", "cdl-tiny", "--baseline", "ls", "--baseline", "bg", "--channels", 3]

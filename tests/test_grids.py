@@ -149,7 +149,11 @@ def test_train_refuses_grids(tmp_path, jadce):
         train(out, network="ncsn", init="cdl")
     with pytest.raises(TypeError, match="init: expected a beam network's prior, found CascadePrior"):
         train(out, init="cdl-tiny+cdl")
-    for text in ("8x", "2x3x4", "zero", "0"):
+    for text in ("8x", "2x3x4", "8x0"):
         status, _, notes = jadce("train", out, "--antennas", text)
         assert status == 2
-        assert f"--antennas: expected a number or ROWSxCOLUMNS, found '{text}'" in notes
+        assert f"--antennas: expected numbers or ROWSxCOLUMNS, found '{text}'" in notes
+    for text, reason in (("8,16", "--antennas: expected one array"), ("0", "antennas: expected 1 to 4096, found 0")):
+        status, _, notes = jadce("train", out, "--antennas", text)
+        assert status == 2
+        assert reason in notes

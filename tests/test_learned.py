@@ -182,12 +182,17 @@ def test_beams_denoiser_is_the_posterior_of_its_model():
 
 @pytest.mark.usefixtures("one_thread")
 def test_gpu_learns_and_falls_back_too(gpu_device):
-    """Of fallbacks a GPU has the learned priors, which are not for eight subcarriers, and the Gaussian one."""
+    """Of fallbacks a GPU has the learned priors and the Gaussian one; the wider of the former explains this block."""
     p = problem(**(SIZES["plain"] | dict(symbols=24, active=2)), seed=2)
+    wide, told = (
+        jf.Receiver(p.pilots, 8, "auto", 0.05, threads=1, capacity=8, **where).detect(p.y, p.noise_var)
+        for where in ({"device": "cuda"}, {})
+    )
+    assert wide.prior == told.prior == "cdl-wide"
+    assert np.array_equal(wide.active, told.active)
     expected = jf.Receiver(p.pilots, 8, "gaussian", None, threads=1).detect(p.y)
-    rx = jf.Receiver(p.pilots, 8, "auto", None, device="cuda", threads=1)
+    rx = jf.Receiver(p.pilots, 8, "gaussian", None, device="cuda", threads=1)
     found = rx.detect(p.y)
-    assert found.prior == "gaussian"
     assert np.array_equal(found.active, expected.active)
     assert np.array_equal(found.active, p.active)
     assert found.learned_noise_var == pytest.approx(expected.learned_noise_var, rel=1e-3)

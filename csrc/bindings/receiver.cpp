@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,8 +44,9 @@ std::pair<Array<cfloat>, Array<float>> run_network(const BeamNetwork& network, c
   const KernelTable& kernels = table(isa.is_none() ? nullptr : name.c_str());
   const index_t count = z.shape(0), m = z.shape(2), lanes = padded(m);
   const Shape s{count, 0, 0, m, z.shape(1), lanes};
-  const BeamNetworkView view = network.view(m);
-  const Floats in = floats(count * s.channel()), level = floats(count * lanes), scratch = floats(network.scratch(m));
+  const BeamNetworkView view = network.view(m, s.coefficients);
+  if (view.coefficients != s.coefficients) throw std::invalid_argument("z: expected the network's coefficients");
+  const Floats in = floats(count * s.channel()), level = floats(count * lanes), scratch = floats(network.scratch(view));
   const Floats h = floats(count * s.channel()), error = floats(count * lanes);
   split_coefficients(s, count, z.data(), in.get());
   for (index_t a = 0; a < count; ++a) std::copy_n(noise.data(a, 0), m, level.get() + a * lanes);

@@ -10,6 +10,12 @@
 
 namespace jadce {
 
+namespace {
+
+constexpr index_t kFurthest = 1 << 14;  // beams from one to the furthest that a block reads
+
+}  // namespace
+
 Denoiser gaussian_denoiser(Transform& transform) {
   return [&transform](const DenoiserTask& task) {
     const index_t size = task.shape.channel(), lanes = task.shape.lanes;
@@ -28,7 +34,8 @@ BeamNetwork::BeamNetwork(index_t subcarriers, index_t taps, std::vector<std::int
       bf16_(bf16),
       eigenvalue_(std::move(eigenvalue)) {
   for (std::int32_t d : dilation_)
-    if (taps % 2 != 1 || d < 1 || taps / 2 * d > kHalo) throw std::invalid_argument("network: too wide a convolution");
+    if (taps % 2 != 1 || d < 1 || taps / 2 * d > kFurthest)
+      throw std::invalid_argument("network: too wide a convolution");
   if (dilation_.empty() || layers.size() != 3 * dilation_.size() + 2)
     throw std::invalid_argument("network: wrong number of layers");
   width_ = layers[0].outputs;
@@ -45,7 +52,9 @@ BeamNetwork::BeamNetwork(index_t subcarriers, index_t taps, std::vector<std::int
   std::copy(packed.begin(), packed.end(), packed_.get());
 }
 
-BeamNetworkView BeamNetwork::view(index_t antennas) const {
+BeamNetworkView BeamNetwork::view(index_t antennas, index_t coefficients) const {
+  if (coefficients % static_cast<index_t>(eigenvalue_.size()) != 0)
+    throw std::invalid_argument("network: coefficients of another basis");
   return {.coefficients = static_cast<index_t>(eigenvalue_.size()),
           .subcarriers = subcarriers_,
           .antennas = antennas,
@@ -54,21 +63,29 @@ BeamNetworkView BeamNetwork::view(index_t antennas) const {
           .hidden = hidden_,
           .blocks = static_cast<index_t>(dilation_.size()),
           .taps = taps_,
+          .imaginary = coefficients,
+          .halo = (taps_ / 2 * *std::max_element(dilation_.begin(), dilation_.end()) + kHalo - 1) / kHalo * kHalo,
           .dilation = dilation_.data(),
           .eigenvalue = eigenvalue_.data(),
           .weights = packed_.get()};
 }
 
 Denoiser network_denoiser(Transform& transform, const BeamNetwork& network) {
-  const BeamNetworkView view = network.view(transform.shape().antennas);
+  const BeamNetworkView view = network.view(transform.shape().antennas, transform.shape().coefficients);
   const auto kernel = network.kernel(transform.kernels());
+  const index_t lanes = view.lanes, rest = (network.scratch(view) + kHalo - 1) / kHalo * kHalo;  // aligned
   auto scratch = std::make_shared<std::vector<Floats>>();
-  for (int i = 0; i < transform.pool().size(); ++i) scratch->push_back(floats(network.scratch(view.antennas)));
-  return [&transform, view, kernel, scratch](const DenoiserTask& task) {
-    const index_t size = task.shape.channel(), lanes = task.shape.lanes;
+  for (int i = 0; i < transform.pool().size(); ++i) scratch->push_back(floats(rest + lanes));
+  return [&transform, view, kernel, scratch, lanes, rest](const DenoiserTask& task) {
+    const index_t size = task.shape.channel();
     transform.pool().each(task.count, [&](index_t a, int thread) {
-      kernel(view, task.z + a * size, task.noise + a * lanes, (*scratch)[static_cast<std::size_t>(thread)].get(),
-             task.mean + a * size, task.var + a * lanes);
+      float* const own = (*scratch)[static_cast<std::size_t>(thread)].get();
+      float *const var = task.var + a * lanes, *const of_band = own + rest;
+      for (index_t p = 0; p < view.imaginary; p += view.coefficients) {
+        const index_t band = a * size + p * lanes;
+        kernel(view, task.z + band, task.noise + a * lanes, own, task.mean + band, p == 0 ? var : of_band);
+        for (index_t b = 0; p > 0 && b < lanes; ++b) var[b] += of_band[b];
+      }
     });
   };
 }

@@ -29,10 +29,11 @@ class BeamNetwork {
   BeamNetwork(index_t subcarriers, index_t taps, std::vector<std::int32_t> dilation, std::vector<float> eigenvalue,
               const std::vector<Layer>& layers, bool bf16);
 
-  BeamNetworkView view(index_t antennas) const;
+  // For channels of so many coefficients: those of the network for each of one or several bands.
+  BeamNetworkView view(index_t antennas, index_t coefficients) const;
   // The kernel that computes it, in single precision or with bfloat16 operands, and the floats of its scratch.
   auto kernel(const KernelTable& table) const { return bf16_ ? table.network_bf16 : table.network; }
-  index_t scratch(index_t antennas) const { return bf16_ ? view(antennas).scratch_bf16() : view(antennas).scratch(); }
+  index_t scratch(const BeamNetworkView& view) const { return bf16_ ? view.scratch_bf16() : view.scratch(); }
 
  private:
   index_t subcarriers_, width_, hidden_, taps_;
@@ -42,7 +43,8 @@ class BeamNetwork {
   Floats packed_;
 };
 
-// `network`, which must outlive it, on the candidates of receivers with this transform.
+// `network`, which must outlive it, on the candidates of receivers with this transform, on each of their bands of as
+// many coefficients as it has. Throws std::invalid_argument if these are not all.
 Denoiser network_denoiser(Transform& transform, const BeamNetwork& network);
 
 }  // namespace jadce

@@ -11,12 +11,9 @@ from .images import IMAGE
 from .structure import DUPLICATE
 
 
-def fallbacks(subcarriers: int, *, gpu: bool) -> tuple[str, ...]:
+def fallbacks(*, gpu: bool) -> tuple[str, ...]:
     """Names of the priors, from what knows most of channels to what assumes nothing."""
-    from .priors.files import load_prior
-
-    learned = ("cdl", "cdl-wide") if load_prior("cdl").subcarriers == subcarriers else ()
-    return (*learned, *(() if gpu else ("beams",)), "gaussian")
+    return ("cdl", "cdl-wide", *(() if gpu else ("beams",)), "gaussian")
 
 
 def best_of(names: Sequence[str], found: Detection, detect: Callable[[str], Detection]) -> Detection:

@@ -10,13 +10,14 @@ import dataclasses
 import functools
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _check, _core, ops
+from .array import Array, on_array
 from .cuda import device as cuda_device
 from .denoisers import NETWORKS, choose_network, native_denoiser
 from .detection import REASONS, Detection, Enqueued, Explained, reason
@@ -44,16 +45,19 @@ class Receiver:
     pilots : Pilots or array_like of complex, shape (T, N, K)
         From :func:`jadce_fast.dft_pilots`, ``Pilots.from_rows`` or any array. What is done about devices without a
         pilot, with one that another one has, on some subcarriers only, or with the same on all: docs/structured.md.
-    antennas : int
-        M, a half-wavelength uniform linear array for the shipped priors.
+    antennas : int or tuple of int
+        M, a half-wavelength uniform linear array for the shipped priors; (rows, columns) of a panel, half a wavelength
+        apart; or (polarisations, rows, columns). M is their product, and `y` has them in this order, columns fastest.
+        Rows and polarisations share activity and power (docs/grids.md); on the CPU.
     prior : str, path or object
         Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-wide", "cdl-c", "ncsn-c"), "beams" for sparse
         beams of independent subcarriers (on the CPU), "gaussian" for the i.i.d. Gaussian one (BG-TMP), "auto" for the
         first of "cdl", "cdl-wide", "beams" and "gaussian" that explains the block, or the one of least error
-        (``Detection.prior``; of shipped ones those for as many subcarriers), a prior's ``.safetensors`` file, a ``.pt``
-        file of TorchScript (:class:`jadce_fast.ScriptPrior`), or any object with the attributes and the ``denoise``
-        method of :class:`jadce_fast.Prior`. Names or files joined by ``+`` take turns, such as "cdl-tiny+cdl-large"
-        (:class:`jadce_fast.CascadePrior`): as good as the last, much faster.
+        (``Detection.prior``), a prior's ``.safetensors`` file, a ``.pt`` file of TorchScript
+        (:class:`jadce_fast.ScriptPrior`), or any object with the attributes and the ``denoise`` method of
+        :class:`jadce_fast.Prior`. Names or files joined by ``+`` take turns, such as "cdl-tiny+cdl-large"
+        (:class:`jadce_fast.CascadePrior`): as good as the last, much faster. Named beam networks take any number of
+        subcarriers, with their own distance, 30 kHz; others: ``load_prior(name, subcarriers=, spacing=)``.
     activity_rate : float or None
         lambda, prior probability that a device is active, in (0, 1). None: learned from every block, a step of
         expectation maximisation with each test of activity; ``Detection.learned_rate`` is the result.
@@ -95,7 +99,7 @@ class Receiver:
     def __init__(
         self,
         pilots: Pilots | npt.ArrayLike,
-        antennas: int,
+        antennas: int | Sequence[int],
         prior: Any = "auto",
         activity_rate: float | None = 0.05,
         power: float | Literal["unknown"] = "unknown",
@@ -119,8 +123,11 @@ class Receiver:
             raise ValueError(f"network: expected {', '.join(map(repr, NETWORKS))}, found {network!r}")
         if gpu is None and self.batch > 1:
             raise ValueError(f"batch: expected the default without a GPU, found {self.batch!r}")
-        self.antennas = _check.integer("antennas", antennas, 1, 4096)
-        self._images = Images(self.pilots, self.antennas)
+        self._array = array = Array.of(antennas)
+        self.antennas = antennas = array.antennas
+        if array.stride > 1 and gpu is not None:
+            raise ValueError(f"antennas: expected a number with device={str(device)!r}, found {tuple(array)}")
+        self._images = Images(self.pilots, antennas)
         rate = _core.first_rate if activity_rate is None else _check.real("activity_rate", activity_rate, 0.0, 1.0)
         _check.real("activity_rate", rate, 1e-12, 1 - 1e-12, closed=True)
         self.activity_rate = None if activity_rate is None else rate
@@ -128,9 +135,12 @@ class Receiver:
             raise TypeError(f"power: expected 'unknown' or a real number, found {power!r}")
         self.power: float | None = None if isinstance(power, str) else _check.scale("power", power)
         auto = isinstance(prior, str) and prior == "auto"
-        self._names = fallbacks(pilots.subcarriers, gpu=gpu is not None) if auto else ()
+        self._names = fallbacks(gpu=gpu is not None) if auto else ()
         self._fallbacks: dict[str, Receiver] = {}  # planned when they are needed
-        self.prior = p = _resolve(self._names[0] if auto else prior, pilots.subcarriers)
+        given = _resolve(self._names[0] if auto else prior, pilots.subcarriers)
+        self.prior = p = on_array(given, array)
+        if gpu is not None and getattr(p, "bands", 1) > 1:
+            raise ValueError(f"prior: expected one of one band with device={str(device)!r}, found one of {p.bands}")
         if rules is not None and not isinstance(rules, Rules):
             raise TypeError(f"rules: expected jadce_fast.Rules, found {type(rules).__name__}")
         self.rules = rules or Rules()
@@ -139,7 +149,7 @@ class Receiver:
             # Channels are estimated of candidates only.
             self.rules = dataclasses.replace(self.rules, active=active, threshold=min(active, self.rules.threshold))
         self._shape = (pilots.symbols, pilots.subcarriers, self.antennas)
-        self._arguments = arguments | {"pilots": self.pilots, "prior": prior if auto else p}
+        self._arguments = arguments | {"pilots": self.pilots, "prior": prior if auto else given}
 
         most = None if capacity is None else _check.integer("capacity", capacity, 1)
         self._parts: Parts | None = None
@@ -302,19 +312,24 @@ class Receiver:
         if self.gpu is not None:
             return self.gpu.detect(y, noise)  # type: ignore[no-any-return]
         if self._parts is not None:
-            return self._of_all(
-                self._parts.detect(_check.array("y", y, self._shape, np.complex64), one_variance(noise, _PARTS))
-            )
-        block = _check.array("y", y, self._shape, np.complex64, finite=False)
+            block = self._seen(_check.array("y", y, self._shape, np.complex64))
+            return self._of_all(self._parts.detect(block, one_variance(noise, _PARTS)))
+        block = self._seen(_check.array("y", y, self._shape, np.complex64, finite=False))
         var, covariance = self._native_noise(noise)
         result = self._native.detect(block, var, covariance)
         if not math.isfinite(result["noise_var"]):  # the block's power, which costs nothing to look at
             _check.array("y", y, self._shape, np.complex64)
         return self._told(result, var)
 
+    def _seen(self, block: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
+        """The block as the native loop takes it: antennas of a row, or beams of an array of several."""
+        return block if self._array.stride == 1 else self._array.beams(block)
+
     def _native_noise(self, noise: Any) -> tuple[float, _core.NoiseCovariance]:
         if isinstance(noise, float):
             return noise, _core.NoiseCovariance()
+        if self._array.stride > 1:
+            noise = self._array.covariance_of_beams(noise)
         var, tables = over_beams(noise, self._plan.gram, beamspace=self.prior.beamspace)
         return var, _core.NoiseCovariance(**tables)
 
@@ -327,6 +342,8 @@ class Receiver:
 
     def _of_all(self, result: dict[str, Any]) -> Detection:
         """Make a Detection of results for the planned devices."""
+        if self._array.stride > 1:
+            result["channels"] = self._array.from_beams(result["channels"])
         if self._shared is not None:
             doubts = result["reason"], self._shared.tell(result)
             result["reason"] = "; ".join(filter(None, doubts))
@@ -368,6 +385,8 @@ class Receiver:
         """
         if self._names:
             raise ValueError("prior: expected one for a stream, found 'auto'")
+        if self._array.stride > 1:
+            raise ValueError(f"antennas: expected one row of antennas for a stream, found {tuple(self._array)}")
         if self._parts is not None:
             raise ValueError("pilots: expected such as sound all subcarriers for a stream, without repetition")
         if not isinstance(wait, (bool, np.bool_)):

@@ -76,7 +76,7 @@ void wrap(const BeamNetworkView& v, index_t reach, float* x) {
 
 void network(const BeamNetworkView& v, const float* z, const float* noise, float* scratch, float* h, float* var) {
   const index_t row = v.row();
-  float* const inputs = scratch + kHalo;  // and outputs
+  float* const inputs = scratch + v.halo;  // and outputs
   float* const trunk = inputs + (v.features() + kOutputs) * row;
   float* const mixed = trunk + (v.width + kOutputs) * row;
   float* const hidden = mixed + v.width * row;

@@ -90,7 +90,7 @@ const float* dense(index_t lanes, const half* x, index_t inputs, index_t outputs
   return layer + tiled(outputs) * (1 + from / 2);
 }
 
-// One short convolution over beams per channel: x [lanes + 2 kHalo, operand(width)] from beam 0 on.
+// One short convolution over beams per channel: x [lanes + 2 halo, operand(width)] from beam 0 on.
 const float* depthwise(const BeamNetworkView& v, const float* x, index_t dilation, const float* layer, half* out) {
   constexpr index_t kBeams = 8;  // together, so that weights are read less often
   const index_t row = operand(v.width), channels = tiled(v.width), step = dilation * row;
@@ -151,8 +151,8 @@ void to_beams(const BeamNetworkView& v, const float* x, float* out) {
 void network(const BeamNetworkView& v, const float* z, const float* noise, float* scratch, float* h, float* var) {
   const Tiles tiles;
   const index_t lanes = v.lanes, wide = operand(v.width), first = operand(v.features()), last = operand(v.outputs());
-  float* const trunk = scratch + kHalo * wide;                           // [lanes, wide] and kHalo rows on either side
-  float* const ends = trunk + (lanes + kHalo) * wide;                    // [first or last, lanes]
+  float* const trunk = scratch + v.halo * wide;                          // [lanes, wide] and halo rows on either side
+  float* const ends = trunk + (lanes + v.halo) * wide;                   // [first or last, lanes]
   float* const outputs = ends + first * lanes;                           // [lanes, last]
   half* const inputs = reinterpret_cast<half*>(outputs + last * lanes);  // [lanes, first]
   half* const mixed = inputs + first * lanes;                            // [lanes, wide]

@@ -5,12 +5,15 @@ Its error bounds that of a denoiser that has to learn the distribution of channe
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _check, _extras
+from ..array import Array
 from ..channels import Paths
 
 if TYPE_CHECKING:
@@ -50,7 +53,13 @@ class GeniePrior:
         self.beam_gain, self.beam_weight = base.beam_gain, base.beam_weight
         self._factors: dict[int, tuple[Tensor, Tensor]] = {}
 
-    def reveal(self, devices: npt.ArrayLike, paths: Paths, antennas: int) -> None:
+    def of_array(self, array: Array) -> GeniePrior:
+        """The same on the beams of an array, told what this one is told."""
+        other = copy.copy(self)
+        other.beamspace = False
+        return other
+
+    def reveal(self, devices: npt.ArrayLike, paths: Paths, antennas: int | Sequence[int]) -> None:
         """Tell the paths of the active devices; all that was told before is forgotten.
 
         Parameters
@@ -58,26 +67,36 @@ class GeniePrior:
         devices : array_like of int, shape (A,)
         paths : Paths
             Of these devices, in this order; powers of each add to one.
-        antennas : int
-            M.
+        antennas : int or tuple of int
+            M, or the sides of an array, as of :class:`jadce_fast.Receiver`; polarisations are independent.
         """
+        array = Array.of(antennas)
         index = _check.array("devices", devices, (len(paths),), np.int64)
-        self._factors = {int(k): self._factor(paths, i, antennas) for i, k in enumerate(index)}
+        self._factors.clear()
+        self._factors.update({int(k): self._factor(paths, i, array) for i, k in enumerate(index)})
 
-    def _factor(self, paths: Paths, i: int, antennas: int) -> tuple[Tensor, Tensor]:
+    def _factor(self, paths: Paths, i: int, array: Array) -> tuple[Tensor, Tensor]:
         """Factors (P, L) over coefficients and (M, L) over beams of one device's covariance."""
         with _extras.named():
             import torch
 
-        n, m = np.arange(self.subcarriers)[:, None], np.arange(antennas)[:, None]
+        n, m = np.arange(self.subcarriers)[:, None], np.arange(array.columns)[:, None, None]
+        v = np.arange(array.rows)[:, None]
         over_delay = np.exp(-2j * np.pi * self.spacing * n * paths.delay[i])  # (N, C)
         sine = np.sin(paths.zenith[i]) * np.sin(paths.azimuth[i])  # (C, R)
-        rays = np.sqrt(paths.power[i])[:, None, :] * np.exp(1j * np.pi * m * sine[:, None, :])  # (C, M, R)
-        u, s, _ = np.linalg.svd(np.fft.fft(rays, axis=1, norm="ortho"), full_matrices=False)
-        cluster, direction = np.nonzero(s**2 > _NEGLIGIBLE * antennas * paths.power[i].sum())
-        coefficients = self.basis.conj().T @ over_delay
+        turn = m * sine[:, None, None, :] + v * np.cos(paths.zenith[i])[:, None, None, :]
+        rays = np.sqrt(paths.power[i])[:, None, None, :] * np.exp(1j * np.pi * turn)  # (C, columns, rows, R)
+        over_angle = np.fft.fft2(rays, axes=(1, 2), norm="ortho").reshape(len(rays), -1, rays.shape[-1])
+        u, s, _ = np.linalg.svd(over_angle, full_matrices=False)
+        cluster, direction = np.nonzero(s**2 > _NEGLIGIBLE * over_angle.shape[1] * paths.power[i].sum())
+        coefficients = (self.basis.conj().T @ over_delay)[:, cluster]
         beams = (u[cluster, :, direction] * s[cluster, direction, None]).T
-        return torch.tensor(coefficients[:, cluster]), torch.tensor(beams)
+        # Polarisations are counted fastest among beams, and each has the same directions for itself.
+        apart = beams[:, None, None, :] * np.eye(array.polarisations)[:, :, None]
+        return (
+            torch.tensor(np.tile(coefficients, array.polarisations)),
+            torch.tensor(apart.reshape(len(beams) * array.polarisations, -1)),
+        )
 
     def denoise(
         self, z: npt.NDArray[np.complex64], v: npt.NDArray[np.float32], devices: npt.NDArray[np.int64]

@@ -155,7 +155,7 @@ class _Bench:
 
         def load(name: str) -> Any:
             own = prior_of(name) if is_baseline(name) else name
-            return None if own is None else resolve_prior(own, scenario.subcarriers)
+            return None if own is None else resolve_prior(own, scenario.subcarriers, scenario.spacing)
 
         self._arguments = (scenario, names, options, seed)
         self._scenario, self._options, self._seed = scenario, options, seed
@@ -171,7 +171,7 @@ class _Bench:
         self._base = next((name for name in self._priors if not is_baseline(name)), "cdl")
         if GENIE in names:
             base = self._priors.get(self._base) or load(self._base)
-            self.genie, self._base_fingerprint = GeniePrior(base), fingerprint(base)
+            self.genie, self._base_fingerprint = GeniePrior(base, scenario.spacing), fingerprint(base)
             self._priors[GENIE] = self.genie
         self._pilots: Pilots | None = None
         self._receivers: dict[str, Any] = {}
@@ -230,7 +230,7 @@ class _Bench:
         if wanted["learn"] or wanted["threshold"] is not None:
             raise ValueError(f"learn, threshold: expected the defaults with {name}, found others")
         own = {"prior": prior, "active": drop.active, "iterations": iterations}
-        return plan_baseline(name, drop.pilots, s.antennas, s.activity_rate, wanted["power"], **own)
+        return plan_baseline(name, drop.pilots, s.array.antennas, s.activity_rate, wanted["power"], **own)
 
     def _noise_var(self, drop: Drop) -> float | None:
         return None if self._options["learn"] else drop.noise_var

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import _check, _extras, channels
+from ..array import Array
 from ..channels import Paths
 from ..pilots import Pilots, dft_pilots
 
@@ -24,8 +25,13 @@ class Scenario:
 
     Attributes
     ----------
-    devices, symbols, subcarriers, antennas : int
-        K, T <= K, N, M.
+    devices, symbols, subcarriers : int
+        K, T <= K, N.
+    antennas : int or tuple of int
+        M, or (rows, columns) or (polarisations, rows, columns), as of :class:`jadce_fast.Receiver`. Polarisations have
+        the same paths with phases of their own.
+    spacing : float
+        Of the subcarriers, in Hz.
     activity_rate : float
         Probability that a device is active, in (0, 1); devices are active independently.
     snr_db : float
@@ -58,7 +64,7 @@ class Scenario:
     devices: int = 800
     symbols: int = 20
     subcarriers: int = 48
-    antennas: int = 32
+    antennas: int | tuple[int, ...] = 32
     activity_rate: float = 0.05
     snr_db: float = 10.0
     model: str = "C"
@@ -69,10 +75,14 @@ class Scenario:
     fresh_pilots: bool = False
     distance: tuple[float, float] | None = None
     channels: str = ""
+    spacing: float = 30e3
 
     def __post_init__(self) -> None:
-        for name in ("devices", "symbols", "subcarriers", "antennas"):
+        for name in ("devices", "symbols", "subcarriers"):
             object.__setattr__(self, name, _check.integer(name, getattr(self, name), 1))
+        sides = tuple(Array.of(self.antennas))
+        object.__setattr__(self, "antennas", sides[-1] if sides[:-1] == (1, 1) else sides)
+        object.__setattr__(self, "spacing", _check.real("spacing", self.spacing))
         if self.symbols > self.devices:
             raise ValueError(f"symbols: expected at most devices={self.devices}, found {self.symbols}")
         # 10 and 10.0 are one point.
@@ -91,6 +101,11 @@ class Scenario:
         for name in ("delay_spread", "distance"):
             if (ends := getattr(self, name)) is not None:
                 object.__setattr__(self, name, tuple(map(float, ends)))
+
+    @property
+    def array(self) -> Array:
+        """The antennas."""
+        return Array.of(self.antennas)
 
     @property
     def noise_var(self) -> float:
@@ -153,19 +168,19 @@ def draw_drop(scenario: Scenario, seed: int = 0, trial: int = 0, pilots: Pilots 
     rng = np.random.default_rng((_check.integer("seed", seed, 0), _DROP_STREAM, trial))
     active = np.flatnonzero(rng.random(scenario.devices) < scenario.activity_rate).astype(np.int64)
     paths = None if scenario.channels else _draw_paths(scenario, len(active), rng)
-    h = np.zeros((0, scenario.subcarriers, scenario.antennas), np.complex64)
+    h = np.zeros((0, scenario.subcarriers, scenario.array.antennas), np.complex64)
     if paths is None:
         recorded = recorded_channels(scenario)
         h = recorded[rng.choice(len(recorded), len(active), replace=len(active) > len(recorded))]
     elif len(active):
-        h = channels.unit_power(channels.synthesize(paths, scenario.subcarriers, scenario.antennas))
+        h = channels.unit_power(_synthesized(scenario, paths, rng))
     if scenario.distance is None:
         gains = channels.spread_gains(len(active), scenario.power_spread_db, seed=rng)
     else:
         gains = channels.path_loss_gains(len(active), scenario.distance, seed=rng)
     h *= np.sqrt(gains).astype(np.float32)[:, None, None]
     noise_var = pilots.power * scenario.noise_var
-    shape = (scenario.symbols, scenario.subcarriers, scenario.antennas)
+    shape = (scenario.symbols, scenario.subcarriers, scenario.array.antennas)
     noise = rng.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0]
     y = np.float32(np.sqrt(noise_var / 2)) * noise + received(pilots, active, h)
     return Drop(y, pilots, noise_var, active, h, paths)
@@ -182,8 +197,8 @@ def recorded_channels(scenario: Scenario) -> npt.NDArray[np.complex64]:
         If it has no such array.
     """
     found = _read(scenario.channels, Path(scenario.channels).stat().st_mtime_ns)
-    if found.shape[1:] != (scenario.subcarriers, scenario.antennas) or not len(found):
-        expected = f"(S, {scenario.subcarriers}, {scenario.antennas})"
+    if found.shape[1:] != (scenario.subcarriers, scenario.array.antennas) or not len(found):
+        expected = f"(S, {scenario.subcarriers}, {scenario.array.antennas})"
         raise ValueError(f"{scenario.channels}: expected channels {expected}, found {found.shape}")
     return found
 
@@ -204,6 +219,16 @@ def received(pilots: Pilots, active: npt.NDArray[np.int64], h: npt.NDArray[np.co
         part = slice(start, start + _CHUNK)
         y += pilots.select(active[part]).transpose(1, 0, 2) @ h[part].transpose(1, 0, 2)
     return np.ascontiguousarray(y.transpose(1, 0, 2))
+
+
+def _synthesized(scenario: Scenario, paths: Paths, rng: np.random.Generator) -> npt.NDArray[np.complex64]:
+    """Channels of the paths, not scaled; polarisations after the first draw phases of their own."""
+    panel, parts = scenario.array[1:], []
+    for _ in range(scenario.array.polarisations):
+        parts.append(channels.synthesize(paths, scenario.subcarriers, panel, scenario.spacing))
+        if len(parts) < scenario.array.polarisations:
+            paths = replace(paths, phase=rng.uniform(-np.pi, np.pi, paths.phase.shape))
+    return np.concatenate(parts, axis=2) if len(parts) > 1 else parts[0]
 
 
 def _draw_paths(scenario: Scenario, count: int, rng: np.random.Generator) -> Paths:

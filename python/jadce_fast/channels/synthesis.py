@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import _check
+from ..array import Array
 from .paths import Paths
 
 _CHUNK = 32  # channels at a time: an array of their rays takes 120 kB and stays in the second-level cache
@@ -16,7 +18,7 @@ _CHUNK = 32  # channels at a time: an array of their rays takes 120 kB and stays
 def synthesize(
     paths: Paths,
     subcarriers: int,
-    antennas: int,
+    antennas: int | Sequence[int],
     spacing: float = 30e3,
     *,
     first_subcarrier: int = 0,
@@ -25,14 +27,17 @@ def synthesize(
     """Channels as sums of steering vectors, Cai VI-A.1 with zenith angles.
 
     h[n, m] = sum_l sqrt(p_l) e^{j phase_l} e^{-j 2 pi f_n tau_l} e^{j pi m sin(zenith_l) sin(azimuth_l)},
-    with f_n = (first_subcarrier + n) spacing. The sign over antennas is that of Cai's b_M^H.
+    with f_n = (first_subcarrier + n) spacing. The sign over antennas is that of Cai's b_M^H. Row v of a panel, counted
+    upwards, has e^{j pi v cos(zenith_l)} beside it.
 
     Parameters
     ----------
     paths : Paths
         Of B channels.
-    subcarriers, antennas : int
-        N, M.
+    subcarriers : int
+        N.
+    antennas : int or (int, int)
+        M, or rows and columns of a panel, half a wavelength apart; M is their product, columns are counted fastest.
     spacing : float
         Subcarrier spacing in Hz.
     first_subcarrier : int
@@ -51,14 +56,16 @@ def synthesize(
         If an argument is out of range or the dtype is not complex.
     """
     n = _check.integer("subcarriers", subcarriers, 1)
-    m = _check.integer("antennas", antennas, 1)
+    array = Array.of(antennas)
+    if array.polarisations > 1:
+        raise ValueError(f"antennas: expected a number or (rows, columns), found {antennas!r}")
     spacing = _check.real("spacing", spacing)
     first = _check.integer("first_subcarrier", first_subcarrier, -(2**31), 2**31)
-    out = np.empty((len(paths), n, m), _complex(dtype))
+    out = np.empty((len(paths), n, array.antennas), _complex(dtype))
     for start in range(0, len(paths), _CHUNK):
         stop = min(start + _CHUNK, len(paths))
         over_delay = _delay_steering(paths.delay[start:stop], n, spacing, first, out.dtype)
-        over_angle = _cluster_responses(paths, slice(start, stop), m, out.dtype)
+        over_angle = _cluster_responses(paths, slice(start, stop), array, out.dtype)
         np.matmul(over_delay.transpose(1, 0, 2), over_angle.transpose(1, 2, 0), out=out[start:stop])
     return out
 
@@ -110,7 +117,7 @@ def _delay_steering(
     return np.stack(_powers(_unit_phasor(angle, dtype), subcarriers, _unit_phasor(first * angle, dtype)))
 
 
-def _cluster_responses(paths: Paths, part: slice, antennas: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _cluster_responses(paths: Paths, part: slice, array: Array, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Sum of the rays of each cluster at each antenna, shape (M, B, C)."""
     # Rays go first, so that summing over them adds whole arrays.
     azimuth, zenith, power, phase = (
@@ -120,10 +127,15 @@ def _cluster_responses(paths: Paths, part: slice, antennas: int, dtype: np.dtype
     ray = _unit_phasor(phase, dtype)
     ray *= np.sqrt(power)
     step = _unit_phasor(_real(dtype).type(np.pi) * np.sin(zenith) * np.sin(azimuth), dtype)
-    out = np.empty((antennas, *ray.shape[1:]), dtype)
-    for m in range(antennas):
-        np.add.reduce(ray, axis=0, out=out[m])
-        ray *= step  # one multiplication an antenna instead of an exponential; the error grows by 1e-7 a step
+    out = np.empty((array.antennas, *ray.shape[1:]), dtype)
+    rise = _unit_phasor(_real(dtype).type(np.pi) * np.cos(zenith), dtype) if array.rows > 1 else None
+    for row in range(array.rows):
+        across = ray if rise is None else ray.copy()
+        for m in range(row * array.columns, (row + 1) * array.columns):
+            np.add.reduce(across, axis=0, out=out[m])
+            across *= step  # one multiplication an antenna instead of an exponential; the error grows by 1e-7 a step
+        if rise is not None:
+            ray *= rise
     return out
 
 

@@ -38,16 +38,23 @@ def ranges(option: str, texts: Sequence[str], unit: float = 1.0) -> list[tuple[f
     return [(unit * a, unit * b) for a, b in zip(low, high, strict=True)]
 
 
-def panel(option: str, text: str) -> tuple[int, int]:
-    """Rows and columns of "8x8", or of "32" in one row.
+def arrays(option: str, text: str, most: int = 3) -> list[int | tuple[int, ...]]:
+    """Arrays of antennas of an option: numbers as `numbers`, and sides of arrays such as "8x8" among them.
 
     Raises
     ------
     ValueError
-        If it is neither.
+        If it has others, or one of more than `most` sides.
     """
-    parts = text.split("x")
-    if len(parts) > 2 or not all(part.strip().isdecimal() and int(part) for part in parts):
-        raise ValueError(f"{option}: expected a number or ROWSxCOLUMNS, found {text!r}")
-    columns = int(parts[-1])
-    return (int(parts[0]) if len(parts) == 2 else 1), columns
+    found: list[int | tuple[int, ...]] = []
+    for part in text.split(","):
+        sides = part.split("x")
+        if len(sides) == 1:
+            found += numbers(option, part, whole=True)
+        elif len(sides) > most or not all(side.strip().isdecimal() and int(side) for side in sides):
+            raise ValueError(
+                f"{option}: expected numbers or {'POLARISATIONSx' * (most - 2)}ROWSxCOLUMNS, found {text!r}"
+            )
+        else:
+            found.append(tuple(map(int, sides)))
+    return found

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..array import Array
 from . import console
 from .app import DEFAULT_RATE, Json, Threads, app, check_target
+from .axes import arrays
 
 if TYPE_CHECKING:
     from ..capture import Capture
@@ -48,6 +50,16 @@ def detect(
         float | None,
         typer.Option(help="Probability from which a device is active; not for langevin.", show_default="0.5"),
     ] = None,
+    antennas: Annotated[
+        str | None,
+        typer.Option(
+            help="ROWSxCOLUMNS of a panel, or POLARISATIONSxROWSxCOLUMNS; of stmp.", show_default="one row of all"
+        ),
+    ] = None,
+    spacing: Annotated[
+        float | None,
+        typer.Option(help="Distance of subcarriers in kHz, for a named prior.", show_default="its own, 30"),
+    ] = None,
     threads: Threads = None,
     device: Annotated[str, typer.Option(help="Where to run: cpu, cuda or cuda:N.")] = "cpu",
     as_json: Json = False,
@@ -72,6 +84,8 @@ def detect(
     default = DEFAULT_RATE if rate is None else rate
     if assumed:
         console.note(f"activity_rate: not in the capture and no --rate given, assuming {default}")
+    if antennas is not None and receiver != "stmp":
+        raise ValueError(f"--antennas: expected none with --receiver {receiver}, found {antennas}")
     if receiver == "langevin":
         found, seconds = _langevin(block, str(name), default, level, device, threads)
     elif receiver != "stmp":
@@ -80,7 +94,7 @@ def detect(
         if threads is not None:
             raise ValueError(f"--threads: expected none for --receiver {receiver}, which has one, found {threads}")
         noise_var = _one_variance(block, receiver)
-        own = None if name is None or receiver == "bg" else _fitting(name, block)
+        own = None if name is None or receiver == "bg" else _fitting(name, block, spacing)
         truth = block.true_active
         rx = plan_baseline(receiver, block.pilots, block.y.shape[2], default, level, prior=own, active=truth)
         start = time.perf_counter()
@@ -89,11 +103,11 @@ def detect(
     else:
         from ..receiver import Receiver
 
-        antennas = block.y.shape[2]
+        array = _array(antennas, block.y.shape[2])
         rx = Receiver(
             block.pilots,
-            antennas,
-            _fitting(str(name), block),
+            array,
+            _fitting(str(name), block, spacing),
             rate,
             level,
             device=device,
@@ -138,14 +152,27 @@ def _prior_of(receiver: str, prior: str | None) -> str | None:
     return "gaussian"
 
 
-def _fitting(name: str, block: Capture) -> Any:
-    """Prior of that name, if it is for as many subcarriers as the capture has."""
+def _array(text: str | None, antennas: int) -> int | tuple[int, ...]:
+    """The antennas of a capture as the receiver takes them."""
+    if text is None:
+        return antennas
+    found = arrays("--antennas", text)
+    if len(found) != 1 or math.prod(Array.of(found[0])) != antennas:
+        raise ValueError(f"--antennas: expected sides of the capture's {antennas} antennas, found {text!r}")
+    return found[0]
+
+
+def _fitting(name: str, block: Capture, spacing: float | None) -> Any:
+    """Prior of that name, on the capture's subcarriers."""
     if name in ("auto", "beams", "gaussian"):
+        if spacing is not None:
+            raise ValueError(f"--spacing: expected none with prior {name}, found {spacing:g}")
         return name
 
     from ..priors.files import load_prior
 
-    prior, subcarriers = load_prior(name), block.pilots.subcarriers
+    subcarriers = block.pilots.subcarriers
+    prior = load_prior(name, subcarriers=subcarriers, spacing=None if spacing is None else 1e3 * spacing)
     if prior.subcarriers != subcarriers:
         others = "--receiver bg" if subcarriers > 1 else "--receiver langevin or --receiver bg"
         raise ValueError(

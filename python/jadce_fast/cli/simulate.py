@@ -10,7 +10,7 @@ import typer
 
 from . import console
 from .app import DEFAULT_RATE, Csv, Json, Plot, Resume, Seed, Threads, Trials, app, check_campaign, write_csv
-from .axes import numbers, ranges, words
+from .axes import arrays, numbers, ranges, words
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +24,10 @@ def simulate(
     *,
     devices: Annotated[str, typer.Option(help="K, potential devices.")] = "800",
     subcarriers: Annotated[str, typer.Option(help="N, pilot subcarriers.")] = "48",
-    antennas: Annotated[str, typer.Option(help="M, antennas.")] = "32",
+    antennas: Annotated[
+        str, typer.Option(help="M, antennas, or ROWSxCOLUMNS of a panel, or POLARISATIONSxROWSxCOLUMNS.")
+    ] = "32",
+    spacing: Annotated[str, typer.Option(help="Distance of subcarriers in kHz.")] = "30",
     symbols: Annotated[str, typer.Option(help="T, OFDM symbols with pilots.")] = "20",
     rate: Annotated[str, typer.Option(help="Activity rate.")] = str(DEFAULT_RATE),
     snr: Annotated[str, typer.Option(help="SNR in dB: pilot power over noise variance.")] = "10",
@@ -97,7 +100,8 @@ def simulate(
         "devices": numbers("--devices", devices, whole=True),
         "symbols": numbers("--symbols", symbols, whole=True),
         "subcarriers": numbers("--subcarriers", subcarriers, whole=True),
-        "antennas": numbers("--antennas", antennas, whole=True),
+        "antennas": arrays("--antennas", antennas),
+        "spacing": [1e3 * value for value in numbers("--spacing", spacing)],
         "activity_rate": numbers("--rate", rate),
         "snr_db": numbers("--snr", snr),
         "model": words(model),

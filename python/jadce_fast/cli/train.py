@@ -10,7 +10,7 @@ import typer
 
 from . import console
 from .app import Json, Seed, app, check_target
-from .axes import panel
+from .axes import arrays
 
 
 @app.command()
@@ -61,6 +61,7 @@ def train(
     import torch
 
     from .. import _check
+    from ..array import Array
     from ..training import KINDS, Grid, evaluate, load_channels, train
 
     torch.set_num_threads(_check.integer("threads", threads, 1, 1024))
@@ -68,7 +69,7 @@ def train(
     what = load_channels(channels) if channels is not None and recorded else channels
     if recorded and not (subcarriers is None and antennas is None):
         raise ValueError("--subcarriers, --antennas: expected none with recorded channels, found some")
-    rows, columns = (1, 32) if antennas is None else panel("--antennas", antennas)
+    *_, rows, columns = Array.of(_one(antennas))
     grid = Grid(48 if subcarriers is None else subcarriers, rows * columns, 1e3 * spacing, rows)
     with console.Progress("training", 1000) as bar:
         begun: list[tuple[float, int]] = []
@@ -109,6 +110,14 @@ def train(
         f"{output}: {result['steps']} updates in {result['seconds']:.0f} s, "
         f"{result['multiplications'] / 1e6:.2f} million multiplications a device"
     )
+
+
+def _one(antennas: str | None) -> int | tuple[int, ...]:
+    """The one array of the option."""
+    found = [32] if antennas is None else arrays("--antennas", antennas, most=2)
+    if len(found) != 1:
+        raise ValueError(f"--antennas: expected one array, found {antennas!r}")
+    return found[0]
 
 
 @app.command()

@@ -62,7 +62,7 @@ def operations(receiver: str, iterations: float, active: float) -> float:
         Active devices: those that the library's network sees, and that greedy receivers take.
     """
     s = cai.WORLD
-    n, m, t, k = s.subcarriers, s.antennas, s.symbols, s.devices
+    n, m, t, k = s.subcarriers, s.array.antennas, s.symbols, s.devices
     product = _MULTIPLY * n * t * k * m  # pilots times all devices' channels
     head, name = receiver.partition(":")[0], prior_of(receiver) if is_baseline(receiver) else receiver
     prior: Any = None if name is None else resolve_prior(name, n)

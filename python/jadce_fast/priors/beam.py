@@ -5,9 +5,11 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import numpy.typing as npt
 
 from .. import _extras
+from ..array import Array
 from .beam_weights import BeamWeights
 from .protocol import Complex, Real, check_denoise
 
@@ -22,6 +24,8 @@ class BeamPrior:
 
     Attributes
     ----------
+    bands : int
+        Parts of the coefficients that the network denoises one by one; the receiver puts their activity together.
     metadata : dict
         How the prior was made and what was measured.
     """
@@ -43,7 +47,9 @@ class BeamPrior:
         else:
             self.network = network.eval().requires_grad_(False)
         weights = self.weights
-        self.subcarriers, self.basis, self.eigenvalues = weights.subcarriers, basis, weights.eigenvalues.copy()
+        self.subcarriers, self.basis = weights.subcarriers, basis
+        self.bands = max(basis.shape[1] // len(weights.eigenvalues), 1)
+        self.eigenvalues = np.tile(weights.eigenvalues, self.bands)
         self.beam_gain, self.beam_weight, self.metadata = beam_gain, beam_weight, metadata
 
     @functools.cached_property
@@ -60,6 +66,20 @@ class BeamPrior:
         """The denoiser's weights, those of `network` as they are now if there is one."""
         return self.network.weights() if "network" in self.__dict__ else self._weights
 
+    @property
+    def rows(self) -> int:
+        """Rows of the panel that it was made for, 1 if it knows of none."""
+        return self.weights.rows
+
+    def of_array(self, array: Array) -> BeamPrior:
+        """The same on the beams of an array, every polarisation for itself, and every row if it knows of none."""
+        step, weights = array.stride // self.rows, self.weights
+        dilations = [step * spacing for spacing in weights.dilations]
+        spread = BeamWeights(weights.subcarriers, weights.architecture | {"dilations": dilations}, weights.arrays)
+        other = BeamPrior(spread, self.basis, self.beam_gain, self.beam_weight, self.metadata)
+        other.beamspace = False
+        return other
+
     def denoise(
         self, z: npt.ArrayLike, noise_var: npt.ArrayLike, devices: npt.ArrayLike | None = None
     ) -> tuple[Complex, Real]:
@@ -67,7 +87,10 @@ class BeamPrior:
         compiled = self.compiled
         from .torchscript import run_network
 
-        return run_network(compiled, *check_denoise(z, noise_var, len(self.eigenvalues)))
+        noisy, noise = check_denoise(z, noise_var, len(self.eigenvalues))
+        parts = noisy.reshape(len(noisy) * self.bands, -1, noisy.shape[2])
+        mean, var = run_network(compiled, parts, np.repeat(noise, self.bands, axis=0))
+        return mean.reshape(noisy.shape), var.reshape(len(noisy), self.bands, -1).sum(1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is compiled, which does not travel."""

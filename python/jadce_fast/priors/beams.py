@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import numpy.typing as npt
 
 from .. import _check
+from ..array import Array
 from .protocol import Complex, Real, check_denoise, unstructured
 
 # Powers of a beam, from empty to ten times the mean, and their weights; the mean is one.
@@ -28,6 +31,12 @@ class BeamsPrior:
         self.basis, self.eigenvalues, *_ = unstructured(self.subcarriers)
         self.beam_gain = (_GAIN / (_GAIN @ _WEIGHT)).astype(np.float32)
         self.beam_weight = _WEIGHT.astype(np.float32)
+
+    def of_array(self, array: Array) -> BeamsPrior:
+        """The same on the beams of an array: every beam is for itself."""
+        other = copy.copy(self)
+        other.beamspace = False
+        return other
 
     def denoise(
         self, z: npt.ArrayLike, noise_var: npt.ArrayLike, devices: npt.ArrayLike | None = None

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..array import Array, on_array
 from .protocol import Complex, Real, check_prior
 
 _FLAGS = ("subcarriers", "beamspace", "closed_form")
@@ -61,7 +62,12 @@ class CascadePrior:
         self.subcarriers, self.basis, self.eigenvalues = first.subcarriers, first.basis, first.eigenvalues
         self.beam_gain, self.beam_weight = first.beam_gain, first.beam_weight
         self.beamspace, self.closed_form = first.beamspace, first.closed_form
+        self.rows = max(getattr(member, "rows", 1) for member in self.members)
         self.metadata: dict[str, Any] = {"members": [getattr(member, "metadata", {}) for member in self.members]}
+
+    def of_array(self, array: Array) -> CascadePrior:
+        """The same on the beams of an array."""
+        return CascadePrior([on_array(member, array) for member in self.members])
 
     def denoise(
         self, z: npt.ArrayLike, noise_var: npt.ArrayLike, devices: npt.ArrayLike | None = None

@@ -20,6 +20,7 @@ from .beam_weights import BeamWeights
 from .beams import BeamsPrior
 from .cascade import CascadePrior
 from .gaussian import GaussianPrior
+from .grids import on_grid
 from .protocol import Real
 
 if TYPE_CHECKING:
@@ -63,6 +64,8 @@ def save_prior(path: str | os.PathLike[str], prior: AnyPrior) -> None:
 def _parts(prior: Any) -> tuple[dict[str, str], dict[str, Real]]:
     """Header and tensors of one network's prior."""
     kind = getattr(prior, "kind", None)
+    if getattr(prior, "bands", 1) > 1:
+        raise ValueError(f"prior: expected one of one band, found one of {prior.bands}; jadce train makes one of all")
     if kind not in _KINDS:
         wanted = "BeamPrior, NcsnPrior or a cell's network prior"
         raise TypeError(f"prior: expected a {wanted}, found {type(prior).__name__}")
@@ -101,7 +104,9 @@ def _shipped() -> list[str]:
     return sorted(f.name.removesuffix(_WEIGHTS) for f in folder.iterdir() if f.name.endswith(_WEIGHTS))
 
 
-def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior | CascadePrior | ScriptPrior:
+def load_prior(
+    name_or_path: str | os.PathLike[str], *, subcarriers: int | None = None, spacing: float | None = None
+) -> BeamPrior | NcsnPrior | CascadePrior | ScriptPrior:
     """Load a shipped prior by name, one from a file, or a cascade of several.
 
     No code from a ``.safetensors`` file is executed. A ``.pt`` file of TorchScript is a program: load those you trust.
@@ -111,6 +116,10 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior | 
     name_or_path : str or path
         A name of `shipped_priors`, such as ``"cdl"``, or a path: anything that ends in ``.safetensors`` or ``.pt`` or
         has a directory in it. Several joined by ``+``, such as ``"cdl-tiny+cdl-large"``, are a cascade.
+    subcarriers : int, optional
+        N, if it shall be other than the prior's own; for beam networks (docs/grids.md).
+    spacing : float, optional
+        Their distance in Hz, if it is not the prior's own, 30 kHz for the shipped ones.
 
     Returns
     -------
@@ -134,14 +143,29 @@ def load_prior(name_or_path: str | os.PathLike[str]) -> BeamPrior | NcsnPrior | 
             f"prior: expected a channel prior, found {str(name_or_path)!r}, a cell's score network, which "
             "LangevinReceiver takes"
         )
-    return prior
+    if subcarriers is None and spacing is None:
+        return prior
+    placed: BeamPrior | CascadePrior = _on_grid(
+        prior, prior.subcarriers if subcarriers is None else subcarriers, spacing
+    )
+    return placed
 
 
-def resolve_prior(name_or_path: str | os.PathLike[str], subcarriers: int) -> Any:
+def _on_grid(prior: Any, subcarriers: int, spacing: float | None) -> Any:
+    """The prior on other subcarriers; others than beam networks as they are, for the receiver to refuse."""
+    if isinstance(prior, CascadePrior) and all(isinstance(member, BeamPrior) for member in prior.members):
+        members = [on_grid(member, subcarriers, spacing) for member in prior.members]
+        return prior if members[0] is prior.members[0] else CascadePrior(members)
+    return on_grid(prior, subcarriers, spacing) if isinstance(prior, BeamPrior) else prior
+
+
+def resolve_prior(name_or_path: str | os.PathLike[str], subcarriers: int, spacing: float | None = None) -> Any:
     """Return the prior "gaussian" or "beams" over `subcarriers`, or what `load_prior` finds, with its errors."""
     if name_or_path == "beams":
         return BeamsPrior(subcarriers)
-    return GaussianPrior(subcarriers) if name_or_path == "gaussian" else load_prior(name_or_path)
+    if name_or_path == "gaussian":
+        return GaussianPrior(subcarriers)
+    return load_prior(name_or_path, subcarriers=subcarriers, spacing=spacing)
 
 
 def load_cell_prior(name_or_path: str | os.PathLike[str]) -> CellNetworkPrior:
