@@ -83,7 +83,8 @@ def soak(count: int, deadline: float, full: bool) -> None:
             if (i + 1) % max(1, count // 20) == 0:
                 s = stream.statistics()
                 times = ", ".join(f"{x / 1e3:.2f}" for x in (s.p50_us, s.p99_us, s.p999_us, s.worst_us))
-                row = f"{i + 1}, {resident_kib() / 1024:.2f}, {times}, {s.missed}, {s.dropped}, {os.getloadavg()[0]:.1f}"
+                load, size = os.getloadavg()[0], resident_kib() / 1024
+                row = f"{i + 1}, {size:.2f}, {times}, {s.missed}, {s.dropped}, {load:.1f}"
                 print(row, flush=True)
 
 
