@@ -33,7 +33,7 @@ def noise_covariance(noise_var: Any, subcarriers: int, antennas: int) -> float |
     TypeError, ValueError
         If the shape is none of these, or two of them, or a variance or a covariance is not positive.
     """
-    if getattr(noise_var, "ndim", None) == 0:  # also on a GPU
+    if isinstance(noise_var, float) or getattr(noise_var, "ndim", None) == 0:  # also on a GPU
         return _check.scale("noise_var", noise_var)
     n, m = subcarriers, antennas
     found = _check.as_array("noise_var", noise_var)
