@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Iterable
 from typing import Any
@@ -37,7 +38,7 @@ def real(name: str, value: object, low: float = 0.0, high: float = np.inf, *, cl
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name}: expected a real number, found {type(value).__name__}") from None
     inside = low <= number <= high if closed else low < number < high
-    if not (np.isfinite(number) and inside):
+    if not (math.isfinite(number) and inside):
         left, right = "[]" if closed else "()"
         raise ValueError(f"{name}: expected a finite number in {left}{low:g}, {high:g}{right}, found {number:g}")
     return number
