@@ -10,7 +10,7 @@ CPP := $(shell find csrc include examples tests -name '*.[ch]pp' -o -name '*.[ch
 # Those that distributions package; `make compilers` takes the ones that are here.
 COMPILERS := $(foreach c,g++-12 g++-13 g++-14 g++-15 clang++ g++,$(if $(shell command -v $(c)),$(c)))
 
-.PHONY: demo test lint bench slow format clean install compilers sanitize
+.PHONY: demo test lint bench slow format clean install compilers sanitize soak
 
 install: $(STAMPS)/package
 
@@ -36,6 +36,10 @@ NATIVE := $(addprefix tests/test_,ops.py langevin_kernels.py beam_network.py rec
 sanitize: $(STAMPS)/package $(STAMPS)/test
 	scripts/sanitize.sh address,undefined $(NATIVE) $(addprefix tests/test_,cuda_ops.py cuda_posterior.py cuda_detection.py emulator.py)
 	scripts/sanitize.sh thread $(NATIVE)
+
+# Random problems, resumed where they were interrupted, and one receiver that must not grow.
+soak: $(STAMPS)/package
+	$(BIN)/python scripts/soak.py --problems 100000 --detections 100000
 
 bench: $(STAMPS)/package
 	for f in benchmarks/bench_*.py; do $(BIN)/python $$f || exit 1; done

@@ -53,7 +53,7 @@ def learn_noise(
         found = detect(noise)
         sent, channels = pilots.select(on_host(found.active)), on_host(found.channels)
         left = block - np.einsum("tna,anm->tnm", sent, channels)
-        power = np.sum(np.abs(sent) ** 2, axis=0).mean(0)  # (A,) of a device, over all symbols
+        power = np.sum(np.abs(sent) ** 2, axis=0, dtype=np.float64).mean(0)  # (A,) of a device, over all symbols
         fitted = float(np.sum(power * on_host(found.channel_var))) / pilots.symbols
         then = noise_behind(quiet_variance(left), fitted)
         if abs(math.log(max(then, 1e-30) / noise)) < _SETTLED:
