@@ -174,6 +174,18 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
     return before | {name: replace(before[name], **fields) for name, fields in new.items()}
 
 
+def colored(t: int, a: int) -> dict[str, Path]:
+    """Kernels in the place of `module_a` where noise is not white; pilots of one power. None has been measured."""
+    turns, row = ceil(t / 8), groups(M, together=8)
+    return {
+        "whiten": Path(N, 8, 1 + turns * row, 300 + turns * 12 * M, 5),
+        "noise_mixing": Path(M, 4, 3 + groups(N, 8) + row + 2 * ceil(N / 8), 300 + 4 * M + 250 * ceil(N / 8), 10),
+        # A step waits for shared memory twice, and divides in double precision.
+        "noise_invert": Path(1, 1, 4 + groups(a, 8), 800 + M * (14 * ceil(M / 8) * ceil(M / 32) + 70), 2 * M + 12),
+        "noise_message": Path(N, 4, 2 + turns * (2 + row), 100 + turns * (60 + 10 * M), 0),
+    }
+
+
 CLUSTER_US = 0.62  # a barrier of eight thread blocks; measured by an earlier form of gpu_boundaries.cu
 LOCAL = 25 / CLOCK  # a shuffle or a load from shared memory that the next instruction waits for, us; assumed
 
@@ -261,6 +273,9 @@ def main() -> None:
         alone = [detection_us(paths, prior, iterations, screens) / 1e3 for paths in (before, after)]
         many = [batched_us(paths, prior, iterations, screens) / 1e3 for paths in (before, after)]
         print(f"| {k} | {t} | `{prior}` | " + " | ".join(f"{x:.2f}" for x in (*alone, *many)) + " |")
+    print("\n| kernel where noise is not white, K=800, T=20 | µs an iteration |\n|---|---|")
+    for name, path in colored(20, 45).items():
+        print(f"| `{name}` | {path.body_us:.1f} |")
     print("\n| Langevin, M | N | chains | blocks | kernel of 121 steps, ms |\n|" + "---|" * 5)
     for m, n, components, blocks in ((16, 64, 56, 1), (16, 64, 56, 32), (64, 64, 96, 1), (64, 64, 96, 32)):
         print(f"| {m} | {n} | 8 | {blocks} | {langevin_us(m, n, 8, blocks, components=components) / 1e3:.2f} |")

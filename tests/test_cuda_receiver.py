@@ -330,6 +330,18 @@ def test_enqueued_results(gpu_device):
     assert bool(torch.isfinite(torch.view_as_real(bad.channels)).all())
 
 
+@pytest.mark.parametrize("prior", ["gaussian", "torch"])
+def test_scrambled_pilots_as_on_the_cpu(gpu_device, prior):
+    p = problem(**SIZES["plain"], seed=5)
+    pilots = jf.dft_pilots(p.pilots.devices, p.pilots.symbols, p.pilots.subcarriers, scrambled=True)
+    y = p.y * pilots.phases[:, :, None]
+    arguments = dict(activity_rate=p.activity_rate, threads=1, rules=jf.Rules(max_iterations=3))
+    kind = TorchWienerPrior(8) if prior == "torch" else prior
+    expected = jf.Receiver(pilots, 8, kind, **arguments).detect(y, p.noise_var)
+    same(jf.Receiver(pilots, 8, kind, device="cuda", **arguments).detect(y, p.noise_var), expected)
+    assert len(expected.active)
+
+
 def test_a_deadline_ends_the_loop_as_on_the_cpu(gpu_device):
     """A microsecond is over before the second iteration, a minute is not before the end."""
     p = problem(**SIZES["plain"], seed=5)

@@ -164,7 +164,8 @@ __device__ void invert(ComplexDouble* a, int m, ComplexDouble* row, ComplexDoubl
 }
 
 // One block: one received block. The matrix is in shared memory if there is room.
-__global__ void __launch_bounds__(kThreads) invert_kernel(const __grid_constant__ NoiseInvertArgs args, bool copied) {
+__global__ void __launch_bounds__(kThreads, 1)
+    invert_kernel(const __grid_constant__ NoiseInvertArgs args, bool copied) {
   after_previous();
   Control& c = args.control[batch()];
   if (!c.going) {
