@@ -112,6 +112,8 @@ def around(k: int, t: int, prior: str, network: str) -> dict[str, Any]:
     host = measure(lambda: rx.detect(drop.y, drop.noise_var), seconds=0.5)
     row: dict[str, Any] = {"K": k, "T": t, "prior": prior, "network": network}
     row |= {"cold p50 ms": cold["p50_ms"], "cold p99 ms": cold["p99_ms"]}
+    antennas = drop.noise_var * np.linspace(0.5, 2, drop.y.shape[2])
+    row["noise by antenna p50 ms"] = events(lambda: rx.enqueue(y, antennas), 300)["p50_ms"]
     row |= {f"detect() {p} ms": device[f"{p}_ms"] for p in ("p50", "p99", "p99.9")}
     return row | {"NumPy to NumPy p50 ms": host["p50_ms"], "overlapping": rx.gpu.detector.overlapping}
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from gpu_floors import TENSOR_KERNEL, M, N, floor_us, kernels
 from gpu_timing import events, graph_ms, limits
@@ -17,6 +18,7 @@ from timing import report
 
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
+from jadce_fast.cuda.colored_noise import ColoredNoise
 from jadce_fast.cuda.device import devices
 
 ROUNDS = 100_000  # iterations of one loop, in which kernels are called again and again
@@ -115,6 +117,13 @@ def times(k: int, t: int, bound: dict[str, float], against: list[dict[str, Any]]
                 plain = plain_us(detector, drop.pilots)
                 ratios = {f"x {n}": us_ / us["p50 us"] for n, us_ in plain.items()}
                 against.append({"K": k, "T": t, "prior": prior, "kernel us": us["p50 us"]} | plain | ratios)
+        if (prior, network) == ("cdl", "bf16"):  # what takes the place of module_a where noise is not white
+            noise = ColoredNoise(detector.plan, 1, detector.device.device)
+            noise.tell(np.diag(np.linspace(0.5, 2, M)).astype(complex)[None])
+            for name, launch in noise.module_a(detector.launch, detector.word_address("going")).items():
+                time = graph_ms([launch], restore)
+                row = {"K": k, "T": t, "prior": prior, "kernel": name, "candidates": count}
+                yield row | {f"{p} us": 1e3 * time[f"{p}_ms"] for p in ("p50", "p99", "max")}
         time = graph_ms(list(detector.iteration().values()), restore)
         row = {"K": k, "T": t, "prior": f"{prior} {network}", "kernel": "iteration", "candidates": count}
         yield row | {f"{p} us": 1e3 * time[f"{p}_ms"] for p in ("p50", "p99")}
