@@ -198,5 +198,6 @@ def test_gpu_learns_and_falls_back_too(gpu_device):
     assert found.learned_noise_var == pytest.approx(expected.learned_noise_var, rel=1e-3)
     assert found.learned_rate == pytest.approx(expected.learned_rate, rel=1e-3)
     np.testing.assert_allclose(found.activity, expected.activity, atol=1e-3)
-    with pytest.raises(ValueError, match="noise_var: expected one variance with device='cuda'"):
-        rx.detect(p.y, np.linspace(1, 2, 8)[:, None])
+    antennas = p.noise_var * np.linspace(0.5, 2, 8)[None]
+    expected = jf.Receiver(p.pilots, 8, "gaussian", None, threads=1).detect(p.y, antennas)
+    assert rx.detect(p.y, antennas).learned_rate == pytest.approx(expected.learned_rate, rel=1e-3)
