@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from kernels import EPS, Fields, Out, control, error, read_word, run, sizes, word
+from kernels import EPS, Fields, Out, control, emulator, error, gpu, read_word, run, sizes, word
 from problems import SIZES, complex_normal, problem, qpsk_pilots
 from test_cuda_receiver import TorchWienerPrior, blocks_of, same
 from test_noise import covariances
@@ -175,6 +175,9 @@ def test_equals_the_cpu(gpu_device, pilots, form, power):
     assert np.array_equal(rx.detect(p.y, np.full((1, m), p.noise_var)).channels, before.channels)
 
 
+@pytest.mark.parametrize(
+    "backend", [pytest.param("emulated", marks=emulator), pytest.param("cuda", marks=gpu)], indirect=True
+)
 def test_a_batch_and_predicted_variances(gpu_device):
     pilots, y = blocks_of(3)
     noise = covariances(np.random.default_rng(2), 1, 16, 0.2)[0]
@@ -186,6 +189,9 @@ def test_a_batch_and_predicted_variances(gpu_device):
         same(a, b)
 
 
+@pytest.mark.parametrize(
+    "backend", [pytest.param("emulated", marks=emulator), pytest.param("cuda", marks=gpu)], indirect=True
+)
 def test_one_noisy_antenna_in_a_cell(gpu_device):
     """As on the CPU with the shipped prior: nobody is found who is not there."""
     drop = draw_drop(Scenario(devices=200, antennas=16), seed=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from kernels import emulator, error, gpu
-from problems import SIZES, WienerPrior, problem
+from problems import SIZES, WienerPrior, complex_normal, problem
 
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
@@ -187,6 +187,26 @@ def test_a_batch_equals_its_blocks(gpu_device):
         assert a.history == b.history
         for name in ("activity", "active", "channels", "channel_var"):
             assert np.array_equal(getattr(a, name), getattr(b, name))
+
+
+@pytest.mark.parametrize(
+    "backend", [pytest.param("emulated", marks=emulator), pytest.param("cuda", marks=gpu)], indirect=True
+)
+def test_many_blocks_share_thread_blocks(gpu_device):
+    """Where more are received than fill a GPU, a thread block takes several of their candidates and slots."""
+    pilots, rng = jf.dft_pilots(60, 6, 2), np.random.default_rng(0)
+    channels = [np.repeat(complex_normal(rng, a, 1, 2), 2, 1) for a in (5, 1)]
+    some = [np.einsum("tna,anm->tnm", pilots.select(rng.permutation(60)[: len(h)]), h) for h in channels]
+    y = (np.stack(some) + 0.1 * complex_normal(rng, 2, 6, 2, 2)).astype(np.complex64)
+    rules = jf.Rules(max_iterations=2, screening=False)  # all of 60 devices are candidates
+    arguments = dict(capacity=60, device="cuda", rules=rules)
+    one = jf.Receiver(pilots, 2, "gaussian", **arguments)
+    expected = [one.detect(block, 0.01) for block in y]
+    found = jf.Receiver(pilots, 2, "gaussian", batch=20, **arguments).detect_many(np.tile(y, (10, 1, 1, 1)), 0.01)
+    for i, out in enumerate(found):
+        assert out.history == expected[i % 2].history
+        for name in ("activity", "active", "channels", "channel_var"):
+            assert np.array_equal(getattr(out, name), getattr(expected[i % 2], name)), (i, name)
 
 
 @pytest.mark.parametrize(("overlapping", "iterations"), [(True, 3), (False, 1), (False, 5)])

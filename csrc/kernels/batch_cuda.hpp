@@ -24,6 +24,14 @@ inline __device__ int limited(const std::int32_t* count, int capacity) {
   return value > capacity ? capacity : value;
 }
 
+// Thread blocks of a received block for `tasks` of which any number may have work: each takes every so many. All have
+// one of their own where few blocks are received, and where many are no more are started than fill the GPU twice, of
+// which `resident` fit a multiprocessor: those without work would take longer than the others.
+inline unsigned sharing(int tasks, int batch, int resident) {
+  const unsigned most = blocks(2 * kProcessors * resident, batch), all = static_cast<unsigned>(tasks);
+  return all < most ? all : most;
+}
+
 // Sum over i < count of f(i) for the beam of this thread's lane, by a block of kBeamWarps warps; every thread gets it.
 // Warps take turns at i, and their parts are added in order. `part` holds [kBeamWarps, 32].
 inline constexpr int kBeamWarps = 8;

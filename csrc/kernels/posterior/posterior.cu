@@ -14,6 +14,7 @@ namespace jadce::cuda {
 namespace {
 
 constexpr int kThreads = 32 * kBeamWarps;
+constexpr int kResident = 4;             // blocks of update on a multiprocessor
 constexpr int kElements = 4 * kThreads;  // numbers of a block that updates element by element
 constexpr int kPairs = 2;                // numbers of S that a thread loads at a time
 
@@ -115,17 +116,19 @@ __device__ void extrinsic(const UpdateArgs& args, const Candidates& from, int co
   __syncthreads();
 }
 
-// S of one slot. What does not depend on the extrinsic weights is loaded before they are worked out.
-__device__ void combine(const UpdateArgs& args, const Candidates& from, const Control& c, double* part, float* a_of,
-                        float* b_of) {
+// S of one slot. What does not depend on the extrinsic weights is loaded before they are worked out, if they are not
+// `known` yet.
+__device__ void combine(const UpdateArgs& args, const Candidates& from, const Control& c, int slot, bool& known,
+                        double* part, float* a_of, float* b_of) {
   const int m = args.sizes.antennas, all = args.sizes.coefficients * m;
-  const std::int64_t at = batch() * args.slots + block();
+  const std::int64_t at = batch() * args.slots + slot;
   const int a = args.place[at], k = args.support[at];
   if (k < 0) return;
   Complex* const s = args.s + at * all;
   const float weight = a < 0 ? 0.0f : from.posterior[a] * sqrtf(from.power[a]);
   const Complex* const h = from.mean + static_cast<std::int64_t>(a < 0 ? 0 : a) * all;
-  extrinsic(args, from, c.candidates, part, a_of, b_of);
+  if (!known) extrinsic(args, from, c.candidates, part, a_of, b_of);
+  known = true;
   float energy = 0.0f;
   for (int first = thread(); first < all; first += kPairs * kThreads) {
     Complex old[kPairs], taken_in[kPairs];
@@ -184,8 +187,14 @@ __device__ void learn_powers(const UpdateArgs& args, const Candidates& from, int
   if (thread() == 0) jadce::learn_powers(c, args.rules, number, sum, squares);
 }
 
-// Blocks in order: one a slot of S, one a candidate to be kept, kElements numbers of R each, kElements devices each.
-__global__ void __launch_bounds__(kThreads, 4) update_kernel(const __grid_constant__ UpdateArgs args) {
+// Thread blocks that take a slot of S, or a candidate to be kept, after another.
+struct Sharing {
+  int slots, candidates;
+};
+
+// Blocks in order: those of slots, of candidates, kElements numbers of R each, kElements devices each.
+__global__ void __launch_bounds__(kThreads, kResident)
+    update_kernel(const __grid_constant__ UpdateArgs args, const __grid_constant__ Sharing sharing) {
   after_previous();
   Control& c = args.control[batch()];
   if (!c.run) return;
@@ -198,12 +207,14 @@ __global__ void __launch_bounds__(kThreads, 4) update_kernel(const __grid_consta
   const Candidates from{all.posterior + first, all.power + first, all.mean + first * channel, all.var + first * m,
                         all.device + first};
   int task = block();
-  if (task < args.slots) {
-    combine(args, from, c, part, a_of, b_of);
+  if (task < sharing.slots) {
+    bool known = false;
+    for (int slot = task; slot < min(args.slots, c.slots); slot += sharing.slots)
+      combine(args, from, c, slot, known, part, a_of, b_of);
     return;
   }
-  task -= args.slots;
-  if (task < args.capacity) {
+  task -= sharing.slots;
+  if (task < sharing.candidates) {
     if (task == 0 && thread() == 0) {
       args.history[(batch() * args.rules.max_iterations + c.iteration - 1) * 2 + 1] = static_cast<float>(count);
       if (c.keep) c.kept = count;
@@ -212,10 +223,11 @@ __global__ void __launch_bounds__(kThreads, 4) update_kernel(const __grid_consta
     if (task == 0) learn_powers(args, from, count, reinterpret_cast<float*>(part), c);
     const KeptOutput& kept = args.kept;
     const KeptOutput to{kept.device + first, kept.posterior + first, kept.var + first, kept.mean + first * channel};
-    if (c.keep && task < count) keep_candidate(args.sizes, from, task, reinterpret_cast<float*>(part), to);
+    for (int a = task; c.keep && a < count; a += sharing.candidates)
+      keep_candidate(args.sizes, from, a, reinterpret_cast<float*>(part), to);
     return;
   }
-  task -= args.capacity;
+  task -= sharing.candidates;
   const int numbers = args.sizes.subcarriers * args.sizes.symbols * m;
   if (task * kElements < numbers) {
     extrinsic(args, from, count, part, a_of, b_of);
@@ -252,11 +264,13 @@ void module_a(const ModuleAArgs& args, void* stream) {
 
 void update(const UpdateArgs& args, void* stream) {
   const Sizes& s = args.sizes;
-  const unsigned count = static_cast<unsigned>(args.slots) + static_cast<unsigned>(args.capacity) +
-                         blocks(std::int64_t{s.subcarriers} * s.symbols * s.antennas, kElements) +
+  const unsigned slots = sharing(args.slots, s.batch, kResident);
+  const unsigned candidates = sharing(args.capacity, s.batch, kResident);
+  const unsigned count = slots + candidates + blocks(std::int64_t{s.subcarriers} * s.symbols * s.antennas, kElements) +
                          blocks(s.devices, kElements);
   launch("update", update_kernel, dim3(count, 1, static_cast<unsigned>(s.batch)), kThreads,
-         sizeof(double) * kThreads + sizeof(float) * 2 * static_cast<std::size_t>(s.antennas), stream, args);
+         sizeof(double) * kThreads + sizeof(float) * 2 * static_cast<std::size_t>(s.antennas), stream, args,
+         Sharing{static_cast<int>(slots), static_cast<int>(candidates)});
 }
 
 }  // namespace jadce::cuda
