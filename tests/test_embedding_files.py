@@ -1,15 +1,18 @@
 """Files of priors that libjadce refuses: truncated, damaged or hostile ones end as a status that names them."""
 
+import dataclasses
 import json
 import struct
 
 import libjadce
 import numpy as np
 import pytest
-from libjadce import FILE, OK, WEIGHTS, Error, Plan, planned
+from libjadce import FILE, OK, UNSUPPORTED, WEIGHTS, Error, Plan, planned
 from problems import problem
 
 import jadce_fast as jf
+from jadce_fast.priors.beam import BeamPrior
+from jadce_fast.priors.files import save_prior
 
 if not (libjadce.HOME / "lib" / "libjadce.so").exists():
     pytest.skip("the C library is not beside the module", allow_module_level=True)
@@ -179,3 +182,16 @@ def test_hostile_files(name, tmp_path):
     path = tmp_path / "prior.safetensors"
     path.write_bytes(content)
     assert words in refused(path)
+
+
+def test_a_panels_prior_is_left_to_python(tmp_path):
+    prior, path = jf.load_prior("cdl-tiny"), tmp_path / "panel.safetensors"
+    weights = dataclasses.replace(prior.weights, architecture=prior.weights.architecture | {"rows": 4})
+    panel = BeamPrior(weights, prior.basis, prior.beam_gain, prior.beam_weight, {})
+    save_prior(path, panel)
+    status, words = planned(jf.dft_pilots(8, 4, 48), str(path))
+    assert status == UNSUPPORTED
+    assert "a network for panels" in words
+    with pytest.raises(ValueError, match="prior: expected one for one row of antennas, found one for 4"):
+        jf.Receiver(jf.dft_pilots(8, 4, 48), 32, path)
+    assert jf.Receiver(jf.dft_pilots(8, 4, 48), (4, 8), path).prior.rows == 4

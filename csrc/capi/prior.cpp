@@ -144,6 +144,7 @@ void read_members(const Tensors& file, const Json& metadata, const std::string& 
   need_positive("beam_gain", prior.beams.gain);
   need_positive("beam_weight", prior.beams.weight);
   const Json architecture = Json::parse(metadata[prefix + "architecture"].text("architecture"));
+  if (architecture.object.contains("rows")) throw Unsupported("a network for panels, which the Python package has");
   prior.networks.push_back(read_network(file, prefix, prior, architecture, bf16));
   members.push_back(std::move(prior));
 }

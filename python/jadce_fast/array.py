@@ -79,7 +79,8 @@ def on_array(prior: Any, array: Array) -> Any:
     """
     rows = getattr(prior, "rows", 1)
     if rows not in (1, array.rows):
-        raise ValueError(f"prior: expected one for {array.rows} rows of antennas or for one, found one for {rows}")
+        expected = "one row of antennas" + (f" or for {array.rows}" if array.rows > 1 else "")
+        raise ValueError(f"prior: expected one for {expected}, found one for {rows}")
     if array.stride == 1 or prior.closed_form:
         return prior
     if not hasattr(prior, "of_array"):
