@@ -269,6 +269,7 @@ def beamspace_stmp(
     power_weight: npt.ArrayLike | None = None,
     iterations: int = 8,
     rules: Rules = DEFAULT,
+    start: Array | None = None,
 ) -> list[BeamspaceIteration]:
     """The receiver on the dense state.
 
@@ -288,6 +289,8 @@ def beamspace_stmp(
         So many are done: this loop does not stop by itself, and tests activity in every iteration.
     rules : Rules, optional
         The receiver's constants.
+    start : array_like, shape (K, N, M), optional
+        Channels over antennas that the loop begins with, such as those of the block before, instead of none.
 
     Returns
     -------
@@ -313,6 +316,8 @@ def beamspace_stmp(
         received = colored_residual(y, covariance)[0] * noise_var
     noise = float(noise_var)
     x_pri = np.zeros((k, *y.shape[1:]), np.complex128)
+    if start is not None:
+        x_pri = beamspace(start) if getattr(prior, "beamspace", True) else np.asarray(start, np.complex128)
     odds: Real | None = None
     predicted: Real | None = None
     history: list[BeamspaceIteration] = []
