@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -168,10 +169,13 @@ class Enqueued:
     late : bool, shape ()
         Whether the deadline ended the loop.
     trusted : bool, shape ()
-        As in :class:`Detection`.
+        As in :class:`Detection`. Images of a radio are looked for, among devices with DFT pilots, when this is asked
+        for first, which has to be before the next detection: some forty operations of torch a block, without waiting.
     residual_ratio : float32, shape ()
         As in :class:`Detection`. A block that is not finite has no active device and did
         not converge.
+    judge : callable
+        Enqueues what `trusted` is.
     keeps : array
         The received block, held as long as the detection may read it.
     """
@@ -185,6 +189,11 @@ class Enqueued:
     converged: Any
     overflow: Any
     late: Any
-    trusted: Any
     residual_ratio: Any
+    judge: Callable[[], Any] = field(repr=False)
     keeps: Any = field(repr=False)
+
+    @functools.cached_property
+    def trusted(self) -> Any:
+        """Whether nothing speaks against the result; see above."""
+        return self.judge()

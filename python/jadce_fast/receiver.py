@@ -233,6 +233,7 @@ class Receiver:
     def _plan_gpu(self, gpu: cuda_device.Device, gain: Any, tables: Any, network: Any, loop: dict[str, Any]) -> Any:
         from .cuda.denoisers import denoiser
         from .cuda.detector import Detector
+        from .cuda.images import DeviceImages
         from .cuda.receiver import CudaReceiver
 
         with gpu.here():
@@ -245,7 +246,7 @@ class Receiver:
                 batch=self.batch,
                 **loop,
             )
-        return CudaReceiver(detector, self._shape, self._images, self._shared)
+        return CudaReceiver(detector, self._shape, self._images, DeviceImages(self.pilots), self._shared)
 
     def detect(self, y: npt.ArrayLike, noise_var: Any = None) -> Detection:
         """Detect the active devices of a received block and estimate their channels.

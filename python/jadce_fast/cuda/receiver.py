@@ -15,15 +15,22 @@ from ..images import Images
 from ..structure import Shared
 from . import arrays
 from .detector import Detector
+from .images import DeviceImages
 
 
 class CudaReceiver:
     """Feeds a `Detector` and reads its results; calls take turns."""
 
     def __init__(
-        self, detector: Detector, shape: tuple[int, int, int], images: Images, shared: Shared | None = None
+        self,
+        detector: Detector,
+        shape: tuple[int, int, int],
+        images: Images,
+        device_images: DeviceImages,
+        shared: Shared | None = None,
     ) -> None:
         self.detector, self._shape, self._images, self._shared = detector, shape, images, shared
+        self._device_images = device_images
         self._lock = threading.Lock()
 
     def enqueue(self, y: Any, noise: Any, deadline: float = math.inf) -> Enqueued:
@@ -44,6 +51,16 @@ class CudaReceiver:
             part = tensor[0] if arrays.is_one(y, self._shape) else tensor[: len(blocks)]
             return part if arrays.on_host(y) else arrays.like(part, y)  # a copy to the host would wait for the result
 
+        def judge() -> Any:
+            if self._device_images.none:
+                return of(trusted)
+            with self._lock, d.device.here():
+                some = range(len(blocks))
+                doubts = [self._device_images.suspected(results["active"][i], results["channels"][i]) for i in some]
+                judged = trusted[: len(blocks)] & ~torch.stack(doubts)
+                d.mark()
+            return of(judged)
+
         return Enqueued(
             **{name: of(tensor) for name, tensor in results.items()},
             found=of(d.word("found")),
@@ -51,7 +68,7 @@ class CudaReceiver:
             converged=of(d.word("converged")),
             late=of(d.word("stopped") == REASONS.index("deadline")),
             overflow=of(d.word("kept_left_out")),
-            trusted=of(trusted),
+            judge=judge,
             residual_ratio=of(residual_ratio),
             keeps=(blocks, d),
         )
