@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from problems import complex_normal
+from problems import WienerPrior, complex_normal, problem
 
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
@@ -106,3 +106,29 @@ def test_the_offset_is_the_device_that_looks_like_one():
         doubt = Images(jf.Pilots(constant), 4).doubt(np.array([1, 2]), lambda i, order=order: h[order][i])
         assert f"device {2 if order == [0, 1] else 1} looks like a constant offset" in doubt
         assert doubt.count("looks like") == 1
+
+
+@pytest.mark.parametrize("scrambled", [False, True])
+@pytest.mark.parametrize("db", [-20, -10, 0])
+def test_an_offset_on_the_subcarrier_of_dc_is_doubted(db, scrambled):
+    scenario = Scenario(devices=100, symbols=10, antennas=8)
+    pilots = jf.dft_pilots(100, 10, N, scrambled=scrambled)
+    drop = draw_drop(scenario, 0, 0, pilots)
+    rx = jf.Receiver(pilots, 8, "cdl-tiny")
+    assert rx.detect(drop.y, drop.noise_var).trusted
+    y = drop.y.copy()
+    y[:, 24] += np.sqrt(48) * 10 ** (db / 20) * complex_normal(np.random.default_rng(0), 8)
+    reason = rx.detect(y, drop.noise_var).reason
+    assert f"{IMAGE}: a constant remains on subcarrier 24 (DC offset)" in reason or db == 0
+    assert reason
+
+
+def test_matched_blocks_have_no_tone():
+    """Of 1000 small blocks none."""
+    prior = WienerPrior(16)
+    for pilots in ("dft", "qpsk"):
+        rx = None
+        for seed in range(500):
+            p = problem(30, 8, 16, 4, 2, pilots=rx.pilots if rx else pilots, seed=seed)
+            rx = rx or jf.Receiver(p.pilots, 4, prior, threads=1)
+            assert "constant remains" not in rx.detect(p.y, p.noise_var).reason

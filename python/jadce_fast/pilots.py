@@ -106,8 +106,12 @@ class Pilots:
         if self._array is not None:
             return np.ascontiguousarray(self._array[:, :, k])
         assert self.rows is not None
+        symbols: npt.NDArray[np.complex64]
         phase = (self.rows[:, :, None] * k) % self.devices
-        symbols: npt.NDArray[np.complex64] = np.exp(-2j * np.pi / self.devices * phase).astype(np.complex64)
+        if phase.size > self.devices:
+            symbols = np.exp(-2j * np.pi / self.devices * np.arange(self.devices)).astype(np.complex64)[phase]
+        else:
+            symbols = np.exp(-2j * np.pi / self.devices * phase).astype(np.complex64)
         symbols = np.float32(np.sqrt(self.power)) * symbols
         return symbols if self.phases is None else symbols * self.phases[:, :, None]
 

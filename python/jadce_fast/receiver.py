@@ -22,7 +22,7 @@ from .cuda import device as cuda_device
 from .denoisers import NETWORKS, choose_network, native_denoiser
 from .detection import REASONS, Detection, Enqueued, Explained, reason
 from .fallbacks import best_of, fallbacks
-from .images import Images
+from .images import Images, tone
 from .noise import noise_covariance, one_variance, over_beams
 from .parts import Parts, split
 from .pilots import Pilots
@@ -293,7 +293,12 @@ class Receiver:
             found = learn_noise(functools.partial(self._detect_in, y), block, self.pilots, self.rules, self._on_host)
         else:
             found = self._detect_in(y, noise)
-        return found if self.gpu is None else self._with_rate(found)
+        if self.gpu is not None:
+            return self._with_rate(found)
+        if found.reason or isinstance(noise, np.ndarray):  # noise that was told for one subcarrier may be a tone
+            return found
+        doubt = tone(self.pilots, np.asarray(y), found.active, found.channels)
+        return dataclasses.replace(found, reason=doubt) if doubt else found
 
     def _with_rate(self, found: Detection) -> Detection:
         """A GPU's result with the rate of activity, if it was learned."""
