@@ -46,7 +46,7 @@ CAPTURES = {
     "nobody": Capture(
         complex_normal(T, N, M), jf.dft_pilots(K, T, N), true_active=[], true_channels=np.zeros((0, N, M), np.complex64)
     ),
-    "coloured": Capture(complex_normal(T, N, M), jf.dft_pilots(K, T, N), noise_var=np.linspace(0.1, 0.2, M)),
+    "coloured": Capture(complex_normal(T, N, M), jf.dft_pilots(K, T, N), noise_var=np.linspace(0.1, 0.2, M)[None]),
 }
 
 
