@@ -9,6 +9,7 @@ from problems import SIZES, WienerPrior, complex_normal, problem
 
 import jadce_fast as jf
 from jadce_fast import ops, reference
+from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 
 LEVELS = 10 ** (np.arange(-18, 9.1, 3) / 10)  # the receiver's grid of unknown powers
 
@@ -309,3 +310,18 @@ def test_denoise_of_any_prior_object_is_used():
     p = problem(**SIZES["plain"], seed=1)
     with pytest.raises(RuntimeError, match="mine"):
         receiver(p, Mine(8)).detect(p.y, p.noise_var)
+
+
+@pytest.mark.parametrize(("symbols", "once"), [(20, True), (5, False)])
+def test_activity_is_tested_again_where_the_first_test_leaves_doubt(symbols, once):
+    """With a known power: what the first iteration said of all devices stands in the result, or not."""
+    drop = draw_drop(Scenario(symbols=symbols), seed=1)
+    first, last = (
+        jf.Receiver(drop.pilots, 32, "cdl-tiny", 0.05, 1.0, rules=jf.Rules(max_iterations=most), threads=1).detect(
+            drop.y, drop.noise_var
+        )
+        for most in (1, 24)
+    )
+    assert last.iterations > 3
+    assert np.array_equal(first.activity, last.activity) == once
+    assert np.array_equal(last.active, drop.active)

@@ -54,6 +54,17 @@ JADCE_INLINE bool is_late(Control& c, float elapsed) {
   return c.iteration > 0 && elapsed + c.longest > c.deadline;
 }
 
+// Of Control::settled: the last test of activity left nobody in doubt, and was of a known power. Of an unknown one the
+// weakest levels are not looked for at first.
+inline constexpr std::int32_t kBeyondDoubt = 2;
+
+// Log odds against a device up to which another test could find otherwise.
+inline constexpr float kDoubt = 15.0f;
+
+JADCE_INLINE bool is_doubtful(const Rules& rules, float log_odds) {
+  return !(log_odds <= -kDoubt || log_odds >= rules.faint);  // what is not a number is in doubt
+}
+
 // Decides what an iteration does whose message to module B has this mean error variance, so many microseconds after the
 // block's arrival.
 JADCE_INLINE void plan(Control& c, const Rules& rules, float error, float elapsed) {
@@ -68,7 +79,7 @@ JADCE_INLINE void plan(Control& c, const Rules& rules, float error, float elapse
     c.stopped = kDeadline;
     return;
   }
-  c.test = !(rules.screening && c.settled && error > rules.settled * c.previous);
+  c.test = !(rules.screening && c.settled && (c.settled == kBeyondDoubt || error > rules.settled * c.previous));
   c.gamma = c.iteration < rules.damp_from ? 1.0f : rules.damping;
   const bool last_member = c.member + 1 >= c.members;
   if (!last_member) hand_over(c, rules, error);

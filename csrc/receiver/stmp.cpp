@@ -282,6 +282,9 @@ void Stmp::select() {
     tested_.device[at(a)] = k;
     tested_.posterior[at(a)] = posterior_[at(k)];
   }
+  if (plan_.power > 0 && plausible == count &&
+      std::none_of(llr_.begin(), llr_.end(), [&](float x) { return is_doubtful(rules_, x); }))
+    c.settled = kBeyondDoubt;
   double expected = 0;
   for (index_t a = 0; a < count; ++a) expected += static_cast<double>(tested_.posterior[at(a)]);
   c.expected = static_cast<float>(expected);
