@@ -197,3 +197,21 @@ class Enqueued:
     def trusted(self) -> Any:
         """Whether nothing speaks against the result; see above."""
         return self.judge()
+
+
+class Streamed(NamedTuple):
+    """A detection of a stream.
+
+    Attributes
+    ----------
+    block : int
+        Number of the block, from 0; those that were dropped count too.
+    latency_us : float
+        Microseconds from the arrival of the block's last symbol to the result.
+    detection : Detection
+        ``stopped_because`` is "deadline" where the loop was ended for it.
+    """
+
+    block: int
+    latency_us: float
+    detection: Detection

@@ -8,33 +8,15 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from . import _check
-from .detection import Detection
+from .detection import Detection, Streamed
 
 _KEPT = 1 << 16  # latencies that statistics are made of
-
-
-class Streamed(NamedTuple):
-    """A detection of a stream.
-
-    Attributes
-    ----------
-    block : int
-        Number of the block, from 0; those that were dropped count too.
-    latency_us : float
-        Microseconds from the arrival of the block's last symbol to the result.
-    detection : Detection
-        ``stopped_because`` is "deadline" where the loop was ended for it.
-    """
-
-    block: int
-    latency_us: float
-    detection: Detection
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ..detection import Detection
-from ..stream import Streamed
+from ..detection import Detection, Streamed
 from .receiver import CudaReceiver
 
 
