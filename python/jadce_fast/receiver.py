@@ -20,18 +20,19 @@ from . import _check, _core, ops
 from .array import Array, on_array
 from .cuda import device as cuda_device
 from .denoisers import NETWORKS, choose_network, native_denoiser
-from .detection import REASONS, Detection, Enqueued, Explained, reason
+from .detection import Detection, Enqueued
 from .fallbacks import best_of, fallbacks
 from .images import Images, tone
+from .loop_plan import LoopPlan, plan_loop
 from .noise import noise_covariance, one_variance, over_beams
 from .parts import Parts, split
 from .pilots import Pilots
 from .priors.protocol import check_prior
 from .repeated import RepeatedReceiver, sequences
+from .results import Results
 from .rules import Rules
 from .stream import NativeSource, Stream
 from .structure import shared
-from .transform import unit_power
 from .unknown_noise import learn_noise
 
 _PARTS = "for pilots that leave subcarriers out or repeat"
@@ -148,6 +149,7 @@ class Receiver:
             active = _check.real("threshold", threshold, 0.0, 1.0, closed=True)
             # Channels are estimated of candidates only.
             self.rules = dataclasses.replace(self.rules, active=active, threshold=min(active, self.rules.threshold))
+        self._results = Results(array, self._images, self._shared, learns_rate=activity_rate is None)
         self._shape = (pilots.symbols, pilots.subcarriers, self.antennas)
         self._arguments = arguments | {"pilots": self.pilots, "prior": prior if auto else given}
 
@@ -168,7 +170,7 @@ class Receiver:
                 "network": network,
             }
 
-            def plan(part: Pilots, seen: Any) -> Receiver | RepeatedReceiver:
+            def receiver(part: Pilots, seen: Any) -> Receiver | RepeatedReceiver:
                 if (repeated := sequences(part)) is None:
                     return Receiver(part, antennas, seen, activity_rate, power, **options)
                 return RepeatedReceiver(
@@ -183,42 +185,36 @@ class Receiver:
                     threads=threads,
                 )
 
-            self._parts = Parts(parts, pilots, p, plan)
+            self._parts = Parts(parts, pilots, p, receiver)
             self.threads = ops.default_threads() if threads is None else threads
             self.capacity = self._most(pilots.devices, most)
             return
 
-        closed_form = p.closed_form
-        # Inside, pilots have unit power: the channel of device k is seen times the gain g_k.
-        unit, gain = unit_power(pilots)
-        beams = (np.ascontiguousarray(a, np.float32) for a in (p.eigenvalues, p.beam_gain, p.beam_weight))
-        mixture = dict(zip(("eigenvalue", "gain", "weight"), beams, strict=True))
-        merge = _core.merged(mixture["eigenvalue"])
-        self._plan = ops.Transform(unit, antennas, p.basis, threads=threads, merge=merge, beamspace=p.beamspace)
-        self.threads = self._plan.native.threads
-        tables = _core.receiver_tables(
-            amplitude=gain, antennas=self.antennas, known_power=self.power is not None, **mixture
-        )
         self.capacity = self._most(pilots.devices, most)
-        # Exact posteriors need no caution, and predicted variances allow none.
-        exact = closed_form or getattr(p, "exact", False) or self.rules.variance == "paper"
-        own = self.rules.of_antennas(self.antennas, p)
-        loop: dict[str, Any] = {
-            "rules": dataclasses.replace(own, caution=1.0) if exact else own,
-            "learn_rate": activity_rate is None,
-            "capacity": self.capacity,
-        } | _core.assumed(rate=rate, power=self.power or 0.0, amplitude=gain)
+        plan = plan_loop(
+            pilots,
+            antennas,
+            p,
+            threads=threads,
+            rules=self.rules,
+            rate=rate,
+            learn_rate=activity_rate is None,
+            power=self.power,
+            capacity=self.capacity,
+        )
+        self._plan = plan.transform
+        self.threads = self._plan.native.threads
         if gpu is not None:
-            self.gpu = self._plan_gpu(gpu, gain, tables, network, loop)
+            self.gpu = self._plan_gpu(gpu, plan, network)
             return
         self._native = _core.Receiver(
             transform=self._plan.native,
-            activity=_core.ActivityPlan(**tables),
+            activity=_core.ActivityPlan(**plan.tables),
             gram=self._plan.gram.ravel(),
             rotation=self._plan.rotation,
-            amplitude=gain,
+            amplitude=plan.gain,
             denoisers=tuple(native_denoiser(member, self._shared, self.network) for member in members),
-            **(loop | {"rules": loop["rules"].native()}),
+            **(plan.loop | {"rules": plan.loop["rules"].native()}),
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -230,7 +226,7 @@ class Receiver:
         rate = _core.first_rate if self.activity_rate is None else self.activity_rate
         return _core.most_candidates(rules=self.rules.native(), rate=rate, devices=devices, asked=capacity or 0)
 
-    def _plan_gpu(self, gpu: cuda_device.Device, gain: Any, tables: Any, network: Any, loop: dict[str, Any]) -> Any:
+    def _plan_gpu(self, gpu: cuda_device.Device, plan: LoopPlan, network: Any) -> Any:
         from .cuda.denoisers import denoiser
         from .cuda.detector import Detector
         from .cuda.images import DeviceImages
@@ -239,12 +235,12 @@ class Receiver:
         with gpu.here():
             detector = Detector(
                 gpu,
-                self._plan,
-                gain,
-                tables,
+                plan.transform,
+                plan.gain,
+                plan.tables,
                 denoiser(gpu, self.prior, self.antennas, network),
                 batch=self.batch,
-                **loop,
+                **plan.loop,
             )
         return CudaReceiver(detector, self._shape, self._images, DeviceImages(self.pilots), self._shared)
 
@@ -319,13 +315,13 @@ class Receiver:
             return self.gpu.detect(y, noise)  # type: ignore[no-any-return]
         if self._parts is not None:
             block = self._seen(_check.array("y", y, self._shape, np.complex64))
-            return self._of_all(self._parts.detect(block, one_variance(noise, _PARTS)))
+            return self._results.of_planned(self._parts.detect(block, one_variance(noise, _PARTS)))
         block = self._seen(_check.array("y", y, self._shape, np.complex64, finite=False))
         var, covariance = self._native_noise(noise)
         result = self._native.detect(block, var, covariance)
         if not math.isfinite(result["noise_var"]):  # the block's power, which costs nothing to look at
             _check.array("y", y, self._shape, np.complex64)
-        return self._told(result, var)
+        return self._results.of_loop(result, var)
 
     def _seen(self, block: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:
         """The block as the native loop takes it: antennas of a row, or beams of an array of several."""
@@ -338,31 +334,6 @@ class Receiver:
             noise = self._array.covariance_of_beams(noise)
         var, tables = over_beams(noise, self._plan.gram, beamspace=self.prior.beamspace)
         return var, _core.NoiseCovariance(**tables)
-
-    def _told(self, result: dict[str, Any], noise_var: float) -> Detection:
-        """Make a Detection of the native loop's results."""
-        result["stopped_because"] = stopped = REASONS[result.pop("stopped")]
-        result["explained"] = explained = Explained(result["noise_var"] / noise_var, *result.pop("range"))
-        result["reason"] = reason(stopped, explained, result["overflow"])
-        return self._of_all(result)
-
-    def _of_all(self, result: dict[str, Any]) -> Detection:
-        """Make a Detection of results for the planned devices."""
-        if self._array.stride > 1:
-            result["channels"] = self._array.from_beams(result["channels"])
-        if self._shared is not None:
-            doubts = result["reason"], self._shared.tell(result)
-            result["reason"] = "; ".join(filter(None, doubts))
-        if self.activity_rate is None:
-            result["learned_rate"] = float(result["activity"].mean())
-        return self._without_images(Detection(**result))
-
-    def _without_images(self, found: Detection) -> Detection:
-        """The result, or with a doubt where devices look like images of others."""
-        if found.reason or self._images.none:
-            return found
-        doubt = self._images.doubt(found.active, lambda i: found.channels[i])
-        return dataclasses.replace(found, reason=doubt) if doubt else found
 
     def stream(self, noise_var: Any, *, deadline: float | None = None, wait: bool = True) -> Stream:
         """Detect in blocks whose symbols arrive a few at a time; for receivers with one prior.
@@ -408,7 +379,7 @@ class Receiver:
         var, covariance = self._native_noise(noise)
 
         def detection(result: dict[str, Any]) -> Detection:
-            return self._told(result, var)
+            return self._results.of_loop(result, var)
 
         return Stream(NativeSource(self._native, detection, (var, covariance), late), self._shape, late, wait)
 

@@ -1,0 +1,55 @@
+"""What becomes of the numbers that a loop on the CPU gives: names, doubts and devices that were not planned."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from .array import Array
+from .detection import REASONS, Detection, Explained, reason
+from .images import Images
+from .structure import Shared
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """Makes Detections of the results of one receiver.
+
+    Parameters
+    ----------
+    array : Array
+        Of the receiver's antennas.
+    images : Images
+        Which devices may look like images of others.
+    shared : Shared or None
+        Devices without a pilot or with another one's.
+    learns_rate : bool
+        Whether the rate of activity is a result too.
+    """
+
+    array: Array
+    images: Images
+    shared: Shared | None
+    learns_rate: bool
+
+    def of_loop(self, result: dict[str, Any], noise_var: float) -> Detection:
+        """Of the native loop, in noise of this variance."""
+        result["stopped_because"] = stopped = REASONS[result.pop("stopped")]
+        result["explained"] = explained = Explained(result["noise_var"] / noise_var, *result.pop("range"))
+        result["reason"] = reason(stopped, explained, result["overflow"])
+        return self.of_planned(result)
+
+    def of_planned(self, result: dict[str, Any]) -> Detection:
+        """Of the planned devices, with a reason not to trust it or an empty one."""
+        if self.array.stride > 1:
+            result["channels"] = self.array.from_beams(result["channels"])
+        if self.shared is not None:
+            doubts = result["reason"], self.shared.tell(result)
+            result["reason"] = "; ".join(filter(None, doubts))
+        if self.learns_rate:
+            result["learned_rate"] = float(result["activity"].mean())
+        found = Detection(**result)
+        if found.reason or self.images.none:
+            return found
+        doubt = self.images.doubt(found.active, lambda i: found.channels[i])
+        return dataclasses.replace(found, reason=doubt) if doubt else found
