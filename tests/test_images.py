@@ -108,11 +108,14 @@ def test_the_offset_is_the_device_that_looks_like_one():
         assert doubt.count("looks like") == 1
 
 
-@pytest.mark.parametrize("scrambled", [False, True])
+@pytest.mark.parametrize("kind", ["dft", "scrambled", "qpsk"])
 @pytest.mark.parametrize("db", [-20, -10, 0])
-def test_an_offset_on_the_subcarrier_of_dc_is_doubted(db, scrambled):
+def test_an_offset_on_the_subcarrier_of_dc_is_doubted(db, kind):
     scenario = Scenario(devices=100, symbols=10, antennas=8)
-    pilots = jf.dft_pilots(100, 10, N, scrambled=scrambled)
+    pilots = jf.dft_pilots(100, 10, N, scrambled=kind == "scrambled")
+    if kind == "qpsk":
+        turns = np.random.default_rng(1).integers(0, 4, (10, N, 100))
+        pilots = jf.Pilots((1j**turns).astype(np.complex64))
     drop = draw_drop(scenario, 0, 0, pilots)
     rx = jf.Receiver(pilots, 8, "cdl-tiny")
     assert rx.detect(drop.y, drop.noise_var).trusted

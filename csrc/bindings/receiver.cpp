@@ -147,8 +147,9 @@ class Receiver {
     return py::dict(py::arg("activity") = activity, py::arg("active") = active, py::arg("channels") = channels,
                     py::arg("channel_var") = var, py::arg("iterations") = c.iteration,
                     py::arg("converged") = c.converged != 0, py::arg("noise_var") = stmp_.remaining(),
-                    py::arg("stopped") = c.stopped, py::arg("range") = py::make_tuple(c.least, c.most),
-                    py::arg("overflow") = c.kept_left_out, py::arg("history") = py::tuple(history));
+                    py::arg("stopped") = c.stopped, py::arg("tone") = stmp_.tone(),
+                    py::arg("range") = py::make_tuple(c.least, c.most), py::arg("overflow") = c.kept_left_out,
+                    py::arg("history") = py::tuple(history));
   }
 
   py::dict seconds() const {

@@ -228,9 +228,10 @@ struct jadce_plan {
                       result.channel_var != nullptr ? result.channel_var : var_.data());
     const auto* const given = reinterpret_cast<const cfloat*>(result.channels);
     result.found = static_cast<std::int32_t>(found);
-    result.trusted = c.trusted && !images_->find(stmp_->active(), found, [this, given](index_t i, int place) {
+    const auto channel_of = [this, given](index_t i, int place) {
       return given != nullptr ? given + i * shape_.subcarriers * shape_.antennas : channel(i, place);
-    });
+    };
+    result.trusted = c.trusted && stmp_->tone() < 0 && !images_->find(stmp_->active(), found, channel_of);
     result.converged = c.converged;
     result.iterations = c.iteration;
     result.stopped = c.stopped;

@@ -34,7 +34,8 @@ Stmp::Stmp(Transform& transform, StmpPlan plan)
       shape_(transform.shape()),
       plan_(std::move(plan)),
       rules_(plan_.rules),
-      s_(shape_, std::min(shape_.devices, 2 * plan_.capacity)) {
+      s_(shape_, std::min(shape_.devices, 2 * plan_.capacity)),
+      tone_(shape_, plan_.rotation) {
   known_power_ = plan_.activity.log_power_weight.size() == 1;
   const std::vector<float>& gram = plan_.gram;
   uniform_gram_ = std::all_of(gram.begin(), gram.end(), [&](float g) { return g == gram.front(); });

@@ -19,6 +19,7 @@
 #include "receiver/arrivals.hpp"
 #include "receiver/colored_noise.hpp"
 #include "receiver/sparse_part.hpp"
+#include "receiver/tone.hpp"
 #include "receiver/transform.hpp"
 
 namespace jadce {
@@ -93,6 +94,9 @@ class Stmp {
   };
   const std::vector<Step>& history() const { return history_; }
 
+  // Subcarrier on which a constant remains in a block that is explained otherwise, -1 if none does or noise is colored.
+  index_t tone() const { return constant_on_; }
+
   // Parts of a detection, by which its time is told.
   enum Part { kStart, kModuleA, kActivity, kGather, kDenoise, kUpdate, kDecide, kChannels, kParts };
   static constexpr std::array<const char*, kParts> kPartNames{"start",   "module_a", "activity", "gather",
@@ -152,6 +156,8 @@ class Stmp {
   Candidates tested_;                                    // candidates of the last test of activity
   Output now_, kept_;
   SparsePart s_;
+  Tone tone_;
+  index_t constant_on_ = -1;
   std::vector<std::int32_t> decided_, decided_at_;  // devices, and their places in kept_
   Floats decided_mean_;                             // [capacity, 2 P, Mp]
 };

@@ -51,6 +51,7 @@ void Stmp::decide() {
   control_.fitted = static_cast<float>(fitted / static_cast<double>(shape_.antennas));
   const float share = static_cast<float>(shape_.coefficients) / static_cast<float>(shape_.measurements());
   conclude(control_, rules_, static_cast<float>(left), share);
+  constant_on_ = control_.trusted && !colored_ ? tone_.find(r_.get()) : -1;
   const float more = unseen(control_, rules_, shape_.devices);
   for (float& p : kept_posterior_) p = control_.stopped == kSilence ? 0.0f : p + (1 - p) * more;
 }

@@ -22,7 +22,7 @@ from .cuda import device as cuda_device
 from .denoisers import NETWORKS, choose_network, native_denoiser
 from .detection import Detection, Enqueued
 from .fallbacks import best_of, fallbacks
-from .images import Images, tone
+from .images import Images
 from .loop_plan import LoopPlan, plan_loop
 from .noise import noise_covariance, one_variance, over_beams
 from .parts import Parts, split
@@ -149,7 +149,8 @@ class Receiver:
             active = _check.real("threshold", threshold, 0.0, 1.0, closed=True)
             # Channels are estimated of candidates only.
             self.rules = dataclasses.replace(self.rules, active=active, threshold=min(active, self.rules.threshold))
-        self._results = Results(array, self._images, self._shared, learns_rate=activity_rate is None)
+        places = getattr(p, "places", range(pilots.subcarriers))  # of a part's subcarriers in the block
+        self._results = Results(array, self._images, self._shared, places, learns_rate=activity_rate is None)
         self._shape = (pilots.symbols, pilots.subcarriers, self.antennas)
         self._arguments = arguments | {"pilots": self.pilots, "prior": prior if auto else given}
 
@@ -289,12 +290,7 @@ class Receiver:
             found = learn_noise(functools.partial(self._detect_in, y), block, self.pilots, self.rules, self._on_host)
         else:
             found = self._detect_in(y, noise)
-        if self.gpu is not None:
-            return self._with_rate(found)
-        if found.reason or isinstance(noise, np.ndarray):  # noise that was told for one subcarrier may be a tone
-            return found
-        doubt = tone(self.pilots, np.asarray(y), found.active, found.channels)
-        return dataclasses.replace(found, reason=doubt) if doubt else found
+        return found if self.gpu is None else self._with_rate(found)
 
     def _with_rate(self, found: Detection) -> Detection:
         """A GPU's result with the rate of activity, if it was learned."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 from .array import Array
 from .detection import REASONS, Detection, Explained, reason
-from .images import Images
+from .images import Images, tone
 from .structure import Shared
 
 
@@ -23,6 +24,8 @@ class Results:
         Which devices may look like images of others.
     shared : Shared or None
         Devices without a pilot or with another one's.
+    places : sequence of int
+        Numbers of the subcarriers, in words.
     learns_rate : bool
         Whether the rate of activity is a result too.
     """
@@ -30,14 +33,19 @@ class Results:
     array: Array
     images: Images
     shared: Shared | None
+    places: Sequence[int]
     learns_rate: bool
 
     def of_loop(self, result: dict[str, Any], noise_var: float) -> Detection:
         """Of the native loop, in noise of this variance."""
+        constant_on = result.pop("tone")
         result["stopped_because"] = stopped = REASONS[result.pop("stopped")]
         result["explained"] = explained = Explained(result["noise_var"] / noise_var, *result.pop("range"))
         result["reason"] = reason(stopped, explained, result["overflow"])
-        return self.of_planned(result)
+        found = self.of_planned(result)
+        if found.reason or constant_on < 0:
+            return found
+        return dataclasses.replace(found, reason=tone(self.places[constant_on]))
 
     def of_planned(self, result: dict[str, Any]) -> Detection:
         """Of the planned devices, with a reason not to trust it or an empty one."""

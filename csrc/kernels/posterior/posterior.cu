@@ -172,18 +172,20 @@ __device__ void keep_candidate(const Sizes& sizes, const Candidates& from, int a
   to.var[a] = var / static_cast<float>(m) * from.power[a];
 }
 
-// How weak other devices may be, for the next test.
-__device__ void learn_powers(const UpdateArgs& args, const Candidates& from, int count, float* part, Control& c) {
+// How weak other devices may be, for the next test; by one warp.
+__device__ void learn_powers(const UpdateArgs& args, const Candidates& from, int count, Control& c) {
   float number = 0.0f, sum = 0.0f, squares = 0.0f;
-  for (int a = thread(); a < count; a += kThreads) {
+  for (int a = thread(); a < count; a += 32) {
     const float weight = from.posterior[a], value = logf(from.power[a]);
     number += weight;
     sum += weight * value;
     squares += weight * value * value;
   }
-  number = block_sum(number, part);
-  sum = block_sum(sum, part);
-  squares = block_sum(squares, part);
+  for (int other = 16; other > 0; other /= 2) {
+    number += __shfl_xor_sync(~0u, number, other);
+    sum += __shfl_xor_sync(~0u, sum, other);
+    squares += __shfl_xor_sync(~0u, squares, other);
+  }
   if (thread() == 0) jadce::learn_powers(c, args.rules, number, sum, squares);
 }
 
@@ -220,7 +222,7 @@ __global__ void __launch_bounds__(kThreads, kResident)
       if (c.keep) c.kept = count;
       if (c.keep) c.kept_left_out = c.left_out;
     }
-    if (task == 0) learn_powers(args, from, count, reinterpret_cast<float*>(part), c);
+    if (task == 0 && thread() < 32) learn_powers(args, from, count, c);
     const KeptOutput& kept = args.kept;
     const KeptOutput to{kept.device + first, kept.posterior + first, kept.var + first, kept.mean + first * channel};
     for (int a = task; c.keep && a < count; a += sharing.candidates)

@@ -42,7 +42,7 @@ class RestrictedPrior:
 
     def __init__(self, prior: Any, subcarriers: Indices) -> None:
         root = np.asarray(prior.basis, np.complex128) * np.sqrt(np.asarray(prior.eigenvalues, np.float64))
-        self.beamspace, self.subcarriers = prior.beamspace, len(subcarriers)
+        self.beamspace, self.subcarriers, self.places = prior.beamspace, len(subcarriers), subcarriers.tolist()
         self.beam_gain, self.beam_weight = prior.beam_gain, prior.beam_weight
         basis, size, turn = np.linalg.svd(root[subcarriers], full_matrices=False)
         kept = size**2 > _DETERMINED * size[0] ** 2
