@@ -276,6 +276,7 @@ def test_simulate_options_reach_the_scenario(jadce):
         "fresh_pilots": True,
         "distance": None,
         "channels": "",
+        "spacing": 30e3,
     }
     assert (found["power"], found["seed"], found["trials"]) == ("known", 4, 1)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..array import Array
 from . import console
 from .app import DEFAULT_RATE, Json, Threads, app, check_target
 from .axes import arrays
@@ -154,6 +153,8 @@ def _prior_of(receiver: str, prior: str | None) -> str | None:
 
 def _array(text: str | None, antennas: int) -> int | tuple[int, ...]:
     """The antennas of a capture as the receiver takes them."""
+    from ..array import Array
+
     if text is None:
         return antennas
     found = arrays("--antennas", text)
