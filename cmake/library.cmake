@@ -7,7 +7,8 @@ if(SKBUILD)
   set(CMAKE_INSTALL_LIBDIR jadce_fast/lib)
 endif()
 
-add_library(jadce_capi OBJECT csrc/capi/jadce.cpp csrc/capi/json.cpp csrc/capi/pilots.cpp csrc/capi/prior.cpp)
+add_library(jadce_capi OBJECT csrc/capi/jadce.cpp csrc/capi/json.cpp csrc/capi/pilots.cpp csrc/capi/prior.cpp
+  csrc/capi/processors.cpp)
 target_link_libraries(jadce_capi PRIVATE jadce_flags)
 target_include_directories(jadce_capi PRIVATE include)
 target_compile_definitions(jadce_capi PRIVATE JADCE_BUILDS JADCE_VERSION="${PROJECT_VERSION}")

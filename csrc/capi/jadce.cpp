@@ -1,6 +1,5 @@
 // The C API, include/jadce/jadce.h: checks, plans, copies; what is computed is the receiver's.
 #include <jadce/jadce.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <array>
@@ -20,6 +19,7 @@
 
 #include "capi/pilots.hpp"
 #include "capi/prior.hpp"
+#include "capi/processors.hpp"
 #include "core/bfloat16.hpp"
 #include "receiver/denoisers.hpp"
 #include "receiver/images.hpp"
@@ -33,7 +33,6 @@ using jadce::cfloat;
 using jadce::index_t;
 
 constexpr double kLeast = 1e-30, kMost = 1e30;  // of powers and variances
-constexpr int kMostThreads = 1024;
 
 thread_local std::string last_error;  // NOLINT: empty at first, which takes no memory
 
@@ -87,36 +86,6 @@ int guarded(F f) noexcept {
   }
 }
 
-// Numbers of a file of the control group, in order; one that is no number, such as "max", ends them.
-std::vector<double> group_numbers(const char* name) {
-  std::vector<double> numbers;
-  std::FILE* const file = std::fopen((std::string("/sys/fs/cgroup/") + name).c_str(), "r");
-  for (double x; file != nullptr && std::fscanf(file, "%lf", &x) == 1;) numbers.push_back(x);
-  if (file != nullptr) std::fclose(file);
-  return numbers;
-}
-
-// Processors this process may run on, a container's quota included, as default_threads() of transform.py has it.
-int processors() {
-  int count = 1;
-  for (int most = 1024; most <= 1 << 20; most *= 2) {  // the set has to have room for all processors of the machine
-    cpu_set_t* const set = CPU_ALLOC(most);
-    if (set == nullptr) break;
-    const std::size_t size = CPU_ALLOC_SIZE(most);
-    const bool fits = sched_getaffinity(0, size, set) == 0;
-    if (fits) count = std::clamp(CPU_COUNT_S(size, set), 1, kMostThreads);
-    CPU_FREE(set);
-    if (fits) break;
-  }
-  std::vector<double> granted = group_numbers("cpu.max");  // of version 2: time and period
-  if (granted.size() != 2) {
-    granted = group_numbers("cpu/cpu.cfs_quota_us");
-    for (const double period : group_numbers("cpu/cpu.cfs_period_us")) granted.push_back(period);
-  }
-  const bool limited = granted.size() == 2 && granted[0] > 0 && granted[1] > 0;
-  return limited ? static_cast<int>(std::ceil(std::min(static_cast<double>(count), granted[0] / granted[1]))) : count;
-}
-
 void check(const jadce_config& c) {
   need_range("devices", c.devices, 1, 1 << 24);
   need_range("subcarriers", c.subcarriers, 1, 1 << 20);
@@ -132,7 +101,7 @@ void check(const jadce_config& c) {
   need(c.threshold >= 0 && c.threshold <= 1, "threshold", "0 to 1", c.threshold);
   need_range("max_iterations", c.max_iterations, 0, INT32_MAX);
   need_range("capacity", c.capacity, 0, INT32_MAX);
-  need_range("threads", c.threads, 0, kMostThreads);
+  need_range("threads", c.threads, 0, jadce::kMostThreads);
   need_range("network", c.network, JADCE_NETWORK_AUTO, JADCE_NETWORK_FP32);
 }
 
@@ -197,7 +166,7 @@ struct jadce_plan {
  public:
   explicit jadce_plan(const jadce_config& c)
       : jadce_plan(c, {c.devices, c.subcarriers, c.symbols, c.antennas, 0, jadce::padded(c.antennas)},
-                   c.threads > 0 ? c.threads : processors()) {}
+                   c.threads > 0 ? c.threads : jadce::processors()) {}
 
   void query(jadce_sizes& sizes) const {
     sizes = {static_cast<std::int32_t>(shape_.devices),

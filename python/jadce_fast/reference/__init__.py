@@ -20,14 +20,9 @@ from .beamspace import beamspace as beamspace
 from .beamspace import beamspace_stmp as beamspace_stmp
 from .beamspace import best as best
 from .beamspace import candidates as candidates
-from .beamspace import device_power as device_power
-from .beamspace import faintest_power as faintest_power
 from .beamspace import klt_statistics as klt_statistics
-from .beamspace import least_power as least_power
 from .beamspace import noise_reference as noise_reference
-from .beamspace import prior_rate as prior_rate
 from .beamspace import project as project
-from .beamspace import unseen as unseen
 from .cell import cell_lmmse as cell_lmmse
 from .cell import cell_posterior as cell_posterior
 from .cell import cell_score as cell_score
@@ -53,6 +48,11 @@ from .linear import pilot_array as pilot_array
 from .linear import pilot_power as pilot_power
 from .linear import residual as residual
 from .linear import residual_variance as residual_variance
+from .powers import device_power as device_power
+from .powers import faintest_power as faintest_power
+from .powers import least_power as least_power
+from .powers import prior_rate as prior_rate
+from .powers import unseen as unseen
 from .repeated import RepeatedIteration as RepeatedIteration
 from .repeated import cavity as cavity
 from .repeated import detect_repeated as detect_repeated

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from ..rules import Rules
 from .activity import log_odds, sigmoid
-from .beamspace import BeamspacePrior, candidates, least_power, prior_rate
+from .beamspace import BeamspacePrior, candidates
 from .linear import Array, Complex, Real
+from .powers import least_power, prior_rate
 
 Indices = npt.NDArray[np.int64]
 DEFAULT = Rules()
