@@ -135,3 +135,38 @@ def test_matched_blocks_have_no_tone():
             p = problem(30, 8, 16, 4, 2, pilots=rx.pilots if rx else pilots, seed=seed)
             rx = rx or jf.Receiver(p.pilots, 4, prior, threads=1)
             assert "constant remains" not in rx.detect(p.y, p.noise_var).reason
+
+
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (1, 4), (1, 32), (12, 1), (12, 4), (12, 32)])
+def test_flat_channels_are_no_images(n, m):
+    """Chance makes few numbers alike, and a single subcarrier is always flat."""
+    images, rng, flagged = Images(jf.dft_pilots(64, 4, n), m), np.random.default_rng(0), 0
+    for _ in range(200):
+        h = np.broadcast_to(complex_normal(rng, 4, 1, m), (4, n, m)).astype(np.complex64)
+        h[2] *= 0.15  # device 59, whose pilot is the conjugate of device 5
+        flagged += bool(images.doubt(np.array([0 if n == 1 else 3, 5, 59, 60]), lambda i, h=h: h[i]))
+    assert flagged <= 4
+
+
+def test_threads_share_images():
+    images, rng = Images(jf.dft_pilots(64, 4, 8), 16), np.random.default_rng(0)
+    h = complex_normal(rng, 3, 8, 16).astype(np.complex64)
+    h[2] = 0.1 * h[0].conj()
+    many = complex_normal(rng, 40, 8, 16).astype(np.complex64)
+
+    def inner(i):
+        assert not images.doubt(np.arange(1, 41), lambda j: many[j])  # another thread's turn in the middle
+        return h[i]
+
+    assert "devices 59 look" in images.doubt(np.array([5, 20, 59]), inner)
+
+
+def test_images_of_pilots_with_a_pattern():
+    """Sampled entries must not meet a pattern over subcarriers in step."""
+    t, n = np.arange(16)[:, None, None], np.arange(72)[None, :, None]
+    q = np.where(np.random.default_rng(0).random((16, 1, 1)) < 0.5, -1, 1) * np.exp(2j * np.pi * n * np.arange(72) / 72)
+    images = Images(jf.Pilots(q + 0 * t), 8)
+    h = complex_normal(np.random.default_rng(1), 2, 72, 8).astype(np.complex64)
+    h[1] = 0.1 * h[0].conj()
+    assert "devices 52 look" in images.doubt(np.array([20, 52]), lambda i: h[i])
+    assert not images.doubt(np.array([8, 16]), lambda i: np.ones((len(i), 72, 8), np.complex64))

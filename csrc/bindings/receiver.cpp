@@ -112,7 +112,7 @@ class Receiver {
       return py::none();
     }
     const std::lock_guard alone(transform_.mutex());
-    stmp_.detect(arrivals.taken(), noise_var, covariance, denoisers_, deadline - arrivals.after());
+    stmp_.detect(arrivals.taken(), noise_var, covariance, denoisers_, deadline - arrivals.after(deadline));
     py::dict found = results();
     const py::gil_scoped_acquire lock;
     const std::chrono::duration<double, std::micro> took = std::chrono::steady_clock::now() - arrivals.taken().at;

@@ -22,7 +22,8 @@ class Recycled {
     for (const pybind11::ssize_t n : shape) bytes *= static_cast<std::size_t>(n);
     auto lease = std::make_unique<Lease>(home_, find(bytes));
     auto* const data = reinterpret_cast<T*>(lease->block.data.get());
-    const pybind11::capsule owner(lease.release(), [](void* held) { give_back(static_cast<Lease*>(held)); });
+    const pybind11::capsule owner(lease.get(), [](void* held) { give_back(static_cast<Lease*>(held)); });
+    lease.release();  // NOLINT: the capsule has it
     return Array<T>(std::move(shape), data, owner);
   }
 

@@ -200,7 +200,7 @@ struct jadce_plan {
     const auto channel_of = [this, given](index_t i, int place) {
       return given != nullptr ? given + i * shape_.subcarriers * shape_.antennas : channel(i, place);
     };
-    result.trusted = c.trusted && stmp_->tone() < 0 && !images_->find(stmp_->active(), found, channel_of);
+    result.trusted = c.trusted && stmp_->tone() < 0 && !search_->find(stmp_->active(), found, channel_of);
     result.converged = c.converged;
     result.iterations = c.iteration;
     result.stopped = c.stopped;
@@ -247,8 +247,9 @@ struct jadce_plan {
     for (const auto& network : networks_) denoisers_.push_back(jadce::network_denoiser(*transform_, *network));
     if (prior.closed_form) denoisers_.push_back(jadce::gaussian_denoiser(*transform_));
     images_ = c.pilot_rows != nullptr
-                  ? std::make_unique<jadce::Images>(c.pilot_rows, shape_, most_)
-                  : std::make_unique<jadce::Images>(reinterpret_cast<const cfloat*>(c.pilots), shape_, most_);
+                  ? std::make_unique<jadce::Images>(c.pilot_rows, shape_)
+                  : std::make_unique<jadce::Images>(reinterpret_cast<const cfloat*>(c.pilots), shape_);
+    search_ = std::make_unique<jadce::ImageSearch>(*images_, most_);
     for (auto& seen : seen_) seen.resize(at(shape_.subcarriers * shape_.antennas));
     staged_.resize(at(shape_.measurements() * shape_.antennas));
     var_.resize(at(most_));
@@ -308,6 +309,7 @@ struct jadce_plan {
   std::vector<jadce::Denoiser> denoisers_;
   jadce::NoiseCovariance white_;
   std::unique_ptr<jadce::Images> images_;
+  std::unique_ptr<jadce::ImageSearch> search_;
   std::array<std::vector<cfloat>, 2> seen_;  // [N, M] channels that are compared
   std::vector<cfloat> staged_;               // [T, N, M]
   std::vector<float> var_;                   // [most_active]

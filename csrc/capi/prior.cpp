@@ -110,7 +110,7 @@ std::unique_ptr<BeamNetwork> read_network(const Tensors& file, const std::string
     layer(block + "expand", hidden, width);
     layer(block + "mix", width, hidden);
     const Json& distance = dilations[at(i) % dilations.size()];
-    dilation.push_back(static_cast<std::int32_t>(distance.integer("dilations", 1, kHalo)));
+    dilation.push_back(static_cast<std::int32_t>(distance.integer("dilations", 1, kFurthest)));
   }
   layer("out", 2 * p + 1, width);
   return std::make_unique<BeamNetwork>(prior.subcarriers, taps, dilation, prior.beams.eigenvalue, layers, bf16);

@@ -169,7 +169,7 @@ JADCE_INLINE Remainder explained_remainder(const Rules& rules, float taken, floa
   const float power = at_least(excess, 0.0f), most = rules.most_left + rules.left_out * power;
   const float all = errors * at_least(taken, 1.0f), limit = at_least(rules.error_share * power, rules.most_errors);
   const float top = most + (all < limit ? all : limit);  // finite, so that it is no excuse for what overflows
-  return {rules.least_left * at_least(1.0f - taken, 0.0f), top < FLT_MAX ? top : FLT_MAX};
+  return {rules.least_left * at_least(1.0f - taken, 0.0f), top > FLT_MAX ? FLT_MAX : top};
 }
 
 // Ends a detection with the mean square of what remains of the block after the decided devices. `share` is the part of

@@ -37,8 +37,9 @@ class Arrivals {
   // Waits for a complete block, which is `taken` until the next call. False when there will be none.
   bool next();
   Arrived& taken() { return taken_; }
-  // Microseconds that a result takes after its loop, by the longest of those so far, which is slowly forgotten.
-  float after() const { return after_; }
+  // Microseconds that a result takes after its loop, by the longest of those so far, which is slowly forgotten; half of
+  // the deadline at most, lest one that waited for others take the time of all that follow.
+  float after(float deadline) const { return std::min(after_, deadline / 2); }
   void took_after(float time) { after_ = std::max(time, kRemembered * after_); }
   // Lets nobody wait any more.
   void close();

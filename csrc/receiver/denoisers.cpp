@@ -12,7 +12,6 @@ namespace jadce {
 
 namespace {
 
-constexpr index_t kFurthest = 1 << 14;  // beams from one to the furthest that a block reads
 
 }  // namespace
 

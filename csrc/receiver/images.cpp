@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <numbers>
+#include <numeric>
 
 namespace jadce {
 
@@ -12,7 +13,9 @@ namespace {
 using cdouble = std::complex<double>;
 
 constexpr double kWeaker = 0.1;      // power of a mirror image over its device's: 10 dB of rejection are poor
-constexpr double kAlike = 0.5;       // squared coherence of what is a copy of the other; 1 / M by chance
+constexpr double kAlike = 0.5;       // squared coherence of what is a copy of the other, unless that is likely:
+constexpr double kChance = 1e-3;     // so often by chance,
+constexpr double kFewest = 1.5;      // of more dimensions than these
 constexpr double kEverybody = 0.5;   // part of the devices as strong of which there are images; of pairs with one gain
 constexpr double kFlat = 0.98;       // part of an offset's energy in the mean; only the purest line of sight is as flat
 constexpr double kWhite = 0.35;      // squared mean over mean square of beams' power: one half of white offsets
@@ -34,112 +37,118 @@ double energy(const cfloat* h, index_t count) {
   return part[0] + part[1] + part[2] + part[3];
 }
 
-// Some entries of all devices' pilots, of which kFirst in a row are spread over symbols and subcarriers like all.
-struct Samples {
-  std::vector<index_t> point;  // of [T, N]
+// Squared coherence of two vectors of so many dimensions that chance exceeds in one of a thousand cases; never below
+// kAlike. Above one where nothing can be told.
+double unlikely(double dimensions) {
+  return dimensions > kFewest ? std::max(kAlike, 1 - std::pow(kChance, 1 / (dimensions - 1))) : 2;
+}
 
-  Samples(index_t points) {
-    const index_t step = std::max<index_t>(1, points / kCompared), count = (points + step - 1) / step;
-    const index_t stride = std::max<index_t>(1, count / kFirst);
-    for (index_t i = 0; i < stride; ++i)
-      for (index_t j = i; j < count; j += stride) point.push_back(j * step);
-  }
-};
+// Entries of [T, N] that are compared: multiples of a golden section, so that no pattern of the pilots is met in step,
+// and the first ones are spread like all.
+std::vector<index_t> sampled(index_t points) {
+  index_t step = static_cast<index_t>(std::numbers::phi_v<double> * static_cast<double>(points)) - points;
+  for (step = std::max<index_t>(step, 1); std::gcd(step, points) > 1;) ++step;
+  std::vector<index_t> point(at(std::min(points, kCompared)));
+  for (std::size_t i = 0; i < point.size(); ++i) point[i] = static_cast<index_t>(i) * step % points;
+  return point;
+}
 
 }  // namespace
 
-Images::Images(const std::int32_t* rows, const Shape& shape, index_t most) : shape_(shape) {
-  const index_t k = shape.devices, n = shape.subcarriers;
-  bool mirrors = true;  // the rows are the same on mirrored subcarriers
-  for (index_t i = 0; i < shape.measurements(); ++i) mirrors = mirrors && rows[i] == rows[i - i % n + n - 1 - i % n];
-  for (std::size_t flip = 0; flip < (mirrors ? 2 : 1); ++flip)
-    for (index_t d = 0; d < k; ++d) {
-      const index_t other = (k - d) % k;
-      partner_[flip].push_back(other == d ? -1 : static_cast<std::int32_t>(other));
-    }
-  is_constant_.assign(at(k), 0);
+Images::Images(const std::int32_t* rows, const Shape& shape) : shape_(shape), by_row_(true), mirrors_(true) {
+  const index_t n = shape.subcarriers;
+  for (index_t i = 0; i < shape.measurements(); ++i) mirrors_ = mirrors_ && rows[i] == rows[i - i % n + n - 1 - i % n];
+  is_constant_.assign(at(shape.devices), 0);
   is_constant_[0] = 1;
-  take_memory(most);
 }
 
-Images::Images(const cfloat* pilots, const Shape& shape, index_t most) : shape_(shape) {
-  const index_t k = shape.devices, n = shape.subcarriers;
-  const Samples samples(shape.measurements());
-  const index_t count = static_cast<index_t>(samples.point.size()), first = std::min(kFirst, count);
-  const auto entry = [&](index_t i, bool flip) {
-    const index_t p = samples.point[at(i)];
-    return pilots + (flip ? p - p % n + n - 1 - p % n : p) * k;
-  };
-  // Energies [K] of all samples and of the first ones.
-  const auto energies = [&](bool flip, index_t of) {
-    std::vector<double> total(at(k));
-    for (index_t i = 0; i < of; ++i)
-      for (index_t d = 0; d < k; ++d) total[at(d)] += std::norm(cdouble(entry(i, flip)[d]));
-    return total;
-  };
-  const std::vector<double> own_all = energies(false, count), own_first = energies(false, first);
-  std::vector<float> real(at(k)), imag(at(k));
+Images::Images(const cfloat* pilots, const Shape& shape) : shape_(shape), by_row_(false), mirrors_(true) {
+  const index_t k = shape.devices, n = shape.subcarriers, points = shape.measurements();
+  const std::vector<index_t> point = sampled(points);
+  samples_ = static_cast<index_t>(point.size());
   for (const bool flip : {false, true}) {
-    const std::vector<double> all = energies(flip, count), some = energies(flip, first);
-    std::vector<std::int32_t>& partner = partner_[flip ? 1 : 0];
-    partner.assign(at(k), -1);
+    std::vector<cfloat>& sample = sample_[flip ? 1 : 0];
+    sample.resize(at(k * samples_));
+    for (index_t i = 0; i < samples_; ++i) {
+      const index_t p = point[at(i)], from = flip ? p - p % n + n - 1 - p % n : p;
+      for (index_t d = 0; d < k; ++d) sample[at(d * samples_ + i)] = pilots[from * k + d];
+    }
     for (index_t d = 0; d < k; ++d) {
-      std::fill(real.begin(), real.end(), 0.0f);
-      std::fill(imag.begin(), imag.end(), 0.0f);
-      for (index_t i = 0; i < first; ++i) {
-        const auto* const q = reinterpret_cast<const float*>(entry(i, flip));
-        const float a = entry(i, false)[d].real(), b = entry(i, false)[d].imag();
-        for (index_t e = 0; e < k; ++e) {
-          real[at(e)] += a * q[2 * e] - b * q[2 * e + 1];
-          imag[at(e)] += a * q[2 * e + 1] + b * q[2 * e];
-        }
-      }
-      double best = kSamePilot;
-      for (index_t e = 0; e < k; ++e) {
-        if (e == d || std::norm(cdouble(real[at(e)], imag[at(e)])) <= kHopeless * own_first[at(d)] * some[at(e)])
-          continue;
-        cdouble product = 0;
-        for (index_t i = 0; i < count; ++i) product += cdouble(entry(i, false)[d]) * cdouble(entry(i, flip)[e]);
-        const double alike = std::norm(product) / std::max(own_all[at(d)] * all[at(e)], kNothing);
-        if (alike > best) {
-          best = alike;
-          partner[at(d)] = static_cast<std::int32_t>(e);
-        }
-      }
+      cfloat* const own = sample.data() + d * samples_;
+      const float scale = static_cast<float>(1 / std::sqrt(std::max(energy(own, samples_), kNothing)));
+      for (index_t i = 0; i < samples_; ++i) own[i] *= scale;
     }
   }
-  for (index_t d = 0; d < k; ++d) {
-    cdouble sum = 0;
-    for (index_t i = 0; i < count; ++i) sum += cdouble(entry(i, false)[d]);
-    is_constant_.push_back(std::norm(sum) > kSamePilot * static_cast<double>(count) * own_all[at(d)]);
-  }
-  take_memory(most);
+  std::vector<cdouble> sum(at(k));
+  std::vector<double> power(at(k));
+  for (index_t i = 0; i < points; ++i)
+    for (index_t d = 0; d < k; ++d) {
+      const cdouble q = pilots[i * k + d];
+      sum[at(d)] += q;
+      power[at(d)] += std::norm(q);
+    }
+  for (index_t d = 0; d < k; ++d)
+    is_constant_.push_back(std::norm(sum[at(d)]) > kSamePilot * static_cast<double>(points) * power[at(d)]);
 }
 
-void Images::take_memory(index_t most) {
+// Whether the second pilot is the conjugate of the first one, and how much.
+bool Images::are_alike(const cfloat* own, const cfloat* other, double& alike) const {
+  const auto coherence = [&](index_t count) {
+    float real = 0, imag = 0;
+    for (index_t i = 0; i < count; ++i) {
+      real += own[i].real() * other[i].real() - own[i].imag() * other[i].imag();
+      imag += own[i].real() * other[i].imag() + own[i].imag() * other[i].real();
+    }
+    return static_cast<double>(real * real + imag * imag);
+  };
+  const index_t first = std::min(kFirst, samples_);
+  if (coherence(first) <= kHopeless * energy(own, first) * energy(other, first)) return false;
+  alike = coherence(samples_);
+  return alike > kSamePilot;
+}
+
+index_t Images::partner(bool flip, const std::int32_t* active, index_t count, index_t own) const {
+  const std::int32_t device = active[own];
+  if (by_row_) {
+    const std::int32_t other = static_cast<std::int32_t>((shape_.devices - device) % shape_.devices);
+    const std::int32_t* const found = std::lower_bound(active, active + count, other);
+    const bool is_there = found != active + count && *found == other && other != device;
+    return is_there && (!flip || mirrors_) ? found - active : -1;
+  }
+  const cfloat* const first = sample_[0].data() + device * samples_;
+  index_t best = -1;
+  double most = 0, alike = 0;
+  for (index_t a = 0; a < count; ++a) {
+    const cfloat* const other = sample_[flip ? 1 : 0].data() + active[a] * samples_;
+    if (a == own || !are_alike(first, other, alike) || alike <= most) continue;
+    best = a;
+    most = alike;
+  }
+  return best;
+}
+
+ImageSearch::ImageSearch(const Images& images, index_t most) : images_(images), shape_(images.shape()) {
   pairs_.reserve(at(most));
   power_.reserve(at(most * shape_.antennas));
-  gains_.reserve(at(std::max<index_t>(most, 1) * shape_.antennas));
+  gains_.reserve(at(most * shape_.antennas));
+  mean_.reserve(at(shape_.antennas));
   seen_.reserve(at(2 * most));
   for (auto* devices : {&mirrored_, &constant_}) devices->reserve(at(most));
 }
 
 // The pairs of active devices of which one's pilot is the other one's image.
-void Images::pair(bool flip, const std::int32_t* active, index_t count) {
+void ImageSearch::pair(bool flip, const std::int32_t* active, index_t count) {
   pairs_.clear();
-  const std::vector<std::int32_t>& partner = partner_[flip ? 1 : 0];
-  for (index_t a = 0; a < count && !partner.empty(); ++a) {
-    const std::int32_t other = partner[at(active[a])];
-    const std::int32_t* const found = std::lower_bound(active, active + count, other);
-    if (other >= 0 && found != active + count && *found == other)
-      pairs_.push_back({a, static_cast<index_t>(found - active), 0, 0, false, false});
+  for (index_t a = 0; a < count; ++a) {
+    const index_t other = images_.partner(flip, active, count, a);
+    if (other >= 0) pairs_.push_back({a, other, 0, 0, false, false});
   }
 }
 
-std::vector<index_t> Images::suspects(const std::int32_t* active, index_t count) {
+std::vector<index_t> ImageSearch::suspects(const std::int32_t* active, index_t count) {
   std::vector<index_t> rows;
   for (index_t a = 0; a < count; ++a)
-    if (is_constant_[at(active[a])] != 0) rows.push_back(a);
+    if (images_.is_constant(active[a])) rows.push_back(a);
   for (const bool flip : {false, true}) {
     pair(flip, active, count);
     for (const Pair& p : pairs_) rows.insert(rows.end(), {p.own, p.other});
@@ -150,7 +159,7 @@ std::vector<index_t> Images::suspects(const std::int32_t* active, index_t count)
 }
 
 // Compares the channels of a pair, and keeps the powers and gains at all antennas.
-void Images::compare(Pair& pair, bool flip, index_t place, const Channel& channel) {
+void ImageSearch::compare(Pair& pair, bool flip, index_t place, const Channel& channel) {
   const index_t n = shape_.subcarriers, m = shape_.antennas;
   const cfloat *const weak = channel(pair.own, 0), *const strong = channel(pair.other, 1);
   double* const power = power_.data() + place * m;
@@ -171,24 +180,25 @@ void Images::compare(Pair& pair, bool flip, index_t place, const Channel& channe
     explained += std::norm(gain[j]) / std::max(power[j], kNothing);
     gain[j] /= std::max(power[j], kNothing);
   }
-  pair.one_gain = std::norm(sum) > kAlike * pair.weak * pair.strong;
+  const double dimensions = static_cast<double>(m) / flat_part(strong);
+  pair.one_gain = std::norm(sum) > unlikely(dimensions) * pair.weak * pair.strong;
   pair.gains = explained > kAlike * pair.weak;
 }
 
 // Whether enough other pairs have the gains of this one.
-bool Images::is_like_others(index_t place) const {
+bool ImageSearch::is_like_others(index_t place) const {
   const index_t m = shape_.antennas, count = static_cast<index_t>(pairs_.size());
   index_t alike = 0;
   for (index_t other = 0; other < count; ++other) {
     if (other == place || !pairs_[at(other)].gains) continue;
     cdouble product = 0;
     for (index_t j = 0; j < m; ++j) product += std::conj(gains_[at(place * m + j)]) * gains_[at(other * m + j)];
-    alike += std::norm(product) > kAlike;
+    alike += std::norm(product) > unlikely(static_cast<double>(m));
   }
   return static_cast<double>(alike) >= std::max(1.0, kEverybody * static_cast<double>(count - 1));
 }
 
-bool Images::find(const std::int32_t* active, index_t count, const Channel& channel) {
+bool ImageSearch::find(const std::int32_t* active, index_t count, const Channel& channel) {
   const index_t m = shape_.antennas, size = shape_.subcarriers * m;
   seen_.clear();
   mirrored_.clear();
@@ -234,31 +244,39 @@ bool Images::find(const std::int32_t* active, index_t count, const Channel& chan
       for (const Seen& s : seen_) mirrored_.push_back(s.device);
     std::sort(mirrored_.begin(), mirrored_.end());
   }
-  for (index_t a = 0; a < count; ++a)
-    if (is_constant_[at(active[a])] && is_offset(channel(a, 0))) constant_.push_back(active[a]);
+  for (index_t a = 0; a < count && shape_.subcarriers > 1; ++a)  // a single subcarrier is always flat
+    if (images_.is_constant(active[a]) && is_offset(channel(a, 0))) constant_.push_back(active[a]);
   return !mirrored_.empty() || !constant_.empty();
 }
 
-// Whether a channel is flat over subcarriers, and the same at all antennas or white over them.
-bool Images::is_offset(const cfloat* h) {
+// Part of a channel's energy that lies in its mean over subcarriers: one over the number of subcarriers that fade for
+// themselves.
+double ImageSearch::flat_part(const cfloat* h) {
   const index_t n = shape_.subcarriers, m = shape_.antennas;
-  std::vector<cdouble>& mean = gains_;  // [M], where gains are not needed any more
-  mean.assign(at(m), 0);
-  for (index_t i = 0; i < n * m; ++i) mean[at(i % m)] += cdouble(h[i]) / static_cast<double>(n);
+  mean_.assign(at(m), 0);
+  for (index_t i = 0; i < n; ++i)
+    for (index_t j = 0; j < m; ++j) mean_[at(j)] += cdouble(h[i * m + j]) / static_cast<double>(n);
+  double power = 0;
+  for (const cdouble& x : mean_) power += std::norm(x);
+  return std::clamp(power * static_cast<double>(n) / std::max(energy(h, n * m), kNothing), 1e-3, 1.0);
+}
+
+// Whether a channel is flat over subcarriers, and the same at all antennas or white over them.
+bool ImageSearch::is_offset(const cfloat* h) {
+  const index_t m = shape_.antennas;
+  if (!(flat_part(h) > kFlat)) return false;
   cdouble sum = 0;
   double power = 0;
-  for (const cdouble& x : mean) {
+  for (const cdouble& x : mean_) {
     sum += x;
     power += std::norm(x);
   }
-  const double least = kFlat * energy(h, n * m) / static_cast<double>(n);
-  if (!(power > least)) return false;
-  if (std::norm(sum) / static_cast<double>(m) > least) return true;
+  if (std::norm(sum) / static_cast<double>(m) > kFlat * power) return true;
   double square = 0;  // of the beams' powers
   for (index_t b = 0; b < m; ++b) {
     const double turn = -2 * std::numbers::pi * static_cast<double>(b) / static_cast<double>(m);
     cdouble beam = 0;
-    for (index_t j = 0; j < m; ++j) beam += mean[at(j)] * std::polar(1.0, turn * static_cast<double>(j));
+    for (index_t j = 0; j < m; ++j) beam += mean_[at(j)] * std::polar(1.0, turn * static_cast<double>(j));
     square += std::norm(beam) * std::norm(beam);
   }
   return power * power > kWhite * square / static_cast<double>(m);

@@ -11,9 +11,10 @@
 
 namespace jadce {
 
-inline constexpr index_t kOutputs = 8;  // output channels computed together; weights are packed for it
-inline constexpr index_t kTile = 16;    // rows and columns of a tile of a bfloat16 product
-inline constexpr index_t kHalo = 16;    // the number of beams repeated on either side of a row is a multiple of it
+inline constexpr index_t kOutputs = 8;         // output channels computed together; weights are packed for it
+inline constexpr index_t kTile = 16;           // rows and columns of a tile of a bfloat16 product
+inline constexpr index_t kFurthest = 1 << 14;  // beams from one to the furthest that a block reads
+inline constexpr index_t kHalo = 16;  // the number of beams repeated on either side of a row is a multiple of it
 
 // Columns of the tiles of a layer with so many outputs, and numbers of a row that is the operand of the next one: whole
 // words of two inputs, whole tiles. What the layer does not have is zero.

@@ -8,7 +8,7 @@ import torch
 from ..pilots import Pilots
 
 # The constants of csrc/receiver/images.cpp, to which tests/test_cuda_images.py holds this.
-_WEAKER, _ALIKE, _EVERYBODY, _FLAT, _WHITE, _NOTHING = 0.1, 0.5, 0.5, 0.98, 0.35, 1e-300
+_WEAKER, _ALIKE, _CHANCE, _FEWEST, _EVERYBODY, _FLAT, _WHITE, _NOTHING = 0.1, 0.5, 1e-3, 1.5, 0.5, 0.98, 0.35, 1e-300
 
 
 class DeviceImages:
@@ -41,6 +41,18 @@ class DeviceImages:
         return (kept.any() & many) | ((active == 0) & _offsets(h)).any()
 
 
+def _unlikely(dimensions: torch.Tensor) -> torch.Tensor:
+    """Squared coherence that chance exceeds in one of a thousand cases, never below _ALIKE; above one: nothing is."""
+    likely = 1 - _CHANCE ** (1 / (dimensions - 1).clamp(min=_NOTHING))
+    return torch.where(dimensions > _FEWEST, likely.clamp(min=_ALIKE), 2.0)
+
+
+def _flat_part(h: torch.Tensor) -> torch.Tensor:
+    """Part of the energy of channels (A, N, M) that lies in their means over subcarriers."""
+    energy = (abs(h) ** 2).mean((1, 2)).clamp(min=_NOTHING)
+    return ((abs(h.mean(1)) ** 2).mean(1) / energy).clamp(1e-3, 1.0)
+
+
 def _mirrored(weak: torch.Tensor, strong: torch.Tensor, pairs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Tell which devices look like images, of one gain at all antennas or of the other pairs' gains.
 
@@ -50,18 +62,21 @@ def _mirrored(weak: torch.Tensor, strong: torch.Tensor, pairs: torch.Tensor) -> 
     seen, power = (weak * strong.conj()).sum(1), (abs(strong) ** 2).sum(1)  # (A, M)
     own, other = (abs(weak) ** 2).sum((1, 2)), power.sum(1)
     less = pairs & (own < _WEAKER * other)
-    common = abs(seen.sum(1)) ** 2 > _ALIKE * own * other
+    antennas = torch.full_like(own, weak.shape[2])
+    common = abs(seen.sum(1)) ** 2 > _unlikely(antennas / _flat_part(strong)) * own * other
     explained = less & ((abs(seen) ** 2 / power.clamp(min=_NOTHING)).sum(1) > _ALIKE * own)
     usual = (power * less[:, None]).sum(0) / less.sum().clamp(min=1)
     gain = seen / power.clamp(min=_NOTHING) * usual**0.5  # of one weight for all pairs
     gain = gain / torch.linalg.vector_norm(gain, dim=1).clamp(min=_NOTHING)[:, None]
-    alike = (abs(gain.conj() @ gain.T) ** 2 > _ALIKE).fill_diagonal_(False)
+    alike = (abs(gain.conj() @ gain.T) ** 2 > _unlikely(antennas)).fill_diagonal_(False)
     others = (alike & explained).sum(1) >= (_EVERYBODY * (less.sum() - 1)).clamp(min=1)
     return less & (common | (explained & others)), other / (weak.shape[1] * weak.shape[2])
 
 
 def _offsets(h: torch.Tensor) -> torch.Tensor:
     """Whether channels (A, N, M) are flat over subcarriers, and the same at all antennas or white over them: (A,)."""
+    if h.shape[1] < 2:  # all are flat
+        return torch.zeros(len(h), dtype=torch.bool, device=h.device)
     mean, energy = h.mean(1), (abs(h) ** 2).mean((1, 2))
     beams = abs(torch.fft.fft(mean)) ** 2
     same = abs(mean.mean(1)) ** 2 > _FLAT * energy
