@@ -328,7 +328,7 @@ def problems(path: Path, count: int) -> int:
     for kind, c in counts.items():
         print(f"| {kind} | {' | '.join(str(c[name]) for name in columns)} |")
     print(f"failed: {len(state['failures'])}; grossly wrong: {state['gross'][:20]}")
-    return len(state["failures"])
+    return len(state["failures"]) + len(state["gross"])
 
 
 def resident() -> float:

@@ -54,10 +54,10 @@ class EmulatedDevice(cuda_device.Device):
         return 0
 
     def event(self):
-        return None
+        return SimpleNamespace(marked=False)
 
     def mark(self, event):
-        pass
+        event.marked = True
 
     def wait(self, event):
         pass

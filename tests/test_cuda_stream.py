@@ -62,3 +62,22 @@ def test_deadlines_and_dropped_blocks(gpu_device, monkeypatch):
         second = stream.push(p.y[5:]) + stream.wait(60)
     assert [one.block for one in first + second] == [0, 1, 3]
     assert first[0].detection == second[0].detection
+
+
+def test_the_graph_waits_for_the_symbols(gpu_device, monkeypatch):
+    """What is waited for was marked, but for the first detection, which comes after none."""
+    p, waited = problem(**SIZES["plain"], seed=1), []
+    rx = jf.Receiver(p.pilots, 8, "gaussian", p.activity_rate, device="cuda")
+    device = type(rx.gpu.detector.device)
+    monkeypatch.setattr(
+        device, "mark", lambda self, event, real=device.mark: (marked.append(event), real(self, event))[1]
+    )
+    monkeypatch.setattr(
+        device, "wait", lambda self, event, real=device.wait: (waited.append(event in marked), real(self, event))[1]
+    )
+    marked = []
+    with rx.stream(p.noise_var) as stream:
+        found = stream.push(np.concatenate([p.y, p.y])) + stream.wait(60)
+    assert len(found) == 2
+    assert waited.count(True) >= 3
+    assert waited.count(False) <= 1

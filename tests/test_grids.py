@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+import jadce_fast as jf
 from jadce_fast.priors.beam_network import BeamNetwork
+from jadce_fast.priors.described import Described
 from jadce_fast.priors.files import load_prior
+from jadce_fast.priors.grids import on_grid
 from jadce_fast.training import beam, data, evaluate, family, mixture, train
 from jadce_fast.training.carry import carry
 from jadce_fast.training.family import Grid
@@ -157,3 +160,44 @@ def test_train_refuses_grids(tmp_path, jadce):
         status, _, notes = jadce("train", out, "--antennas", text)
         assert status == 2
         assert reason in notes
+
+
+def test_a_gpu_has_priors_of_one_band(gpu_device):
+    """More subcarriers than a prior's band: by name refused, also in a cascade; `auto` takes what the GPU has."""
+    pilots = jf.dft_pilots(30, 6, 60)
+    for prior in ("cdl-tiny", "cdl-tiny+cdl"):
+        with pytest.raises(ValueError, match="prior: expected one of one band with device='cuda'"):
+            jf.Receiver(pilots, 4, prior, device="cuda", capacity=8)
+    y = np.random.default_rng(0).standard_normal((6, 60, 4, 2)) @ [1, 1j]
+    assert jf.Receiver(pilots, 4, device="cuda", capacity=8).detect(y, 2.0).prior == "gaussian"
+
+
+@pytest.mark.parametrize("prior", ["cdl-tiny", "cdl-tiny+cdl"])
+@pytest.mark.parametrize("subcarriers", [48, 60])
+def test_torch_networks_are_given_nobody(prior, subcarriers):
+    noise = np.random.default_rng(0).standard_normal((6, subcarriers, 8, 2)) @ [1, 1j]
+    rx = jf.Receiver(jf.dft_pilots(60, 6, subcarriers), 8, prior, threads=1, network="torchscript")
+    assert len(rx.detect(noise, 2.0).active) == 0
+
+
+def test_grids_that_no_prior_has():
+    with pytest.raises(ValueError, match="spacing: expected a finite number in .0, 1.44e.06., found 3e.07"):
+        jf.load_prior("cdl-tiny", spacing=30e6)
+    with pytest.raises(ValueError, match="spacing: expected 30000 with a prior that has no other, found 15000"):
+        jf.load_prior("ncsn-c", spacing=15e3)
+    wide = jf.load_prior("cdl-tiny", subcarriers=96)
+    with pytest.raises(ValueError, match="prior: expected one of one band, found one of 2"):
+        on_grid(wide, 24)
+    with pytest.raises(ValueError, match="prior: expected one of one band, found one of 2"):
+        Described(wide)
+    wide.metadata["settings"] = {"spacing": 0}
+    with pytest.raises(ValueError, match=r"prior: settings.spacing: expected a finite number"):
+        on_grid(wide, 24)
+    with pytest.raises(TypeError, match="antennas: expected an integer or a tuple of them, found ndarray"):
+        jf.Receiver(jf.dft_pilots(20, 4, 8), np.array([2, 3]))
+
+
+def test_a_block_that_overflows_on_the_beams_of_a_panel_is_refused():
+    rx = jf.Receiver(jf.dft_pilots(20, 8, 6), (2, 2), "gaussian", threads=1)
+    with pytest.raises(ValueError, match="y, over beams: expected finite"):
+        rx.detect(np.full((8, 6, 4), 3e38, np.complex64), 1.0)

@@ -10,10 +10,7 @@
 
 namespace jadce {
 
-namespace {
-
-
-}  // namespace
+namespace {}  // namespace
 
 Denoiser gaussian_denoiser(Transform& transform) {
   return [&transform](const DenoiserTask& task) {

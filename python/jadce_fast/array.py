@@ -29,6 +29,8 @@ class Array(NamedTuple):
     def of(cls, antennas: int | Sequence[int]) -> Array:
         """The array of an argument `antennas`: M, (rows, columns), or (polarisations, rows, columns)."""
         if isinstance(antennas, str) or not isinstance(antennas, Sequence):
+            if getattr(antennas, "ndim", 0):
+                raise TypeError(f"antennas: expected an integer or a tuple of them, found {type(antennas).__name__}")
             return cls(1, 1, _check.integer("antennas", antennas, 1, _MOST))
         sides = tuple(antennas)
         if not 1 <= len(sides) <= 3:
@@ -52,8 +54,9 @@ class Array(NamedTuple):
 
     def beams(self, x: npt.NDArray[Any]) -> npt.NDArray[np.complex64]:
         """Antennas (..., M) to beams."""
-        panel = np.fft.fft2(x.reshape(*x.shape[:-1], *self), norm="ortho")
-        return np.ascontiguousarray(np.moveaxis(panel, (-3, -2, -1), (-1, -2, -3)), np.complex64).reshape(x.shape)
+        panel = np.fft.fft2(x.reshape(*x.shape[:-1], *self).astype(np.complex128), norm="ortho")
+        with np.errstate(over="ignore", invalid="ignore"):  # the receiver refuses what is not finite
+            return np.ascontiguousarray(np.moveaxis(panel, (-3, -2, -1), (-1, -2, -3)), np.complex64).reshape(x.shape)
 
     def from_beams(self, x: npt.NDArray[Any]) -> npt.NDArray[np.complex64]:
         """Beams (..., M) to antennas."""

@@ -11,9 +11,14 @@ from .images import IMAGE
 from .structure import DUPLICATE
 
 
-def fallbacks(*, gpu: bool) -> tuple[str, ...]:
-    """Names of the priors, from what knows most of channels to what assumes nothing."""
-    return ("cdl", "cdl-wide", *(() if gpu else ("beams",)), "gaussian")
+def fallbacks(subcarriers: int, *, gpu: bool) -> tuple[str, ...]:
+    """Names of the priors, from what knows most of channels to what assumes nothing; those that a GPU takes on it."""
+    if not gpu:
+        return ("cdl", "cdl-wide", "beams", "gaussian")
+    from .priors.files import load_prior
+
+    one_band = subcarriers <= load_prior("cdl").subcarriers
+    return (*(("cdl", "cdl-wide") if one_band else ()), "gaussian")
 
 
 def best_of(names: Sequence[str], found: Detection, detect: Callable[[str], Detection]) -> Detection:

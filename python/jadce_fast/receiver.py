@@ -136,7 +136,7 @@ class Receiver:
             raise TypeError(f"power: expected 'unknown' or a real number, found {power!r}")
         self.power: float | None = None if isinstance(power, str) else _check.scale("power", power)
         auto = isinstance(prior, str) and prior == "auto"
-        self._names = fallbacks(gpu=gpu is not None) if auto else ()
+        self._names = fallbacks(pilots.subcarriers, gpu=gpu is not None) if auto else ()
         self._fallbacks: dict[str, Receiver] = {}  # planned when they are needed
         given = _resolve(self._names[0] if auto else prior, pilots.subcarriers)
         self.prior = p = on_array(given, array)
@@ -317,6 +317,7 @@ class Receiver:
         result = self._native.detect(block, var, covariance)
         if not math.isfinite(result["noise_var"]):  # the block's power, which costs nothing to look at
             _check.array("y", y, self._shape, np.complex64)
+            _check.array("y, over beams", block, self._shape, np.complex64)
         return self._results.of_loop(result, var)
 
     def _seen(self, block: npt.NDArray[np.complex64]) -> npt.NDArray[np.complex64]:

@@ -70,6 +70,7 @@ class CudaSource:
                 symbols = symbols[len(some) :]
                 if self._have == len(self._coming.y):
                     self._have, self._coming.at, self._coming.there = 0, at, self._device.event()
+                    self._device.mark(self._coming.there)
                     self._hand_over(wait)
 
     def _hand_over(self, wait: bool) -> None:

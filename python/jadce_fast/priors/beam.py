@@ -88,9 +88,10 @@ class BeamPrior:
         from .torchscript import run_network
 
         noisy, noise = check_denoise(z, noise_var, len(self.eigenvalues))
-        parts = noisy.reshape(len(noisy) * self.bands, -1, noisy.shape[2])
+        count, coefficients, beams = noisy.shape
+        parts = noisy.reshape(count * self.bands, coefficients // self.bands, beams)
         mean, var = run_network(compiled, parts, np.repeat(noise, self.bands, axis=0))
-        return mean.reshape(noisy.shape), var.reshape(len(noisy), self.bands, -1).sum(1)
+        return mean.reshape(noisy.shape), var.reshape(count, self.bands, beams).sum(1)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is compiled, which does not travel."""

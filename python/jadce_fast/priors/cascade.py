@@ -62,7 +62,7 @@ class CascadePrior:
         self.subcarriers, self.basis, self.eigenvalues = first.subcarriers, first.basis, first.eigenvalues
         self.beam_gain, self.beam_weight = first.beam_gain, first.beam_weight
         self.beamspace, self.closed_form = first.beamspace, first.closed_form
-        self.rows = max(getattr(member, "rows", 1) for member in self.members)
+        self.rows, self.bands = (max(getattr(m, name, 1) for m in self.members) for name in ("rows", "bands"))
         self.metadata: dict[str, Any] = {"members": [getattr(member, "metadata", {}) for member in self.members]}
 
     def of_array(self, array: Array) -> CascadePrior:

@@ -14,6 +14,8 @@ class Described(nn.Module):  # type: ignore[misc]
 
     def __init__(self, prior: Any) -> None:
         super().__init__()
+        if getattr(prior, "bands", 1) > 1:
+            raise ValueError(f"prior: expected one of one band, found one of {prior.bands}")
         self.network, self.beamspace = prior.network, bool(prior.beamspace)
         for name in ("basis", "eigenvalues", "beam_gain", "beam_weight"):
             self.register_buffer(name, torch.from_numpy(np.array(getattr(prior, name))))

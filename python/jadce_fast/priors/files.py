@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from dataclasses import asdict
 from importlib import resources
@@ -20,7 +21,7 @@ from .beam_weights import BeamWeights
 from .beams import BeamsPrior
 from .cascade import CascadePrior
 from .gaussian import GaussianPrior
-from .grids import on_grid
+from .grids import SPACING, on_grid
 from .protocol import Real
 
 if TYPE_CHECKING:
@@ -156,7 +157,15 @@ def _on_grid(prior: Any, subcarriers: int, spacing: float | None) -> Any:
     if isinstance(prior, CascadePrior) and all(isinstance(member, BeamPrior) for member in prior.members):
         members = [on_grid(member, subcarriers, spacing) for member in prior.members]
         return prior if members[0] is prior.members[0] else CascadePrior(members)
-    return on_grid(prior, subcarriers, spacing) if isinstance(prior, BeamPrior) else prior
+    if isinstance(prior, BeamPrior):
+        return on_grid(prior, subcarriers, spacing)
+    if spacing is None or math.isclose(spacing, SPACING, rel_tol=1e-9):
+        return prior
+    from .script import ScriptPrior
+
+    if not isinstance(prior, ScriptPrior):  # whose distance its maker knows
+        raise ValueError(f"spacing: expected {SPACING:g} with a prior that has no other, found {spacing:g}")
+    return prior
 
 
 def resolve_prior(name_or_path: str | os.PathLike[str], subcarriers: int, spacing: float | None = None) -> Any:

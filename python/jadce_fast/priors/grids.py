@@ -22,8 +22,11 @@ Wide = npt.NDArray[np.complex128]
 
 
 def spacing_of(prior: BeamPrior) -> float:
-    """Distance of the subcarriers that a prior was trained for, in Hz."""
-    return float(prior.metadata.get("settings", {}).get("spacing", SPACING))
+    """Distance of the subcarriers that a prior was trained for, in Hz; `ValueError` or `TypeError` if it is none."""
+    settings = prior.metadata.get("settings", {})
+    if not isinstance(settings, dict):
+        raise TypeError(f"prior: settings: expected an object in its file, found {type(settings).__name__}")
+    return _check.real("prior: settings.spacing", settings.get("spacing", SPACING))
 
 
 def on_grid(prior: BeamPrior, subcarriers: int, spacing: float | None = None) -> BeamPrior:
@@ -46,12 +49,21 @@ def on_grid(prior: BeamPrior, subcarriers: int, spacing: float | None = None) ->
     -------
     BeamPrior
         The same object, if nothing changes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is out of range, or the prior is one of several bands already.
     """
     n = _check.integer("subcarriers", subcarriers, 1, 1 << 16)
+    if n == prior.subcarriers and spacing is None:
+        return prior
     own = spacing_of(prior)
-    distance = own if spacing is None else _check.real("spacing", spacing)
+    distance = own if spacing is None else _check.real("spacing", spacing, high=own * prior.subcarriers * (1 + 1e-9))
     if n == prior.subcarriers and math.isclose(distance, own, rel_tol=1e-9):
         return prior
+    if prior.bands > 1:
+        raise ValueError(f"prior: expected one of one band, found one of {prior.bands}")
     bands = math.ceil(n * distance / (prior.subcarriers * own) - 1e-9)
     sizes = [len(part) for part in np.array_split(np.arange(n), bands)]
     root = prior.basis.astype(np.complex128) * np.sqrt(prior.eigenvalues.astype(np.float64))

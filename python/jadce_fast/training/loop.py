@@ -198,6 +198,8 @@ def _source(
     channels = "cdl" if channels is None else channels
     if isinstance(channels, CellPrior) or (isinstance(channels, str) and channels not in KINDS):
         raise ValueError(f"channels: expected one of {', '.join(KINDS)} or recorded channels, found {channels!r}")
+    if grid is not None and not (isinstance(grid, tuple) and len(grid) <= len(Grid._fields)):
+        raise TypeError(f"grid: expected a Grid, found {type(grid).__name__}")
     grid = _checked(Grid() if grid is None else Grid(*grid))
     if isinstance(channels, str):
         return Family(channels, place, grid)
@@ -301,7 +303,7 @@ def _metadata(
     settings: dict[str, Any], minutes: float, objective: Objective, place: torch.device, result: dict[str, Any]
 ) -> dict[str, Any]:
     network, channels, steps = settings["network"], settings["channels"], settings["steps"]
-    recipe = f"jadce train --network {network}"
+    recipe = "jadce train" + ("" if "init" in settings else f" --network {network}")
     recipe += "".join(f" --{k} {settings[k]:g}" for k in ("width", "weighting", "reach") if k in settings)
     recipe += "".join(f" --{k} {settings[k]}" for k in ("subcarriers", "init") if k in settings)
     if "antennas" in settings or "rows" in settings:
@@ -321,7 +323,7 @@ def _metadata(
     }
     hardware = torch.cuda.get_device_name() if place.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     return {
-        "name": f"{names.get(channels, f'CDL-{channels} alone')} ({network})",
+        "name": f"{names.get(channels, f'CDL-{channels} alone')} ({settings.get('init', network)})",
         "license": "Apache-2.0",
         "normalisation": objective.normalisation,
         "recipe": recipe,
