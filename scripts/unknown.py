@@ -10,6 +10,7 @@ import numpy as np
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 from jadce_fast.metrics import Score, score
+from jadce_fast.priors import DEFAULT
 
 BLOCKS, SLOTS = 3, 60
 
@@ -71,7 +72,7 @@ def learned() -> None:
 
 
 def priors(measured: str | None) -> None:
-    names = ("cdl", "cdl-wide", "beams", "gaussian", "auto")
+    names = (DEFAULT, "cdl-wide", "beams", "gaussian", "auto")
     print("| block, T=20, 10 dB | " + " | ".join(f"`{name}`" for name in names) + " |\n|" + "---|" * 6)
     drop, rng = draw_drop(Scenario(devices=400), seed=1), np.random.default_rng(0)
     turn = np.exp(2j * np.pi * 30e3 * 0.5e-6 * np.arange(48))[:, None]

@@ -14,6 +14,7 @@ from jadce_fast.array import Array
 from jadce_fast.campaigns.genie import GeniePrior
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
 from jadce_fast.metrics import score
+from jadce_fast.priors import DEFAULT
 from jadce_fast.priors.files import save_prior
 from jadce_fast.priors.grids import on_grid
 from jadce_fast.training import family
@@ -166,7 +167,7 @@ def test_names_and_auto_take_any_number_of_subcarriers():
     for prior in ("auto", "cdl-tiny", "cdl-tiny+cdl"):
         found = jf.Receiver(drop.pilots, 32, prior, 0.06, threads=1).detect(drop.y, drop.noise_var)
         assert np.array_equal(found.active, drop.active)
-        assert found.prior == ("cdl" if prior == "auto" else "")
+        assert found.prior == (DEFAULT if prior == "auto" else "")
 
 
 def test_a_grid_within_the_band_keeps_the_channels_covariance():

@@ -14,6 +14,7 @@ import pytest
 import jadce_fast as jf
 from jadce_fast.cli import console
 from jadce_fast.cuda.device import devices
+from jadce_fast.priors import DEFAULT
 
 DATA = Path(__file__).parent / "data"
 DFT, QPSK = DATA / "sionna_cdl_c_dft.npz", DATA / "sionna_cdl_a_qpsk.npz"
@@ -307,7 +308,7 @@ def test_demo(jadce, tmp_path):
     assert status == 0
     assert err == ""
     assert Path(found["picture"]).read_bytes().startswith(b"\x89PNG")
-    assert [r["prior"] for r in found["results"]] == ["cdl", "gaussian", "genie"]
+    assert [r["prior"] for r in found["results"]] == [DEFAULT, "gaussian", "genie"]
     assert found["results"][0]["missed"] == 0
     status, out, _ = jadce("demo", *SMALL, "--output", tmp_path)
     assert status == 0

@@ -5,11 +5,14 @@ import pickle
 
 import numpy as np
 import pytest
+from kernels import open_device
 from problems import SIZES, WienerPrior, complex_normal, problem
 
 import jadce_fast as jf
 from jadce_fast.campaigns.ofdm_drop import Scenario, draw_drop
+from jadce_fast.fallbacks import fallbacks
 from jadce_fast.metrics import score
+from jadce_fast.priors import DEFAULT
 from jadce_fast.priors.beams import BeamsPrior
 from jadce_fast.unknown_noise import noise_behind, quiet_variance
 
@@ -114,14 +117,20 @@ def test_threshold():
             active(threshold=bad)
 
 
-def test_auto_is_cdl_where_cdl_fits():
+def test_auto_is_the_default_where_that_fits():
     drop = draw_drop(Scenario(devices=400), seed=1)
     found = jf.Receiver(drop.pilots, 32, threads=1).detect(drop.y, drop.noise_var)
-    expected = jf.Receiver(drop.pilots, 32, "cdl", threads=1).detect(drop.y, drop.noise_var)
-    assert (found.prior, expected.prior) == ("cdl", "")
+    expected = jf.Receiver(drop.pilots, 32, DEFAULT, threads=1).detect(drop.y, drop.noise_var)
+    assert (found.prior, expected.prior) == (DEFAULT, "")
     for field in dataclasses.fields(found):
         if field.name != "prior":
             assert np.array_equal(getattr(found, field.name), getattr(expected, field.name))
+
+
+def test_a_gpu_begins_with_the_cascade_where_its_memory_holds_it(backend):
+    device = open_device(backend)
+    assert [fallbacks(48, antennas, device)[0] for antennas in (32, 160)] == [DEFAULT, "cdl"]
+    assert fallbacks(60, 32, device) == ("gaussian",)
 
 
 def test_auto_is_copied_as_auto():

@@ -10,6 +10,7 @@ from problems import WienerPrior, complex_normal
 from jadce_fast import channels
 from jadce_fast.campaigns import GeniePrior, Scenario, draw_drop, simulate, summarize
 from jadce_fast.campaigns.ofdm_drop import draw_pilots
+from jadce_fast.priors import DEFAULT
 
 SMALL = Scenario(devices=100, symbols=12, antennas=16, activity_rate=0.08, snr_db=12)
 
@@ -195,7 +196,7 @@ def test_bad_campaigns(arguments, message):
 @pytest.mark.slow
 def test_operating_point():
     """K=800, T=20, 10 dB: the figure that the documentation states, over 50 drops."""
-    found = summarize(simulate(Scenario(), trials=50), "cdl")
-    assert found.nmse_db < -32
+    found = summarize(simulate(Scenario(), trials=50), DEFAULT)
+    assert found.nmse_db < -34
     assert found.error_rate <= 1e-5
-    assert found.iterations <= 8
+    assert found.iterations <= 9

@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 from .detection import Detection
 from .images import IMAGE
+from .priors import DEFAULT
 from .structure import DUPLICATE
 
 
-def fallbacks(subcarriers: int, *, gpu: bool) -> tuple[str, ...]:
+def fallbacks(subcarriers: int, antennas: int, gpu: Any) -> tuple[str, ...]:
     """Names of the priors, from what knows most of channels to what assumes nothing; those that a GPU takes on it."""
-    if not gpu:
-        return ("cdl", "cdl-wide", "beams", "gaussian")
+    if gpu is None:
+        return (DEFAULT, "cdl-wide", "beams", "gaussian")
+    from .cuda.denoisers import has_kernels
     from .priors.files import load_prior
 
-    one_band = subcarriers <= load_prior("cdl").subcarriers
-    return (*(("cdl", "cdl-wide") if one_band else ()), "gaussian")
+    first = load_prior(DEFAULT)
+    if subcarriers > first.subcarriers:  # a GPU takes one band
+        return ("gaussian",)
+    # The large network of the cascade fits into a GPU's shared memory up to 128 antennas.
+    return (DEFAULT if has_kernels(gpu, first, antennas) else "cdl", "cdl-wide", "gaussian")
 
 
 def best_of(names: Sequence[str], found: Detection, detect: Callable[[str], Detection]) -> Detection:

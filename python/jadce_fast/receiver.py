@@ -53,8 +53,8 @@ class Receiver:
     prior : str, path or object
         Name of a shipped prior ("cdl", "cdl-tiny", "cdl-large", "cdl-wide", "cdl-c", "ncsn-c"), "beams" for sparse
         beams of independent subcarriers (on the CPU), "gaussian" for the i.i.d. Gaussian one (BG-TMP), "auto" for the
-        first of "cdl", "cdl-wide", "beams" and "gaussian" that explains the block, or the one of least error
-        (``Detection.prior``), a prior's ``.safetensors`` file, a ``.pt`` file of TorchScript
+        first of "cdl-tiny+cdl-large", "cdl-wide", "beams" and "gaussian" that explains the block, or the one of
+        least error (``Detection.prior``), a prior's ``.safetensors`` file, a ``.pt`` file of TorchScript
         (:class:`jadce_fast.ScriptPrior`), or any object with the attributes and the ``denoise`` method of
         :class:`jadce_fast.Prior`. Names or files joined by ``+`` take turns, such as "cdl-tiny+cdl-large"
         (:class:`jadce_fast.CascadePrior`): as good as the last, much faster. Named beam networks take any number of
@@ -136,7 +136,7 @@ class Receiver:
             raise TypeError(f"power: expected 'unknown' or a real number, found {power!r}")
         self.power: float | None = None if isinstance(power, str) else _check.scale("power", power)
         auto = isinstance(prior, str) and prior == "auto"
-        self._names = fallbacks(pilots.subcarriers, gpu=gpu is not None) if auto else ()
+        self._names = fallbacks(pilots.subcarriers, antennas, gpu) if auto else ()
         self._fallbacks: dict[str, Receiver] = {}  # planned when they are needed
         given = _resolve(self._names[0] if auto else prior, pilots.subcarriers)
         self.prior = p = on_array(given, array)

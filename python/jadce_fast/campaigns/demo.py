@@ -10,6 +10,7 @@ import numpy as np
 
 from ..detection import Detection
 from ..metrics import Score, score
+from ..priors import DEFAULT
 from ..priors.files import load_prior
 from ..priors.gaussian import GaussianPrior
 from ..receiver import Receiver
@@ -55,7 +56,7 @@ class Demonstration:
 def demonstrate(
     scenario: Scenario,
     seed: int = 0,
-    prior: str = "cdl",
+    prior: str = DEFAULT,
     *,
     threads: int | None = None,
     progress: Callable[[str], None] | None = None,

@@ -17,6 +17,7 @@ from ..baselines.receivers.by_name import ORACLE, is_baseline, plan_baseline, pr
 from ..detection import Detection
 from ..metrics import score
 from ..pilots import Pilots
+from ..priors import DEFAULT
 from ..receiver import Receiver
 from ..rules import Rules
 from .engine import Point, Stop, run
@@ -46,7 +47,7 @@ def sweep(base: Scenario, axes: Mapping[str, Sequence[Any]]) -> list[Scenario]:
 
 def simulate(
     scenario: Scenario | Sequence[Scenario],
-    priors: Sequence[str] = ("cdl",),
+    priors: Sequence[str] = (DEFAULT,),
     trials: int = 50,
     seed: int = 0,
     *,
@@ -168,7 +169,7 @@ class _Bench:
         self._priors: dict[str, Any] = {name: load(name) for name in names if name != GENIE}
         self.genie: GeniePrior | None = None
         # The genie only denoises better than this one.
-        self._base = next((name for name in self._priors if not is_baseline(name)), "cdl")
+        self._base = next((name for name in self._priors if not is_baseline(name)), DEFAULT)
         if GENIE in names:
             base = self._priors.get(self._base) or load(self._base)
             self.genie, self._base_fingerprint = GeniePrior(base, scenario.spacing), fingerprint(base)

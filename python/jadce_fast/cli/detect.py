@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..priors import DEFAULT
 from . import console
 from .app import DEFAULT_RATE, Json, Threads, app, check_target
 from .axes import arrays
@@ -37,7 +38,7 @@ def detect(
         str | None,
         typer.Option(
             help="Shipped name, file or A+B: cdl ... of stmp and some baselines, cell-network of langevin.",
-            show_default="auto, cdl or what fits better; of langevin cell, the exact score",
+            show_default=f"auto, {DEFAULT} or what fits better; of langevin cell, the exact score",
         ),
     ] = None,
     power: Annotated[str, typer.Option(help="Mean received power of an active device, or unknown.")] = "unknown",
@@ -118,7 +119,7 @@ def detect(
         seconds = time.perf_counter() - start
     if output is not None:
         save_result(output, found)
-    if found.prior not in ("", "cdl"):
+    if found.prior not in ("", DEFAULT):
         console.note(f"prior: {found.prior} was taken, the first that explains the block or the one of least error")
     if not found.trusted:
         console.note(f"warning: not to be trusted: {found.reason}")

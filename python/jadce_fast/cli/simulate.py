@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..priors import DEFAULT
 from . import console
 from .app import DEFAULT_RATE, Csv, Json, Plot, Resume, Seed, Threads, Trials, app, check_campaign, write_csv
 from .axes import arrays, numbers, ranges, words
@@ -51,7 +52,7 @@ def simulate(
     power: Annotated[str, typer.Option(help="Is the receiver told the mean power: unknown or known.")] = "unknown",
     prior: Annotated[
         list[str] | None,
-        typer.Option(help="Shipped prior, gaussian, file, or A+B; repeat to compare.", show_default="cdl"),
+        typer.Option(help="Shipped prior, gaussian, file, or A+B; repeat to compare.", show_default=DEFAULT),
     ] = None,
     receiver: Annotated[
         list[str] | None,
@@ -119,7 +120,7 @@ def simulate(
     single = [name for name, values in axes.items() if not isinstance(values[0], tuple)]
     if plot is not None and axes and not single:
         raise ValueError(f"--plot: expected an axis of single values, found ranges of {', '.join(axes)}")
-    own = prior or ([] if receiver else ["cdl"])
+    own = prior or ([] if receiver else [DEFAULT])
     names = list(dict.fromkeys([*own, *_baselines(receiver or []), *([GENIE] if genie else [])]))
     with console.Progress("simulating", trials * len(points)) as bar:
 
@@ -215,7 +216,7 @@ def demo(
     *,
     output: Annotated[Path, typer.Option(help="Directory of the picture.")] = Path("out"),
     seed: Seed = 0,
-    prior: Annotated[str, typer.Option(help="Shipped prior, or a .safetensors file.")] = "cdl",
+    prior: Annotated[str, typer.Option(help="Shipped prior, or a .safetensors file, or A+B.")] = DEFAULT,
     devices: Annotated[int, typer.Option(help="K, potential devices.")] = 800,
     antennas: Annotated[int, typer.Option(help="M, antennas.")] = 32,
     symbols: Annotated[int, typer.Option(help="T, OFDM symbols with pilots.")] = 20,

@@ -166,7 +166,7 @@ def denoiser(device: Device, prior: Any, antennas: int, network: Network) -> Den
         return Script(device, prior.network)
     if not isinstance(prior, BeamPrior):
         raise ValueError(f"network: expected 'auto' or 'torchscript' for {type(prior).__name__}, found {network!r}")
-    takes = [name for name in ("bf16", "fp32") if _fits(device, prior.network, antennas, name == "bf16")]
+    takes = _kernels(device, prior.network, antennas)
     if network == "auto" and not takes:
         return Script(device, prior.network)
     if network in ("auto", "native") and takes:
@@ -177,6 +177,16 @@ def denoiser(device: Device, prior: Any, antennas: int, network: Network) -> Den
             f"{antennas} antennas, found {network!r}"
         )
     return Beams(device, prior.network, network == "bf16")
+
+
+def has_kernels(device: Device, prior: Any, antennas: int) -> bool:
+    """Tell whether every network of a cascade has a native kernel for so many antennas."""
+    return all(_kernels(device, member.network, antennas) for member in prior.members)
+
+
+def _kernels(device: Device, network: Any, antennas: int) -> list[str]:
+    """The native kernels, by their precision, that take this network and number of antennas."""
+    return [name for name in ("bf16", "fp32") if _fits(device, network, antennas, name == "bf16")]
 
 
 def _network_shape(device: Device, network: Any) -> Any:
