@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..priors.beam import BeamPrior
+from ..priors.beam_network import BeamNetwork
 from ..priors.beam_weights import BeamWeights
 from ..priors.grids import carried, delay_answers, spacing_of
 from .family import Grid
@@ -31,7 +31,8 @@ def carry(prior: BeamPrior, basis: Tensor, eigenvalues: Tensor, grid: Grid) -> t
     Returns
     -------
     weights : BeamWeights
-        Copies. On a panel a network of one row takes every row for itself.
+        Copies. On a panel a network of one row takes every row for itself, and each of its blocks is followed by a new
+        one, which begins as doing nothing, for beams in elevation.
     basis : (N, P) complex tensor
 
     Raises
@@ -53,9 +54,21 @@ def carry(prior: BeamPrior, basis: Tensor, eigenvalues: Tensor, grid: Grid) -> t
     turned[:shared] = overlap / np.maximum(abs(overlap), 1e-30)
     weights = carried(before, eigenvalues.numpy().astype(np.float32), grid.subcarriers)
     if before.rows != grid.rows:
-        apart = {"dilations": [grid.rows * spacing for spacing in before.dilations], "rows": grid.rows}
-        weights = replace(weights, architecture=weights.architecture | apart)
+        weights = _with_elevation(weights, grid.rows)
     return weights, basis * torch.from_numpy(turned)
+
+
+def _with_elevation(row: BeamWeights, rows: int) -> BeamWeights:
+    """A panel's network from that of one row: its blocks step from row to row, and each is followed by a new one."""
+    dilations = [spacing for own in row.dilations for spacing in (rows * own, 1)]
+    architecture = row.architecture | {"blocks": len(dilations), "dilations": dilations, "rows": rows}
+    made = BeamNetwork(torch.from_numpy(row.eigenvalues), row.subcarriers, **architecture).weights()
+    for name, array in row.arrays.items():
+        place = name.split(".")
+        if place[0] == "body":
+            place[1] = str(2 * int(place[1]))
+        made.arrays[".".join(place)] = array
+    return made
 
 
 def fingerprint(prior: BeamPrior) -> str:
