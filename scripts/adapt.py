@@ -1,6 +1,6 @@
 """What `jf.adapt` makes of a prior from received blocks: docs/training.md.
 
-    python scripts/adapt.py --blocks 500 --minutes 30 --prior cdl --output /tmp/adapted.safetensors
+    python scripts/adapt.py --blocks 500 --minutes 30 --output /tmp/adapted.safetensors
 
 draws blocks of CDL-C (departure columns, K=800, T=20, 10 dB, powers unknown), adapts the prior to them, and measures
 both on new drops with T=20 and T=10. Interrupted, the same command goes on.
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=20, help="of the blocks to learn from")
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--prior", default="cdl")
+    parser.add_argument("--prior", default="cdl-tiny+cdl-large")
     parser.add_argument("--trials", type=int, default=50)
     parser.add_argument("--output", required=True, help="prior to write, .safetensors")
     options = parser.parse_args()

@@ -127,11 +127,11 @@ def test_noisy_examples_teach_the_posterior_mean():
 
 def test_half_of_the_levels_are_near_the_observations():
     generator = torch.Generator().manual_seed(0)
-    v = noise_levels(torch.full((1000, 6), 0.01), generator)
-    near = v[::2].mean(1)
+    v = noise_levels(torch.full((1000, 6), 0.01), 0.5, generator)
+    near = v[:500].mean(1)
     assert 0.004 < float(near.min()) < 0.01
     assert 0.05 < float(near.max()) < 0.1
-    assert float(v[1::2].max()) > 10
+    assert float(v[500:].max()) > 10
 
 
 def test_predicted_symbols_tell_the_error_without_truth():
@@ -198,10 +198,10 @@ def scored(found, block):
     return score(found, block.true_active, block.true_channels)
 
 
-def test_networks_that_explain_held_out_blocks_worse_are_not_chosen():
+def test_a_network_that_explains_held_out_blocks_worse_is_not_chosen():
     blocks, start, candidate = captures(6), new_prior(), wrong_prior()
     held_out = HeldOutBlocks(blocks, [b.noise_var for b in blocks], DETECTING)
-    trainer = SimpleNamespace(loss=torch.zeros(2), count=1, average=torch.nn.ModuleList([candidate.network]))
+    trainer = SimpleNamespace(loss=torch.zeros(2), count=1, average=candidate.network)
     progress = {"history": []}
     choice = Choice(trainer, [start], held_out, held_out.predict(start), progress)
     for validation in range(16):
@@ -211,10 +211,10 @@ def test_networks_that_explain_held_out_blocks_worse_are_not_chosen():
     assert all(row["gain"] < 0 for row in progress["history"])
     assert choice.best() is None
     # The other way round the same networks are a gain, and are kept whatever comes after.
-    trainer.average = torch.nn.ModuleList([start.network])
+    trainer.average = start.network
     choice = Choice(trainer, [candidate], held_out, held_out.predict(candidate), progress := {"history": []})
     choice(0.0)
-    trainer.average = torch.nn.ModuleList([candidate.network])
+    trainer.average = candidate.network
     choice(1.0)
     assert progress["history"][0]["gain"] > 0 >= progress["history"][1]["gain"]
     assert equal(choice.best().network.state_dict(), start.network.state_dict())
@@ -270,13 +270,16 @@ def test_an_interrupted_run_ends_with_the_same_bits_and_looks_at_no_truth(tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == [a.name, b.name]
 
 
-def test_members_of_a_cascade_are_adapted_together(tmp_path):
+def test_of_a_cascade_the_last_member_is_adapted(tmp_path):
     cascade = jf.CascadePrior([wrong_prior(width=8), wrong_prior(seed=1)])
     result = run(captures(), tmp_path / "a.safetensors", 48, prior=cascade)
     assert result["adapted"]
     found = load_prior(tmp_path / "a.safetensors")
-    for old, new in zip(cascade.members, found.members, strict=True):
-        assert not equal(old.network.state_dict(), new.network.state_dict())
+    kept = [
+        equal(old.network.state_dict(), new.network.state_dict())
+        for old, new in zip(cascade.members, found.members, strict=True)
+    ]
+    assert kept == [True, False]
 
 
 def test_unusable_blocks(tmp_path):

@@ -64,6 +64,8 @@ class Depthwise(nn.Module):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         """Map [A, M, width] to [A, M, width]."""
         if not torch.jit.is_scripting():
+            if torch.compiler.is_compiling() and x.device.type == "cpu":  # loops are fused, gradients as well
+                return _correlate(x, self.weight.to(x.dtype), self.dilation) + self.bias.to(x.dtype)
             if x.device.type == "cpu" and x.dtype == torch.float32:
                 return CircularDepthwise.apply(x, self.weight, self.bias, self.dilation)
         weight = self.weight.to(x.dtype)

@@ -6,7 +6,7 @@ import copy
 import hashlib
 import math
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,20 @@ from ..priors.beam import BeamPrior
 from ..priors.beam_network import BeamNetwork
 from ..priors.cascade import CascadePrior
 from ..priors.files import load_prior, save_prior
+from .compiled import worth_compiling
 from .held_out_blocks import HeldOutBlocks, Prediction
 from .noisy import NoisyObjective
 from .received import Detecting, Observations, digest, observe
 from .trainer import Trainer
 from .updates import VALIDATIONS, Plan, Report, begin, check_finite, run
 
-RATE, WARM_UP, BATCH = 8e-3, 200, 64
+RATE, WARM_UP, BATCH = 8e-3, 200, 128
+_NEAR = {True: 0.875, False: 0.5}  # share of examples with about the noise of the blocks, of a cascade's last and alone
 _ONE_IN = 10  # one block in so many, at most ...
 _MOST_HELD_OUT = 100
 _FEWEST = 20  # blocks
 _FEWEST_CHANNELS = 100
-_PATIENCE = 2 * VALIDATIONS // 3  # validations without a better one that end the run; high rates disturb at first
+_PATIENCE = 2 * VALIDATIONS // 3  # validations without a better one that end the run
 _SEED = 1_000_003
 
 
@@ -39,7 +41,7 @@ def adapt(
     blocks: Sequence[Capture],
     out: str | os.PathLike[str],
     *,
-    prior: Any = "cdl",
+    prior: Any = "cdl-tiny+cdl-large",
     minutes: float = 30.0,
     steps: int | None = None,
     activity_rate: float | None = None,
@@ -51,9 +53,9 @@ def adapt(
     """Fine-tune a prior to a cell by received blocks alone.
 
     The blocks are detected once. What the detections leave is made into observations of the active devices' channels in
-    white noise of known variance (`received.observe`), which the networks learn from (`noisy.NoisyObjective`). A tenth
-    of the blocks is held out: from some of their symbols the others are predicted, and the networks that do this best
-    are kept. The truth that captures may hold is not looked at.
+    white noise of known variance (`received.observe`), which the network learns from (`noisy.NoisyObjective`). A tenth
+    of the blocks is held out: from some of their symbols the others are predicted, and the network that does this best
+    is kept. The truth that captures may hold is not looked at.
 
     Every minute, and when interrupted, a checkpoint is kept beside `out` (``OUT.checkpoint``), from which the same call
     goes on. With `steps` it ends with the same bits as without the interruption.
@@ -65,7 +67,7 @@ def adapt(
     out : path
         The ``.safetensors`` file to write, which ``Receiver`` takes as ``prior``.
     prior : str, path, BeamPrior or CascadePrior
-        Where to begin. Of a cascade all members are adapted.
+        Where to begin. Of a cascade the last member is adapted, whose estimates are the result.
     minutes : float
         Training time, over which the learning rate falls to zero; detections come on top.
     steps : int, optional
@@ -123,7 +125,9 @@ def adapt(
     settings: dict[str, Any] = {"prior": of_prior, "blocks": of_blocks, "steps": steps, "seed": seed}
     settings |= {"activity_rate": activity_rate, "power": power}
     torch.manual_seed(seed)
-    trainer = Trainer(NoisyObjective(members, data), seed=seed + 1, device=torch.device("cpu"), batch=BATCH)
+    cpu = torch.device("cpu")
+    objective = NoisyObjective(members[-1], data, _NEAR[len(members) > 1], fast=worth_compiling(minutes, steps, cpu))
+    trainer = Trainer(objective, seed=seed + 1, device=cpu, batch=BATCH)
     progress = begin(trainer, checkpoint, settings)
     before = held_out.predict(start)
     choice = Choice(trainer, members, held_out, before, progress)
@@ -152,9 +156,9 @@ def adapt(
         "history": progress["history"],
         "losses": progress["losses"],
     }
-    written = _prior([member.network for member in members], members) if best is None else best
-    for member in _members(written):
-        member.metadata = _described(member.metadata, settings | {"minutes": minutes}, result)
+    written = _prior(members[-1].network, members) if best is None else best
+    last = _members(written)[-1]
+    last.metadata = _described(last.metadata, settings | {"minutes": minutes}, result)
     save_prior(out, written)
     checkpoint.unlink(missing_ok=True)
     return result
@@ -185,7 +189,7 @@ def _joined(parts: Sequence[Observations | None]) -> Observations:
 
 
 class Choice:
-    """The networks that predict held-out blocks best, among those of the validations and those at the beginning."""
+    """The network that predicts held-out blocks best, among those of the validations and the one at the beginning."""
 
     def __init__(
         self,
@@ -197,10 +201,10 @@ class Choice:
     ) -> None:
         self.trainer, self.members, self.held_out = trainer, members, held_out
         self.before, self.progress = before, progress
-        progress.setdefault("best", {"gain": 0.0, "row": 0, "networks": None})
+        progress.setdefault("best", {"gain": 0.0, "row": 0, "network": None})
 
     def __call__(self, elapsed: float) -> str:
-        """Note how well the averaged networks predict, and end the run when they have not got better for long."""
+        """Note how well the averaged network predicts, and end the run when it has not got better for long."""
         fit, spread = check_finite(self.trainer)
         state = {name: value.clone() for name, value in self.trainer.average.state_dict().items()}
         found = self.held_out.predict(self._prior(state))
@@ -209,7 +213,7 @@ class Choice:
         error = _decibel(found.error)
         rows.append({"seconds": round(elapsed, 1), "step": self.trainer.count, "gain": gain, "error_db": error})
         if gain > best["gain"]:
-            best.update(gain=gain, row=len(rows), networks=state)
+            best.update(gain=gain, row=len(rows), network=state)
         self.progress["over"] = len(rows) - best["row"] >= _PATIENCE
         return (
             f"{elapsed:.0f} s, step {self.trainer.count}: loss {fit:.4f} {spread:.3f}; held-out blocks: likelihood "
@@ -217,23 +221,21 @@ class Choice:
         )
 
     def best(self) -> BeamPrior | CascadePrior | None:
-        """The prior of the best networks, None if none was better than those at the beginning."""
-        state = self.progress["best"]["networks"]
+        """The prior of the best network, None if none was better than the one at the beginning."""
+        state = self.progress["best"]["network"]
         return None if state is None else self._prior(state)
 
     def _prior(self, state: dict[str, Tensor]) -> BeamPrior | CascadePrior:
-        networks = copy.deepcopy(self.trainer.average)
-        networks.load_state_dict(state)
-        return _prior(networks, self.members)
+        network = copy.deepcopy(self.trainer.average)
+        network.load_state_dict(state)
+        return _prior(network, self.members)
 
 
-def _prior(networks: Iterable[BeamNetwork], members: Sequence[BeamPrior]) -> BeamPrior | CascadePrior:
-    """The prior of other networks with the statistics and metadata of its members."""
-    made = [
-        BeamPrior(network, member.basis, member.beam_gain, member.beam_weight, dict(member.metadata))
-        for network, member in zip(networks, members, strict=True)
-    ]
-    return made[0] if len(made) == 1 else CascadePrior(made)
+def _prior(network: BeamNetwork, members: Sequence[BeamPrior]) -> BeamPrior | CascadePrior:
+    """The prior with another network in the place of the last one."""
+    *first, last = members
+    made = BeamPrior(network, last.basis, last.beam_gain, last.beam_weight, dict(last.metadata))
+    return CascadePrior([*first, made]) if first else made
 
 
 def _members(prior: Any) -> Sequence[BeamPrior]:

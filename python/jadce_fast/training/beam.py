@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from ..priors.beam import BeamPrior
 from ..priors.beam_network import BeamNetwork
 from .carry import carry
+from .compiled import compile_blocks, sixteen_bits
 from .data import Pool, Source
 from .evaluate import HeldOutChannels
 from .mixture import fit_beam_powers
@@ -37,6 +39,8 @@ class BeamObjective:
     pool, seed : int
         Channels to keep, and the seed of their draws.
     device : torch.device
+    fast : bool
+        Whether a CPU shall run the network compiled, see `compile_blocks`.
     """
 
     variance_weight, one_shape = 0.1, True
@@ -51,6 +55,7 @@ class BeamObjective:
         pool: int,
         seed: int,
         device: torch.device,
+        fast: bool = False,
     ) -> None:
         self.network, self.source, self.statistics = network, source, statistics
         self.basis = statistics[0].to(device)
@@ -61,6 +66,9 @@ class BeamObjective:
         self.inner = [p for name, p in network.named_parameters() if name.endswith(names)] if names else []
         self.settings: dict[str, Any] = {}
         self._losses = torch.compile(losses, dynamic=False) if cuda else losses
+        self._operands = sixteen_bits if fast else contextlib.nullcontext
+        if fast:
+            compile_blocks(network)
 
     def losses(self, batch: int, update: int, generator: torch.Generator) -> Tensor:
         """Losses [2] of mean and variance."""
@@ -69,7 +77,8 @@ class BeamObjective:
         rows = self.source.grid.rows
         v = noise_maps(batch, z.shape[2], generator, rows=rows)
         turned = symmetries(batch, z.shape[2], generator, narrow=self.source.narrow, rows=rows)
-        result: Tensor = self._losses(self.network, z, turned, v, noise)
+        with self._operands():
+            result: Tensor = self._losses(self.network, z, turned, v, noise)
         return result
 
     def examiner(self) -> HeldOutChannels:
@@ -83,7 +92,14 @@ class BeamObjective:
 
 
 def beam_objective(
-    size: str, source: Source, generator: torch.Generator, *, pool: int, seed: int, init: BeamPrior | None = None
+    size: str,
+    source: Source,
+    generator: torch.Generator,
+    *,
+    pool: int,
+    seed: int,
+    init: BeamPrior | None = None,
+    fast: bool = False,
 ) -> BeamObjective:
     """A network of one of `SIZES`, or one that goes on from a prior's, with the statistics of a source of channels."""
     basis, eigenvalues = source.klt(generator)
@@ -93,7 +109,8 @@ def beam_objective(
     else:
         weights, basis = carry(init, basis, eigenvalues, source.grid)
         network = BeamNetwork.of(weights)
-    return BeamObjective(network, source, (basis, gain, weight), pool=pool, seed=seed, device=generator.device)
+    statistics, device = (basis, gain, weight), generator.device
+    return BeamObjective(network, source, statistics, pool=pool, seed=seed, device=device, fast=fast)
 
 
 def _architecture(size: str, rows: int) -> dict[str, Any]:
@@ -156,8 +173,9 @@ def losses(network: BeamNetwork, z: Tensor, turned: tuple[Tensor, Tensor, Tensor
     `noise` is normal, of the shape of z.
     """
     truth = turn(z, turned)
-    with torch.autocast(z.device.type, torch.bfloat16, enabled=z.device.type == "cuda"):
-        mean, var = network(truth + noise * (0.5 * v[:, None]).sqrt(), v)
+    noisy = truth + noise * (0.5 * v[:, None]).sqrt()
+    with torch.autocast("cuda", torch.bfloat16, enabled=z.device.type == "cuda"):
+        mean, var = network(noisy, v)
     return torch.stack(mean_and_variance_loss(mean, var, truth, v, network.eigenvalues, network.subcarriers))
 
 

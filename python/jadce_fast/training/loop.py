@@ -15,6 +15,7 @@ from ..priors.cell import CellPrior
 from ..priors.files import load_prior, save_prior
 from . import beam, cell, ncsn
 from .carry import fingerprint
+from .compiled import worth_compiling
 from .data import KINDS, Family, Recording, Source
 from .family import ANTENNAS, Grid
 from .objective import Examiner, Objective
@@ -139,8 +140,8 @@ def train(
             raise ValueError(f"grid: expected one row of antennas with network ncsn, found {source.grid.rows}")
         objective = ncsn.NcsnObjective(source, width, weighting, pool=pool, seed=pool_seed, device=place)
     else:
-        generator = torch.Generator(place).manual_seed(seed)
-        objective = beam.beam_objective(network, source, generator, pool=pool, seed=pool_seed, init=start)
+        generator, fast = torch.Generator(place).manual_seed(seed), worth_compiling(minutes, steps, place)
+        objective = beam.beam_objective(network, source, generator, pool=pool, seed=pool_seed, init=start, fast=fast)
     multiplications = objective.network.multiplications(source.antennas)
     settings: dict[str, Any] = {"network": network, "channels": source.kind, "steps": steps, "seed": seed}
     settings |= {"batch": batch, "pool": pool, "rate": rate, "processes": processes} | objective.settings
