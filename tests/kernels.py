@@ -53,6 +53,12 @@ class EmulatedDevice(cuda_device.Device):
     def stream(self):
         return 0
 
+    def side_stream(self):
+        return None
+
+    def on(self, side):
+        return contextlib.nullcontext()
+
     def event(self):
         return SimpleNamespace(marked=False)
 

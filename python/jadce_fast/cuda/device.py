@@ -45,6 +45,18 @@ class Device:
 
         return int(torch.cuda.current_stream(self.device).cuda_stream)
 
+    def side_stream(self) -> Any:
+        """A stream for `on` that no other one waits for."""
+        import torch
+
+        return torch.cuda.Stream(self.device)
+
+    def on(self, side: Any) -> Any:
+        """Context in which a `side_stream` is torch's current stream, and its device the current one."""
+        import torch
+
+        return torch.cuda.stream(side)
+
     def event(self) -> Any:
         """An event to be marked; before that nobody waits for it."""
         import torch

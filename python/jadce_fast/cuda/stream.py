@@ -21,6 +21,7 @@ class _Block:
     """A received block on the device."""
 
     y: torch.Tensor  # (T, N, M)
+    staged: torch.Tensor  # the same on the host, in memory from which the GPU copies by itself
     number: int = -1
     at: float = 0.0  # when the last symbol came, in seconds
     there: Any = None  # event after the last copy
@@ -51,9 +52,11 @@ class CudaSource:
     ) -> None:
         self._receiver, self._detection, self._noise = receiver, detection, noise
         self._deadline, self._device = deadline, receiver.detector.device
-        self._coming, self._waiting, self._taken = (
-            _Block(torch.zeros(shape, dtype=torch.complex64, device=self._device.device)) for _ in range(3)
-        )
+        # Symbols come beside a detection, not after it: copies have a stream of their own, and so has their memory.
+        self._copies = self._device.side_stream()
+        with self._device.on(self._copies):
+            blocks = [torch.empty(shape, dtype=torch.complex64, device=self._device.device) for _ in range(3)]
+        self._coming, self._waiting, self._taken = (_Block(y, self._device.host(y)) for y in blocks)
         self._have = 0
         self._changed = threading.Condition()  # of what follows
         self._full = self._closed = False
@@ -62,10 +65,13 @@ class CudaSource:
     def push(self, symbols: npt.NDArray[np.complex64], wait: bool) -> None:
         """As :class:`jadce_fast.stream.Source` says."""
         at = time.perf_counter()
-        with self._device.here():
+        with self._device.on(self._copies):
             while len(symbols):
                 some = symbols[: len(self._coming.y) - self._have]
-                self._coming.y[self._have : self._have + len(some)].copy_(torch.from_numpy(np.array(some)))
+                place = slice(self._have, self._have + len(some))
+                # A copy of a dropped block that is still under way is followed by this one to the same place.
+                np.copyto(self._coming.staged[place].numpy(), some)
+                self._coming.y[place].copy_(self._coming.staged[place], non_blocking=True)
                 self._have += len(some)
                 symbols = symbols[len(some) :]
                 if self._have == len(self._coming.y):
