@@ -52,24 +52,28 @@ class Path:
     barriers: float
     products: float = 0  # instructions of unrolled sums of products
     warps: int = 8
+    most: int = 1  # blocks' work that one does at a time where there is more than all places hold
+    again: float = 1  # instructions of each further one's, of the first one's
 
-    @property
-    def wave_us(self) -> float:
-        """Time of one wave."""
-        cycles = self.steps * STEP + self.products * PRODUCT + self.barriers * BARRIER
+    def wave_us(self, work: int = 1) -> float:
+        """Time of one wave, with the work of so many blocks in each."""
+        steps = self.steps * (1 + self.again * (work - 1))
+        cycles = steps * STEP + self.products * PRODUCT + self.barriers * BARRIER
         together = min(self.resident, ceil(self.blocks / PROCESSORS))
-        issued = together * self.warps * (self.steps + self.products) / SCHEDULERS
+        issued = together * self.warps * (steps + self.products) / SCHEDULERS
         return max(self.loads * LOAD_US + cycles / CLOCK, issued / CLOCK)
 
     @property
     def body_us(self) -> float:
         """Time without the start."""
-        return ceil(self.blocks / (PROCESSORS * self.resident)) * self.wave_us
+        places = PROCESSORS * self.resident
+        work = min(self.most, ceil(self.blocks / places))
+        return ceil(self.blocks / (places * work)) * self.wave_us(work)
 
     @property
     def share_us(self) -> float:
         """Time of all multiprocessors that it takes where there are always more thread blocks."""
-        return self.blocks * self.wave_us / (PROCESSORS * self.resident)
+        return self.blocks * self.wave_us(self.most) / (PROCESSORS * self.resident * self.most)
 
 
 def waits(count: float, threads: int = 1, together: int = 4) -> int:
@@ -142,7 +146,7 @@ def measured(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) 
 def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -> dict[str, Path]:
     """The kernels as they are now; none of them has been measured."""
     before = measured(k, t, a, prior, known=known)
-    identity = prior == "gaussian"
+    identity, tiny = prior == "gaussian", prior == "cdl-tiny"
     p, sums = (N, 4) if identity else (P, P)
     chunks, now, turns = ceil(a / 64), min(a, 64), ceil(t / 32)
     shift = 2 if identity and k < 2000 else 0
@@ -165,8 +169,16 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
             "resident": 3,
             "loads": 3 + (not identity) + halves * (2 * groups(N * t, 256) + groups(t)) + (0 if known else 3),
         },
-        # Sixteen warps share what eight did; the slowest one is taken to have a fifth more than its share.
-        "beam_network_tensor": {"resident": 1, "steps": 0.6 * before["beam_network_tensor"].steps, "warps": 16},
+        # Sixteen warps share what eight did; the slowest one is taken to have a fifth more than its share. By the
+        # machine code, candidates that are worked on together share the ways to the layers and the tiles of `mix`,
+        # which one alone has for half of the warps.
+        "beam_network_tensor": {
+            "resident": 1,
+            "steps": 0.6 * before["beam_network_tensor"].steps,
+            "warps": 16,
+            "most": 4 if tiny else 2,
+            "again": 0.5 if tiny else 0.4,
+        },
         # Four sums over the warps without a loop.
         "select_candidates": {"steps": before["select_candidates"].steps - 4 * 90},
         "update": {"loads": 3 + groups(a, 8) + groups(p * M, 512, 1), "barriers": 6},

@@ -15,6 +15,7 @@ namespace {
 constexpr int kThreads = 512, kWarps = kThreads / 32;
 constexpr int kTile = 16;  // rows and columns of a matrix instruction
 constexpr int kRun = 2;    // beams of a thread in a depthwise layer: all warps have some where there are 32 beams
+constexpr int kMostTogether = 4;  // candidates of a block at a time
 
 JADCE_INLINE int up(int count) { return (count + kTile - 1) / kTile * kTile; }
 
@@ -22,6 +23,7 @@ JADCE_INLINE int up(int count) { return (count + kTile - 1) / kTile * kTile; }
 // with zeros to whole tiles, beams with rows that nobody reads: rows of a product depend on their own row only.
 struct Layout : NetworkShape {  // width and hidden padded
   int coefficients, antennas;
+  int together;  // candidates that have room
 
   JADCE_INLINE int rows() const { return up(antennas); }
   JADCE_INLINE int features() const { return up(3 * coefficients + 1); }
@@ -33,7 +35,7 @@ struct Layout : NetworkShape {  // width and hidden padded
   JADCE_INLINE int narrow() const { return larger(features(), width) / 2 + 4; }  // pairs: features, depthwise, trunk
   JADCE_INLINE int inner() const { return hidden / 2 + 4; }                      // pairs
   JADCE_INLINE int wide() const { return larger(width, outputs()) + 8; }         // floats: trunk or outputs
-  JADCE_INLINE int activations() const { return rows() * (narrow() + inner() + wide()); }
+  JADCE_INLINE int activations() const { return together * rows() * (narrow() + inner() + wide()); }
 
   // Packed weights come in pieces: the first layer, then of every block its depthwise and first dense layer, its second
   // dense layer, at last the last layer.
@@ -228,7 +230,19 @@ __device__ void write_features(const Layout& s, const Complex* z, const float* n
   });
 }
 
-// The i-th block has the i-th candidate of all, and every gridDim.x-th one after it.
+// A candidate of all received blocks: the a-th from block b on.
+struct Walk {
+  int b, a;
+
+  // Its place, and on to the next one.
+  __device__ std::int64_t next(const BeamNetworkArgs& args) {
+    for (int count = candidates_of(args, b); a >= count; count = candidates_of(args, ++b)) a -= count;
+    return static_cast<std::int64_t>(b) * args.capacity + a++;
+  }
+};
+
+// Blocks have equal shares of all candidates, which follow each other. A block takes `together` of them at a time,
+// with what weights cost shared by these.
 template <bool kResident>
 __global__ void __launch_bounds__(kThreads, 1)
     tensor_kernel(const __grid_constant__ BeamNetworkArgs args, const float* __restrict__ eigenvalue,
@@ -237,63 +251,72 @@ __global__ void __launch_bounds__(kThreads, 1)
   Complex* __restrict__ mean = args.mean;
   float* __restrict__ var = args.var;
   float* const trunk = dynamic_shared<float>();
-  unsigned* const narrow = reinterpret_cast<unsigned*>(trunk + s.rows() * s.wide());
-  unsigned* const inner = narrow + s.rows() * s.narrow();
-  Stream<kResident> stream(s, weights, inner + s.rows() * s.inner());
+  unsigned* const narrow = reinterpret_cast<unsigned*>(trunk + s.together * s.rows() * s.wide());
+  unsigned* const inner = narrow + s.together * s.rows() * s.narrow();
+  Stream<kResident> stream(s, weights, inner + s.together * s.rows() * s.inner());
   after_previous();
-  int total = 0;
+  std::int64_t total = 0;
   for (int b = 0; b < args.sizes.batch; ++b) total += candidates_of(args, b);
-  const int mine = static_cast<int>(blockIdx.x), every = static_cast<int>(gridDim.x);
-  if (mine >= total) {  // known only now: weights do not wait for the counts
+  const auto until = [total](unsigned blocks) { return static_cast<int>(total * blocks / gridDim.x); };
+  const int first = until(blockIdx.x), last = until(blockIdx.x + 1);
+  if (first == last) {  // known only now: weights do not wait for the counts
     wait_copies<0>();
     return;
   }
-  const int passes = (total - mine + every - 1) / every;
-  stream.set_passes(passes);
-  const int m = s.antennas, p_all = s.coefficients, rows = s.rows(), wide = s.wide();
-  const auto write = [=](int beam, int channel, float first, float second) {
-    *reinterpret_cast<float2*>(trunk + beam * wide + channel) = make_float2(first, second);
+  stream.set_passes((last - first + s.together - 1) / s.together);
+  const int m = s.antennas, p_all = s.coefficients, wide = s.wide();
+  const auto write = [=](int beam, int channel, float first_value, float second) {
+    *reinterpret_cast<float2*>(trunk + beam * wide + channel) = make_float2(first_value, second);
   };
-  int b = 0, a = mine;
-  for (int pass = 0; pass < passes; ++pass, a += every) {
-    for (; a >= candidates_of(args, b); ++b) a -= candidates_of(args, b);
-    const std::int64_t candidate = static_cast<std::int64_t>(b) * args.capacity + a;
-    const Complex* const z = args.z + candidate * p_all * m;
-    const float* const noise = args.noise + candidate * m;
-    write_features(s, z, noise, eigenvalue, reinterpret_cast<unsigned short*>(narrow));
+  Walk walk{0, first};
+  for (int from = first; from < last; from += s.together) {
+    const int now = min(s.together, last - from), rows = now * s.rows();
+    Walk input = walk;
+    for (int j = 0; j < now; ++j) {
+      const std::int64_t candidate = input.next(args);
+      write_features(s, args.z + candidate * p_all * m, args.noise + candidate * m, eigenvalue,
+                     reinterpret_cast<unsigned short*>(narrow + j * s.rows() * s.narrow()));
+    }
     stream.begin();
     dense(narrow, s.narrow(), rows, s.features(), s.width, stream.current(), write);
     stream.advance();
     for (int i = 0; i < s.blocks; ++i) {
-      depthwise(s, trunk, dilation[i], stream.current(), narrow);
+      for (int j = 0; j < now; ++j)
+        depthwise(s, trunk + j * s.rows() * wide, dilation[i], stream.current(), narrow + j * s.rows() * s.narrow());
       __syncthreads();
       dense(narrow, s.narrow(), rows, s.width, s.hidden, stream.current() + s.width * (1 + s.taps),
-            [=](int beam, int channel, float first, float second) {
+            [=](int beam, int channel, float first_value, float second) {
               const auto silu = [](float x) { return __fdividef(x, 1.0f + __expf(-x)); };
-              inner[beam * s.inner() + channel / 2] = round_pair(silu(first), silu(second));
+              inner[beam * s.inner() + channel / 2] = round_pair(silu(first_value), silu(second));
             });
       stream.advance();
       dense(inner, s.inner(), rows, s.hidden, s.width, stream.current(),
-            [=](int beam, int channel, float first, float second) {
+            [=](int beam, int channel, float first_value, float second) {
               float2* const at = reinterpret_cast<float2*>(trunk + beam * wide + channel);
-              const float2 before = *at, now = make_float2(before.x + first, before.y + second);
-              *at = now;
-              if (i + 1 == s.blocks) narrow[beam * s.narrow() + channel / 2] = round_pair(now.x, now.y);
+              const float2 before = *at, after = make_float2(before.x + first_value, before.y + second);
+              *at = after;
+              if (i + 1 == s.blocks) narrow[beam * s.narrow() + channel / 2] = round_pair(after.x, after.y);
             });
       stream.advance();
     }
     dense(narrow, s.narrow(), rows, s.width, s.outputs(), stream.current(), write);
     stream.advance();
-    for_beams(p_all + 1, m, [=](int p, int beam) {
-      const float level = noise_level(noise[beam]);
-      const float* const f = trunk + beam * wide;
-      if (p < p_all) {
-        const std::int64_t i = candidate * p_all * m + p * m + beam;
-        mean[i] = posterior_mean(z[p * m + beam], eigenvalue[p], level, {f[p], f[p_all + p]});
-      } else {
-        var[candidate * m + beam] = posterior_var(eigenvalue, p_all, level, f[2 * p_all], args.sizes.subcarriers);
-      }
-    });
+    for (int j = 0; j < now; ++j) {
+      const std::int64_t candidate = walk.next(args);
+      const Complex* const z = args.z + candidate * p_all * m;
+      const float* const noise = args.noise + candidate * m;
+      const float* const found = trunk + j * s.rows() * wide;
+      for_beams(p_all + 1, m, [=](int p, int beam) {
+        const float level = noise_level(noise[beam]);
+        const float* const f = found + beam * wide;
+        if (p < p_all) {
+          const std::int64_t i = candidate * p_all * m + p * m + beam;
+          mean[i] = posterior_mean(z[p * m + beam], eigenvalue[p], level, {f[p], f[p_all + p]});
+        } else {
+          var[candidate * m + beam] = posterior_var(eigenvalue, p_all, level, f[2 * p_all], args.sizes.subcarriers);
+        }
+      });
+    }
   }
 }
 
@@ -316,7 +339,7 @@ std::size_t bytes(int words) { return 4 * static_cast<std::size_t>(words); }
 Layout layout_of(NetworkShape shape, int coefficients, int antennas) {
   shape.width = up(shape.width);
   shape.hidden = up(shape.hidden);
-  return {shape, coefficients, antennas};
+  return {shape, coefficients, antennas, 1};
 }
 
 }  // namespace
@@ -327,15 +350,19 @@ bool beam_network_tensor_fits(const NetworkShape& shape, int coefficients, int a
 }
 
 void beam_network_tensor(const BeamNetworkArgs& args, void* stream) {
-  const Layout s = layout_of(args.shape, args.sizes.coefficients, args.sizes.antennas);
+  Layout s = layout_of(args.shape, args.sizes.coefficients, args.sizes.antennas);
   const Device device = current_device();
-  const std::size_t all = bytes(s.activations() + s.all()), least = bytes(s.activations() + 2 * s.largest());
+  const auto needed = [&](int weights) { return bytes(s.activations() + weights); };
+  const std::size_t least = needed(2 * s.largest());
   if (least > device.shared)
     throw std::runtime_error("beam_network_tensor: activations of " + std::to_string(s.antennas) +
                              " antennas and two layers need " + std::to_string(least) +
                              " bytes of shared memory, a block has " + std::to_string(device.shared));
-  const bool resident = all <= device.shared;
-  const std::size_t shared = resident ? all : least;
+  const bool resident = needed(s.all()) <= device.shared;
+  const int held = resident ? s.all() : 2 * s.largest();
+  s.together = kMostTogether;
+  while (needed(held) > device.shared) s.together /= 2;
+  const std::size_t shared = needed(held);
   launch("beam_network_tensor", resident ? tensor_kernel<true> : tensor_kernel<false>,
          static_cast<unsigned>(std::min(device.multiprocessors, args.sizes.batch * args.capacity)), kThreads, shared,
          stream, args, args.eigenvalue, static_cast<const unsigned*>(args.weights), args.dilation, s);
