@@ -18,12 +18,16 @@ from .sweep import LABELS, sweep_figure
 
 # Cai VI-A.1: angles of arrival, distances of 35 to 200 m; K, T, SNR and activity rate are the defaults.
 WORLD = Scenario(angles="arrival", distance=(35.0, 200.0))
-OURS = ("cdl", "ncsn-c")
+OURS = ("cdl-tiny+cdl-large", "ncsn-c")
 PAPERS = ("tmp-em:4", "tmp-em:6", "tmp-em:12", "bg", "gmmv-amp")
 OTHERS = ("mmv-amp", "covariance:cdl", "somp:cdl", "lmmse")
 ALL = (*OURS, *PAPERS, *OTHERS)
+_SLOW = ("ncsn-c", "gmmv-amp", "covariance", "printed-stmp", "dps", "dps-1000")  # seconds a detection, or a minute
 
-Trials = Annotated[int | None, typer.Option(help="Drops of a point.", show_default="500, --quick: a few")]
+Trials = Annotated[
+    int | None,
+    typer.Option(help="Drops of a point; a tenth for receivers that take seconds.", show_default="500, --quick: 3"),
+]
 Workers = Annotated[int, typer.Option(help="Processes, of one thread each.")]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, whose workers detect instead.")]
 Receivers = Annotated[
@@ -52,36 +56,46 @@ class Run:
     scheduler: str | None
     progress: Progress
 
+    def drops(self, receiver: str) -> int:
+        """Drops of a point that a receiver detects."""
+        return max(self.trials // 10, 1) if receiver.partition(":")[0] in _SLOW else self.trials
+
+    def words(self) -> str:
+        """Number of drops, for titles."""
+        return f"drops a point: {self.trials}, of slow receivers {self.drops(_SLOW[0])}"
+
 
 def measure(groups: Sequence[Group], run: Run) -> Rows:
     """Rows of all groups' points and receivers; the directory `run.kept` keeps what is done."""
-    total = sum(len(group.points) * run.trials for group in groups)
+    total = sum(len(group.points) * run.drops(name) for group in groups for name in group.receivers)  # detections
     rows: Rows = []
     before, begun = 0, time.monotonic()
     for group in groups:
+        records: list[Record] = []
+        for trials in sorted(set(map(run.drops, group.receivers)), reverse=True):
+            own = [name for name in group.receivers if run.drops(name) == trials]
 
-        def report(_: int, records: list[Record], before: int = before) -> None:
-            done = before + records[-1].point * run.trials + records[-1].trial + 1
-            minutes = (time.monotonic() - begun) / 60
-            run.progress(done, total, f"{done} of {total} drops in {minutes:.1f} min")
+            def report(drops: int, _: list[Record], before: int = before, size: int = len(own)) -> None:
+                done, minutes = before + drops * size, (time.monotonic() - begun) / 60
+                run.progress(done, total, f"{done} of {total} detections in {minutes:.1f} min")
 
-        records = simulate(
-            group.points,
-            group.receivers,
-            run.trials,
-            run.seed,
-            iterations=group.iterations,
-            workers=run.workers,
-            scheduler=run.scheduler,
-            resume=run.kept,
-            progress=report,
-        )
-        before += len(group.points) * run.trials
+            records += simulate(
+                group.points,
+                own,
+                trials,
+                run.seed,
+                iterations=group.iterations,
+                workers=run.workers,
+                scheduler=run.scheduler,
+                resume=run.kept,
+                progress=report,
+            )
+            before += len(group.points) * trials * len(own)
         limit = {} if group.iterations is None else {"most_iterations": group.iterations}
         for i, point in enumerate(group.points):
-            own = asdict(point)
-            at = {name: own[name] for name in ("devices", "symbols", "activity_rate", "snr_db")}
-            rows += [at | limit | asdict(summarize(records, name, i)) for name in dict.fromkeys(group.receivers)]
+            told = asdict(point)
+            at = {name: told[name] for name in ("devices", "symbols", "activity_rate", "snr_db")} | limit
+            rows += [at | asdict(summarize(records, name, i)) for name in dict.fromkeys(group.receivers)]
     return rows
 
 
@@ -100,13 +114,14 @@ def result(name: str, rows: Rows, axis: str, title: str, *, rates: bool = True) 
 def tables(rows: Rows, axis: str) -> list[Table]:
     """NMSE, and errors of activity, of every receiver over the axis."""
     values = sorted({row[axis] for row in rows})
-    columns = [axis, *(f"{value:g}" for value in values)]
+    columns = [axis, "drops", *(f"{value:g}" for value in values)]
 
     def lines(text: Any) -> list[list[str]]:
         found = []
         for receiver in dict.fromkeys(row["prior"] for row in rows):
             own = {row[axis]: row for row in rows if row["prior"] == receiver}
-            found.append([LABELS.get(receiver, receiver), *(text(own[v]) if v in own else "" for v in values)])
+            drops = f"{min(row['trials'] for row in own.values())}"
+            found.append([LABELS.get(receiver, receiver), drops, *(text(own[v]) if v in own else "" for v in values)])
         return found
 
     def errors(row: dict[str, Any]) -> str:

@@ -28,4 +28,4 @@ def command(
     points = [replace(cai.WORLD, symbols=t) for t in symbols]
     run = cai.Run(output / "cai-10", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     rows = cai.measure([cai.Group(points, receiver or cai.ALL)], run)
-    return cai.result("cai-10", rows, "symbols", f"K=800, λ=0.05, 10 dB, drops a point: {run.trials}")
+    return cai.result("cai-10", rows, "symbols", f"K=800, λ=0.05, 10 dB, {run.words()}")

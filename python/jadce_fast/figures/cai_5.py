@@ -11,7 +11,7 @@ from .style import GRID, drawing
 from .sweep import draw_levels
 
 _STEPS, _QUICK = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30), (1, 2, 3, 5, 8, 14)
-RECEIVERS = ("cdl", "ncsn-c", "printed-stmp:cdl-tiny", "tmp-em:4", "tmp-em:6", "tmp-em:12", "bg")
+RECEIVERS = (*cai.OURS, "printed-stmp:cdl-tiny", "tmp-em:4", "tmp-em:6", "tmp-em:12", "bg")
 
 
 def command(
@@ -34,7 +34,7 @@ def command(
     points = [replace(cai.WORLD, devices=k, symbols=30) for k in devices]
     run = cai.Run(output / "cai-5", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     rows = cai.measure([cai.Group(points, receiver or RECEIVERS, step) for step in steps], run)
-    with drawing(13.5, 5.6, f"T=30, λ=0.05, 10 dB, drops a point: {run.trials}", **GRID) as figure:
+    with drawing(13.5, 5.6, f"T=30, λ=0.05, 10 dB, {run.words()}", **GRID) as figure:
         for axes, k in zip(figure.subplots(1, 2, sharey=True), devices, strict=True):
             draw_levels(axes, _of(rows, k), "most_iterations")
             axes.set(title=f"K={k}", xlabel="iterations")

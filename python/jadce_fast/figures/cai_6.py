@@ -26,4 +26,4 @@ def command(
     """
     run = cai.Run(output / "cai-6", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     rows = cai.over_snr(snr, quick, receiver, run)
-    return cai.result("cai-6", rows, "snr_db", f"K=800, T=20, λ=0.05, drops a point: {run.trials}", rates=False)
+    return cai.result("cai-6", rows, "snr_db", f"K=800, T=20, λ=0.05, {run.words()}", rates=False)

@@ -28,7 +28,7 @@ def command(
     """
     run = cai.Run(output / "cai-6", trials or (3 if quick else 5000), seed, workers, scheduler, progress)
     rows = cai.over_snr(snr, quick, receiver, run)
-    with drawing(10.5, 5.8, f"K=800, T=20, λ=0.05, drops a point: {run.trials}", **GRID) as figure:
+    with drawing(10.5, 5.8, f"K=800, T=20, λ=0.05, {run.words()}", **GRID) as figure:
         axes = figure.subplots()
         draw_rates(axes, rows, "snr_db")
         figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=10, handlelength=2.8)

@@ -41,4 +41,4 @@ def command(
         if chosen
     ]
     rows = cai.measure(groups, run)
-    return cai.result("cai-8", rows, "devices", f"T=40, λ=0.05, 10 dB, drops a point: {run.trials}")
+    return cai.result("cai-8", rows, "devices", f"T=40, λ=0.05, 10 dB, {run.words()}")

@@ -28,4 +28,4 @@ def command(
     points = [replace(cai.WORLD, symbols=40, activity_rate=rate) for rate in rates]
     run = cai.Run(output / "cai-9", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     rows = cai.measure([cai.Group(points, receiver or cai.ALL)], run)
-    return cai.result("cai-9", rows, "activity_rate", f"K=800, T=40, 10 dB, drops a point: {run.trials}")
+    return cai.result("cai-9", rows, "activity_rate", f"K=800, T=40, 10 dB, {run.words()}")

@@ -17,8 +17,9 @@ from .sweep import look_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RECEIVERS = (*cai.ALL, "cdl-tiny", "printed-stmp:cdl-tiny", "oracle:cdl")
+RECEIVERS = (*cai.ALL, "cdl", "cdl-tiny", "printed-stmp:cdl-tiny", "oracle:cdl")
 _MULTIPLY = 8  # real operations of a complex product and sum
+_LAST = 2.0  # iterations of a cascade's last network, about
 
 
 def command(
@@ -66,7 +67,9 @@ def operations(receiver: str, iterations: float, active: float) -> float:
     product = _MULTIPLY * n * t * k * m  # pilots times all devices' channels
     head, name = receiver.partition(":")[0], prior_of(receiver) if is_baseline(receiver) else receiver
     prior: Any = None if name is None else resolve_prior(name, n)
-    network = 2.0 * prior.network.multiplications(m) if hasattr(prior, "network") else 0.0
+    members = getattr(prior, "members", [prior])
+    networks = [2.0 * p.network.multiplications(m) if hasattr(p, "network") else 0.0 for p in members]
+    network = networks[0] + (networks[-1] - networks[0]) * min(_LAST / max(iterations, 1.0), 1.0)
     kept = n if prior is None or getattr(prior, "basis", None) is None else prior.basis.shape[1]
     if not is_baseline(receiver) or head == "bg":
         # Transforms of K points of every coefficient and beam, products with active devices' pilots, their network.

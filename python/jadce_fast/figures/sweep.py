@@ -38,6 +38,7 @@ LOOKS: dict[str, tuple[str, str, Any]] = {
     "covariance:cdl": (_RED, "h", DASHES[0]),
     "lmmse": (GREY, "d", DASHES[0]),
     "printed-stmp:cdl-tiny": ("#5b3a8c", "p", DASHES[0]),
+    "printed-stmp:ncsn-c": ("#5b3a8c", "H", DASHES[1]),
     "dps:cdl-tiny": ("#e377c2", "*", DASHES[0]),
     "oracle:cdl": (INK, "x", DASHES[1]),
     "genie": (INK, "+", DASHES[1]),
@@ -45,6 +46,7 @@ LOOKS: dict[str, tuple[str, str, Any]] = {
 LABELS = {
     "cdl": "this library, cdl",
     "cdl-tiny": "this library, cdl-tiny",
+    "cdl-tiny+cdl-large": "this library",
     "ncsn-c": "this library, ncsn-c",
     "bg": "BG-TMP",
     "gmmv-amp": "GMMV-AMP",
@@ -57,6 +59,7 @@ LABELS = {
     "lmmse": "LMMSE",
     "oracle:cdl": "LMMSE, told who is active",
     "printed-stmp:cdl-tiny": "STMP as printed, cdl-tiny",
+    "printed-stmp:ncsn-c": "STMP as printed, ncsn-c",
     "dps:cdl-tiny": "posterior sampling",
 }
 Rows = Sequence[dict[str, Any]]
