@@ -9,9 +9,10 @@ import pytest
 from matplotlib.image import imread
 from scipy.stats import binomtest
 
-from jadce_fast.campaigns.calibration import LOG_ODDS, Calibration, Contender, histogram, measure_calibration
+from jadce_fast.campaigns.calibration import Contender, measure_calibration
 from jadce_fast.campaigns.intervals import clopper_pearson
 from jadce_fast.campaigns.mismatch import MISMATCHES, measure_mismatch
+from jadce_fast.campaigns.odds import LOG_ODDS, count_odds
 from jadce_fast.campaigns.ofdm_drop import Scenario
 from jadce_fast.receiver import Receiver
 
@@ -21,8 +22,9 @@ SMALL = Scenario(devices=120, symbols=8, antennas=8, activity_rate=0.08)
 def counts(probability, active):
     class Found:
         activity = np.asarray(probability, np.float32)
+        trusted = True
 
-    return Calibration(*histogram(Found, np.asarray(active)), blocks=1, trusted=1)
+    return count_odds(Found, np.asarray(active))
 
 
 def test_devices_are_counted_by_probability():
@@ -100,6 +102,7 @@ def test_a_detection_is_counted():
 
     drop = draw_drop(SMALL, 0, 0)
     out = Receiver(drop.pilots, 8, "cdl-tiny", 0.08, threads=1).detect(drop.y, drop.noise_var)
-    found = Calibration(*histogram(out, drop.active), blocks=1, trusted=int(out.trusted))
+    found = count_odds(out, drop.active)
+    assert (found.blocks, found.trusted) == (1, int(out.trusted))
     assert found.promised.sum() == pytest.approx(float(out.activity.sum()), rel=1e-5)
     assert found.false_alarms - found.missed == len(out.active) - len(drop.active)

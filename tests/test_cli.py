@@ -357,5 +357,14 @@ def test_a_sweep_and_its_report(jadce, tmp_path):
     for row in again["results"]:
         assert row in found["results"]
     assert sorted(again["axes"]) == ["antennas", "snr_db"]
-    assert {"report.csv", "report-snr_db.png", "report-antennas.png"} <= {p.name for p in (tmp_path / "kept").iterdir()}
+    names = {"report.csv", "report-snr_db.png", "report-antennas.png", *(f"report-activity-{i}.png" for i in range(4))}
+    assert names <= {p.name for p in (tmp_path / "kept").iterdir()}
+    # The curve passes through the errors that were counted, at a threshold of one half.
+    lines = list(csv.DictReader((tmp_path / "kept/report-activity.csv").open()))
+    for row in found["results"]:
+        own = [r for r in lines if (r["prior"], float(r["snr_db"])) == (row["prior"], row["snr_db"])]
+        half = next(r for r in own if float(r["log_odds"]) == 0 and int(r["antennas"]) == row["antennas"])
+        assert float(half["missed"]) * row["active"] == pytest.approx(row["missed"])
+        assert float(half["false_alarm"]) * (2 * 60 - row["active"]) == pytest.approx(row["false_alarms"])
+        assert [(r["missed"], r["idle"]) for r in row["roc"]][14] == (float(half["missed"]), float(half["idle"]))
     assert "95 %" in jadce("report", tmp_path / "kept", "--output", tmp_path)[1]

@@ -16,11 +16,12 @@ import pytest
 from scipy.stats import t as student
 
 from jadce_fast import channels
-from jadce_fast.campaigns import Scenario, draw_drop, simulate, summarize, sweep
+from jadce_fast.campaigns import Scenario, draw_drop, simulate, summarize, summarize_odds, sweep
 from jadce_fast.campaigns.engine import Point, Stop, run
 from jadce_fast.campaigns.intervals import clopper_pearson, ratio_interval
+from jadce_fast.campaigns.odds import LOG_ODDS, numbers_of
 from jadce_fast.campaigns.ofdm_drop import recorded_channels
-from jadce_fast.campaigns.report import read_outcomes
+from jadce_fast.campaigns.report import read_report
 from jadce_fast.campaigns.store import Store, count_draws
 
 SMALL = Scenario(devices=60, symbols=10, antennas=4, activity_rate=0.08, snr_db=12)
@@ -75,6 +76,30 @@ def test_processes_make_the_same_table(tmp_path):
     counts, text = whole(tmp_path / "one", stop)
     assert whole(tmp_path / "two", stop, workers=2) == (counts, text)
     assert counts[0] < 40
+
+
+def whole_batches(drops):
+    assert 1 <= len(drops) <= 3
+    return [twice(drop) | {"batch": len(drops)} for drop in drops]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_batches(tmp_path, workers):
+    """Of a contender that takes several draws at once, beside one that does not, and going on where less is kept."""
+
+    def run_batches(path, trials, workers):
+        store = Store(path, "test", {"seed": 0})
+        own = [replace(point, many={"b": whole_batches}, batch=3) for point in points(store)]
+        run(store, own, Stop(trials), workers=workers)
+        return [{name: point.kept[name] for name in "ab"} for point in own]
+
+    run_batches(tmp_path / "kept", 2, 1)
+    found = run_batches(tmp_path / "kept", 7, workers)
+    for lists in found:
+        assert lists["a"]["missed"] == [measure(i)["missed"] for i in range(7)]
+        assert lists["b"]["error_energy"] == pytest.approx([twice(i)["error_energy"] for i in range(7)], rel=1e-6)
+        assert lists["b"]["batch"][:2] == [2, 2]
+    assert [lists["batch"] for lists in (point["b"] for point in found)] == [[2, 2, 3, 3, 3, 2, 2]] * 3
 
 
 @pytest.mark.parametrize("where", range(0, 14, 3))
@@ -182,16 +207,17 @@ def test_measurements_of_other_networks_are_not_pooled(tmp_path):
     store = Store(tmp_path, "ofdm", {"seed": 0})
     simulate(SMALL, ("bg",), 2, threads=1, resume=tmp_path / "kept")
     simulate(replace(SMALL, snr_db=12.0), ("bg",), 2, threads=1, resume=tmp_path / "kept")  # the same point
-    assert [row["trials"] for row in read_outcomes(tmp_path / "kept")[0]] == [2]
+    assert [row["trials"] for row in read_report(tmp_path / "kept").rows] == [2]
     numbers = simulate(SMALL, ("bg",), 2, threads=1)
     for weights in ("aa", "bb"):
         lists = store.lists({"scenario": {"snr_db": 12.0}, "prior": "own", "fingerprint": weights})
         for one in numbers:
             flat = one.row() | {"relative_error": one.score.relative_error}
+            flat |= numbers_of(one.odds)
             store.add(lists, {k: v for k, v in flat.items() if k not in ("point", "trial", "prior", "nmse_db")})
     store.save()
-    rows, axes, _ = read_outcomes(tmp_path)
-    assert ([row["prior"] for row in rows], axes) == (["own aa", "own bb"], [])
+    found = read_report(tmp_path)
+    assert ([row["prior"] for row in found.rows], found.axes) == (["own aa", "own bb"], [])
 
 
 def test_manifest_says_what_was_run(tmp_path):
@@ -251,11 +277,15 @@ def test_a_sweep_measures_the_same_drops(tmp_path):
     ]
     single = simulate(scenarios[2], names, 2, seed=1, threads=1)
     assert [r.score for r in single] == [r.score for r in records if r.point == 2]
-    rows, axes, _ = read_outcomes(tmp_path)
-    assert axes == ["snr_db", "antennas"] or axes == ["antennas", "snr_db"]
-    assert len(rows) == 8
-    found = next(r for r in rows if (r["snr_db"], r["antennas"], r["prior"]) == (12, 4, "bg"))
-    assert found["nmse_db"] == pytest.approx(summarize(records, "bg", 2).nmse_db)
+    kept = read_report(tmp_path)
+    assert kept.axes == ["snr_db", "antennas"] or kept.axes == ["antennas", "snr_db"]
+    assert len(kept.rows) == 8
+    at = [(r["snr_db"], r["antennas"], r["prior"]) for r in kept.rows].index((12, 4, "bg"))
+    assert kept.rows[at]["nmse_db"] == pytest.approx(summarize(records, "bg", 2).nmse_db)
+    expected = summarize_odds(records, "bg", 2)
+    assert kept.odds[at].row() == expected.row()
+    assert expected.missed == kept.rows[at]["missed"]
+    assert expected.idle.sum() + expected.active.sum() == 2 * 60
     with pytest.raises(ValueError, match="axes: expected values of devices"):
         sweep(SMALL, {"colour": [1]})
 
@@ -366,5 +396,6 @@ def test_termination_leaves_whole_files_and_no_process(tmp_path, workers):
         finally:
             process.kill()
     assert (process.returncode, out, message) == (130, "", "jadce: error: interrupted\n")
-    Store(tmp_path / "kept", "ofdm", {"seed": 0, "power": "unknown"})  # reads every line
+    setup = {"seed": 0, "power": "unknown", "log_odds": LOG_ODDS.tolist()}
+    Store(tmp_path / "kept", "ofdm", setup)  # reads every line
     assert table(tmp_path / "kept").endswith(b"\n")

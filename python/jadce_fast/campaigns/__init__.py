@@ -16,3 +16,4 @@ from .ofdm_drop import draw_drop as draw_drop
 from .ofdm_outcome import Outcome as Outcome
 from .ofdm_outcome import Record as Record
 from .ofdm_outcome import summarize as summarize
+from .ofdm_outcome import summarize_odds as summarize_odds

@@ -1,29 +1,18 @@
-"""How far probabilities of activity can be believed: histograms of them, apart for active and inactive devices."""
+"""How far probabilities of activity can be believed: counts of them at many points."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from .. import _check
-from ..detection import Detection
 from ..receiver import Receiver
 from .engine import Point, Stop, run
+from .odds import LOG_ODDS, Calibration, count_odds, from_numbers, numbers_of
 from .ofdm_drop import Drop, Scenario, draw_drop, draw_pilots
 from .store import Lists, Store, fingerprint
-
-# Probabilities 0.01, 1/2 and 0.99 are edges; the last one is as far as single precision tells.
-_STEP = float(np.log(99)) / 4
-LOG_ODDS = _STEP * np.arange(-14, 15)
-_UNLIKELY, _HALF, _SURE = (int(np.argmin(np.abs(LOG_ODDS - _STEP * i))) + 1 for i in (-4, 0, 4))  # first bin above
-_LISTS = ("idle", "active", "promised")
-
-Counts = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -32,80 +21,6 @@ class Contender:
 
     prior: str = "cdl"
     power: Literal["known", "unknown"] = "unknown"
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Devices of many blocks in bins of their posterior log odds, between the edges `LOG_ODDS`; adds.
-
-    Attributes
-    ----------
-    idle, active : ndarray, shape (B,)
-        Inactive and active devices.
-    promised : ndarray, shape (B,)
-        Sum of their probabilities.
-    blocks, trusted : int
-    """
-
-    idle: Counts
-    active: Counts
-    promised: Counts
-    blocks: int
-    trusted: int
-
-    def __add__(self, other: Calibration) -> Calibration:
-        return Calibration(*(getattr(self, f.name) + getattr(other, f.name) for f in fields(self)))
-
-    @property
-    def missed(self) -> int:
-        """Active devices of a probability below one half."""
-        return int(self.active[:_HALF].sum())
-
-    @property
-    def false_alarms(self) -> int:
-        """Inactive devices of at least one half."""
-        return int(self.idle[_HALF:].sum())
-
-    @property
-    def sure(self) -> int:
-        """Devices of a probability above 0.99."""
-        return int((self.idle + self.active)[_SURE:].sum())
-
-    @property
-    def sure_wrong(self) -> int:
-        """Inactive ones among them."""
-        return int(self.idle[_SURE:].sum())
-
-    def error(self, *, plausible: bool = False) -> float:
-        """Expected calibration error.
-
-        Mean over devices of the distance between the mean probability of their bin and the share of its devices that
-        are active; of all devices, or of those above 0.01, lest thousands of obvious zeros hide errors. 0 of nobody.
-        """
-        first = _UNLIKELY if plausible else 0
-        count = (self.idle + self.active)[first:].sum()
-        distance = np.abs(self.promised - self.active)[first:].sum()
-        return float(distance / count) if count else 0.0
-
-    def curve(self) -> tuple[Counts, Counts]:
-        """Inactive and active devices above each of `LOG_ODDS`."""
-        above = [np.cumsum(x[::-1])[::-1][1:] for x in (self.idle, self.active)]
-        return above[0], above[1]
-
-    def row(self) -> dict[str, Any]:
-        """Numbers of a table's line."""
-        return {
-            "blocks": self.blocks,
-            "devices": int((self.idle + self.active).sum()),
-            "active": int(self.active.sum()),
-            "missed": self.missed,
-            "false_alarms": self.false_alarms,
-            "calibration_error": self.error(),
-            "calibration_error_plausible": self.error(plausible=True),
-            "sure": self.sure,
-            "sure_wrong": self.sure_wrong,
-            "trusted": self.trusted,
-        }
 
 
 def measure_calibration(
@@ -188,28 +103,8 @@ class _Bench:
                 drop.pilots, s.antennas, self._priors[contender], s.activity_rate, power, threads=self._threads
             )
         out = self._receivers[contender].detect(drop.y, drop.noise_var)
-        counts = histogram(out, drop.active)
-        numbers = {
-            f"{name} {b}": value for name, each in zip(_LISTS, counts, strict=True) for b, value in enumerate(each)
-        }
-        return numbers | {"trusted": out.trusted}
-
-
-def histogram(out: Detection, truth: npt.NDArray[np.int64]) -> tuple[Counts, Counts, Counts]:
-    """Inactive devices, active ones, and the sum of their probabilities, in bins of the log odds."""
-    probability = out.activity.astype(np.float64)
-    with np.errstate(divide="ignore"):
-        odds = np.log(probability) - np.log1p(-probability)
-    at = np.searchsorted(LOG_ODDS, odds, side="right")
-    active = np.zeros(len(probability), bool)
-    active[truth] = True
-    bins = len(LOG_ODDS) + 1
-    idle, found = np.bincount(at[~active], minlength=bins), np.bincount(at[active], minlength=bins)
-    promised = np.bincount(at, probability, bins).astype(np.float64)
-    return idle.astype(np.float64), found.astype(np.float64), promised
+        return numbers_of(count_odds(out, drop.active))
 
 
 def _calibration(lists: Lists, draws: int) -> Calibration:
-    bins = range(len(LOG_ODDS) + 1)
-    idle, active, promised = (np.array([sum(lists[f"{name} {b}"][:draws]) for b in bins]) for name in _LISTS)
-    return Calibration(idle, active, promised, draws, int(sum(lists["trusted"][:draws])))
+    return from_numbers({name: sum(values[:draws]) for name, values in lists.items()}, draws)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from typing import Any
 
@@ -30,7 +30,7 @@ _TASK_SECONDS = 1.0  # a worker gets draws for about so long at a time: transfer
 _MOST_DRAWS = 64  # of a task
 
 Numbers = Mapping[str, float]
-Measure = Mapping[Any, Callable[[Any], Numbers]]
+Named = tuple[Any, Numbers]  # a contender and its numbers of a draw
 
 
 @dataclass(frozen=True)
@@ -79,18 +79,39 @@ class Stop:
         return low > 0 and 10 * math.log10(high / low) <= self.width_db
 
 
+def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Point:
     """An operating point: lists of its contenders, how a draw of a number is made, and what is measured of it.
 
-    `draw` and the callables of `measure`, by contender, are pickled if other processes run them. `done` is called when
-    the point is, to free what it took.
+    `draw` and the callables by contender are pickled if other processes run them: `measure` takes a draw, `many`, for
+    contenders that are better at it, a list of up to `batch` draws. `done` is called when the point is, to free what it
+    took.
     """
 
     kept: Mapping[Any, Lists]
     draw: Callable[[int], Any]
-    measure: Measure
-    done: Callable[[], None] = lambda: None
+    measure: Mapping[Any, Callable[[Any], Numbers]]
+    done: Callable[[], None] = _nothing
+    many: Mapping[Any, Callable[[list[Any]], Sequence[Numbers]]] = field(default_factory=dict)
+    batch: int = 1
+
+    def numbers(self, task: Sequence[tuple[int, Sequence[Any]]]) -> list[list[Named]]:
+        """Numbers of draws, of the contenders beside each."""
+        found: list[list[Named]] = []
+        for start in range(0, len(task), self.batch):
+            part = [(self.draw(number), names) for number, names in task[start : start + self.batch]]
+            together = {
+                name: iter(measure([drop for drop, names in part if name in names]))
+                for name, measure in self.many.items()
+                if any(name in names for _, names in part)
+            }
+            for drop, names in part:
+                found.append([(n, next(together[n]) if n in together else self.measure[n](drop)) for n in names])
+        return found
 
 
 def run(
@@ -135,7 +156,7 @@ def run(
     _check.integer("workers", workers, 1)
     counts = [0] * len(points)
     with _place(workers, scheduler) as pool:
-        source: Any = _Here(points) if pool is None else _Ahead(points, stop, pool)
+        source: Any = _Here(points, stop) if pool is None else _Ahead(points, stop, pool)
         try:
             for i, point in enumerate(points):
                 while not counts[i] or not stop.reached(point.kept.values(), counts[i]):
@@ -158,20 +179,27 @@ def _waiting(point: Point, draw: int) -> list[Any]:
 class _Here:
     """Measures in this process."""
 
-    def __init__(self, points: Sequence[Point]) -> None:
-        self._points = points
+    def __init__(self, points: Sequence[Point], stop: Stop) -> None:
+        self._points, self._stop = points, stop
+        self._found: dict[tuple[int, int], list[Named]] = {}
 
-    def measure(self, index: int, draw: int, names: Sequence[Any]) -> Iterator[tuple[Any, Numbers]]:
+    def measure(self, index: int, draw: int, names: Sequence[Any]) -> Iterable[Named]:
         """Numbers of a draw, contender by contender."""
-        return _measure(self._points[index].draw, self._points[index].measure, draw, names)
+        point = self._points[index]
+        if not names:
+            return []
+        if point.batch == 1:
+            return self._one(point, draw, names)
+        if (index, draw) not in self._found:
+            draws = range(draw, min(draw + point.batch, self._stop.trials))
+            task = [(number, own) for number in draws if (own := _waiting(point, number))]
+            self._found = {(index, at[0]): each for at, each in zip(task, point.numbers(task), strict=True)}
+        return self._found.pop((index, draw))
 
-
-def _measure(
-    draw: Callable[[int], Any], measure: Measure, number: int, names: Sequence[Any]
-) -> Iterator[tuple[Any, Numbers]]:
-    if names:
-        drop = draw(number)
-        yield from ((name, measure[name](drop)) for name in names)
+    def _one(self, point: Point, number: int, names: Sequence[Any]) -> Iterator[Named]:
+        """Of one draw, each contender when it is asked for: an interrupt loses one of them."""
+        drop = point.draw(number)
+        yield from ((name, point.measure[name](drop)) for name in names)
 
 
 @dataclass
@@ -194,7 +222,7 @@ class _Ahead:
         self._cost = [0.0] * len(points)  # seconds of a draw
         self._next: Iterator[tuple[int, int]] = self._places()
 
-    def measure(self, index: int, draw: int, names: Sequence[Any]) -> Iterable[tuple[Any, Numbers]]:
+    def measure(self, index: int, draw: int, names: Sequence[Any]) -> Iterable[Named]:
         """Numbers of a draw, contender by contender."""
         if not names:
             return []
@@ -211,7 +239,7 @@ class _Ahead:
             self._cost[at] = seconds / len(draws)
             self._found |= {(at, number): each for number, each in zip(draws, results, strict=True)}
         self._fill(index)
-        numbers: list[tuple[Any, Numbers]] = self._found.pop((index, draw))
+        numbers: list[Named] = self._found.pop((index, draw))
         return numbers
 
     def _places(self) -> Iterator[tuple[int, int]]:
@@ -230,9 +258,11 @@ class _Ahead:
             if first is None:
                 return
             at, draws = first[0], [first[1]]
+            batch = self._points[at].batch
             most = min(int(_TASK_SECONDS / self._cost[at]), _MOST_DRAWS) if self._cost[at] else 1
-            left = max((self._stop.trials - first[1]) // (2 * self._pool.workers()), 1)  # all have some of the last
-            for place in islice(self._next, max(min(most, left) - 1, 0)):
+            left = (self._stop.trials - first[1]) // (2 * self._pool.workers())  # all have some of the last
+            wanted = max(min(most, left) // batch, 1) * batch
+            for place in islice(self._next, wanted - 1):
                 if place[0] != at:
                     self._next = chain([place], self._next)
                     break
@@ -242,7 +272,7 @@ class _Ahead:
     def _send(self, at: int, draws: list[int]) -> None:
         point = self._points[at]
         if not self._packed[at]:
-            self._packed[at] = pickle.dumps((point.draw, dict(point.measure)))
+            self._packed[at] = pickle.dumps(replace(point, kept={}, done=_nothing))
         task = [(number, _waiting(point, number)) for number in draws]
         self._tasks.append((at, draws, self._pool.submit(work, self._packed[at], task)))
 
@@ -250,14 +280,13 @@ class _Ahead:
 _local = threading.local()  # a thread's last point: receivers are planned once
 
 
-def work(packed: bytes, task: list[tuple[int, list[Any]]]) -> tuple[float, list[list[tuple[Any, Numbers]]]]:
+def work(packed: bytes, task: list[tuple[int, list[Any]]]) -> tuple[float, list[list[Named]]]:
     """Measure draws in a worker; seconds, and numbers of every draw."""
     digest = hashlib.sha256(packed).digest()
     if getattr(_local, "digest", b"") != digest:
         _local.point, _local.digest = pickle.loads(packed), digest
-    draw, measure = _local.point
     start = time.perf_counter()
-    found = [list(_measure(draw, measure, number, names)) for number, names in task]
+    found = _local.point.numbers(task)
     return time.perf_counter() - start, found
 
 

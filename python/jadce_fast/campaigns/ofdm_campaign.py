@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from .. import _check
 from ..baselines.receivers.by_name import ORACLE, is_baseline, plan_baseline, prior_of
 from ..detection import Detection
@@ -22,6 +24,7 @@ from ..receiver import Receiver
 from ..rules import Rules
 from .engine import Point, Stop, run
 from .genie import GeniePrior
+from .odds import LOG_ODDS, count_odds, numbers_of
 from .ofdm_drop import Drop, Scenario, draw_drop, draw_pilots, recorded_channels
 from .ofdm_outcome import Record, record
 from .store import Store, fingerprint
@@ -58,6 +61,8 @@ def simulate(
     errors: int | None = None,
     width_db: float | None = None,
     threads: int | None = None,
+    device: str = "cpu",
+    batch: int = 1,
     workers: int = 1,
     scheduler: str | None = None,
     resume: str | os.PathLike[str] | None = None,
@@ -90,6 +95,10 @@ def simulate(
         Or when the 95 % interval of every receiver's NMSE is no wider.
     threads : int, optional
         Native threads of each receiver; with workers one.
+    device : str
+        Where receivers with priors run: "cpu", "cuda" or "cuda:N"; baselines run on the CPU.
+    batch : int
+        Drops that a receiver on a GPU detects at once; their time is shared out evenly. Fresh pilots go one by one.
     workers : int
         Processes. A program that uses more than one needs ``if __name__ == "__main__":``, as of `multiprocessing`.
     scheduler : str, optional
@@ -122,17 +131,29 @@ def simulate(
         raise ValueError(f'power: expected "unknown" or "known", found {power!r}')
     stop = Stop(trials, errors, width_db)
     options: dict[str, Any] = {"power": 1.0 if power == "known" else "unknown", "threshold": threshold}
-    options |= {"learn": learn, "iterations": iterations}
+    options |= {"learn": learn, "iterations": iterations, "device": device, "batch": batch}
+    if _check.integer("batch", batch, 1) > 1 and device == "cpu":
+        raise ValueError(f"batch: expected the default without a GPU, found {batch}")
+    if device != "cpu" and GENIE in names:
+        raise ValueError(f"priors: expected no genie with device={device!r}, found one")
     options["threads"] = 1 if threads is None and (workers > 1 or scheduler is not None) else threads
     told = {"threshold": threshold} if threshold is not None else {}
     told |= {"learn": learn} if learn else {}
-    store = Store(resume, "ofdm", {"seed": _check.integer("seed", seed, 0), "power": power} | told)
+    setup = {"seed": _check.integer("seed", seed, 0), "power": power, "log_odds": LOG_ODDS.tolist()}
+    store = Store(resume, "ofdm", setup | told)
     limit = {"most_iterations": iterations} if iterations is not None else {}
 
     def plan(own: Scenario) -> Point:
         bench = _Bench(own, names, options, seed)
         kept = {name: store.lists({"scenario": asdict(own)} | limit | bench.key(name)) for name in names}
-        return Point(kept, bench.draw, {name: partial(bench.detect, name) for name in names}, bench.free)
+        return Point(
+            kept,
+            bench.draw,
+            {name: partial(bench.detect, name) for name in names},
+            bench.free,
+            {name: partial(bench.detect_many, name) for name in names if not is_baseline(name)} if batch > 1 else {},
+            1 if own.fresh_pilots else batch,
+        )
 
     points = [plan(own) for own in scenarios]
     records: list[Record] = []
@@ -204,20 +225,25 @@ class _Bench:
         """Detect and score one drop."""
         if name == GENIE and self.genie is not None and drop.paths is not None:
             self.genie.reveal(drop.active, drop.paths, self._scenario.antennas)
-        if name not in self._receivers or name.partition(":")[0] == ORACLE:
-            self._receivers[name] = self._plan(name, drop)
-            found, seconds = self._timed(name, drop)
-            if seconds < _WARM:
-                found, seconds = self._timed(name, drop)
-        else:
-            found, seconds = self._timed(name, drop)
-        errors = asdict(score(found, drop.active, drop.channels))
-        del errors["trials"]
-        return errors | {"iterations": found.iterations, "converged": found.converged, "seconds": seconds}
+        if name.partition(":")[0] == ORACLE:
+            self._receivers.pop(name, None)
+        return self.detect_many(name, [drop])[0]
 
-    def _timed(self, name: str, drop: Drop) -> tuple[Detection, float]:
+    def detect_many(self, name: str, drops: Sequence[Drop]) -> list[dict[str, float]]:
+        """Detect and score drops, at once where the receiver can; each has an equal share of the seconds."""
+        first = name not in self._receivers
+        if first:
+            self._receivers[name] = self._plan(name, drops[0])
+        found, seconds = self._timed(name, drops)
+        if first and seconds < _WARM:
+            found, seconds = self._timed(name, drops)
+        return [_errors(out, drop) | {"seconds": seconds / len(drops)} for out, drop in zip(found, drops, strict=True)]
+
+    def _timed(self, name: str, drops: Sequence[Drop]) -> tuple[list[Detection], float]:
+        receiver, noise = self._receivers[name], None if self._options["learn"] else drops[0].noise_var
+        ys = np.stack([drop.y for drop in drops])
         start = time.perf_counter()
-        found = self._receivers[name].detect(drop.y, self._noise_var(drop))
+        found = [receiver.detect(ys[0], noise)] if len(drops) == 1 else receiver.detect_many(ys, noise)
         return found, time.perf_counter() - start
 
     def _plan(self, name: str, drop: Drop) -> Any:
@@ -226,12 +252,18 @@ class _Bench:
         if not is_baseline(name):
             rules = None if iterations is None else Rules(max_iterations=iterations)
             rate = None if wanted["learn"] else s.activity_rate
-            own = {name: wanted[name] for name in ("power", "threshold", "threads")}
-            return Receiver(drop.pilots, s.antennas, prior, rate, rules=rules, **own)
+            own = {name: wanted[name] for name in ("power", "threshold", "threads", "device")}
+            batch = 1 if s.fresh_pilots else wanted["batch"]
+            return Receiver(drop.pilots, s.antennas, prior, rate, rules=rules, batch=batch, **own)
         if wanted["learn"] or wanted["threshold"] is not None:
             raise ValueError(f"learn, threshold: expected the defaults with {name}, found others")
         own = {"prior": prior, "active": drop.active, "iterations": iterations}
         return plan_baseline(name, drop.pilots, s.array.antennas, s.activity_rate, wanted["power"], **own)
 
-    def _noise_var(self, drop: Drop) -> float | None:
-        return None if self._options["learn"] else drop.noise_var
+
+def _errors(found: Detection, drop: Drop) -> dict[str, float]:
+    """Numbers of a detection: its errors, and counts of its probabilities."""
+    errors = asdict(score(found, drop.active, drop.channels))
+    del errors["trials"]
+    errors |= {"iterations": found.iterations, "converged": found.converged}
+    return errors | numbers_of(count_odds(found, drop.active))

@@ -10,11 +10,15 @@ import numpy as np
 
 from ..metrics import Score
 from .intervals import clopper_pearson, ratio_interval
+from .odds import Calibration, from_numbers
 
 
 @dataclass(frozen=True)
 class Record:
-    """Result of one receiver on one drop of one point; `prior` names the receiver, `seconds` is that of ``detect``."""
+    """Result of one receiver on one drop of one point.
+
+    `prior` names the receiver, `seconds` is that of ``detect``, `odds` counts its devices by their probabilities.
+    """
 
     trial: int
     prior: str
@@ -22,6 +26,7 @@ class Record:
     iterations: int
     converged: bool
     seconds: float
+    odds: Calibration
     point: int = 0
 
     def row(self) -> dict[str, Any]:
@@ -54,6 +59,8 @@ class Outcome:
         Median over trials.
     false_alarm_db : float or None
         Energy of false alarms relative to that of the true channels; None without false alarms.
+    calibration_error : float
+        Expected calibration error of the probabilities of activity, of devices above 0.01.
     iterations, converged : float
         Mean number, share of trials.
     seconds_p50, seconds_p99 : float
@@ -74,10 +81,17 @@ class Outcome:
     mean_nmse_db: float | None
     median_nmse_db: float | None
     false_alarm_db: float | None
+    calibration_error: float
     iterations: float
     converged: float
     seconds_p50: float
     seconds_p99: float
+
+
+def summarize_odds(records: Sequence[Record], prior: str, point: int | None = None) -> Calibration:
+    """Devices by their probabilities in one receiver's records: its ROC curve and calibration; see `summarize`."""
+    own = [r.odds for r in records if r.prior == prior and point in (None, r.point)]
+    return sum(own[1:], own[0])
 
 
 def summarize(records: Sequence[Record], prior: str, point: int | None = None) -> Outcome:
@@ -105,6 +119,7 @@ def summarize(records: Sequence[Record], prior: str, point: int | None = None) -
         mean_nmse_db=_db(total.relative_error / total.active) if total.active else None,
         median_nmse_db=_db(float(np.median(heard))) if heard else None,
         false_alarm_db=_db(relative),
+        calibration_error=summarize_odds(own, prior).error(plausible=True),
         iterations=float(np.mean([r.iterations for r in own])),
         converged=float(np.mean([r.converged for r in own])),
         seconds_p50=float(np.percentile(seconds, 50)),
@@ -120,7 +135,8 @@ def record(name: str, numbers: Mapping[str, float], trial: int, point: int) -> R
     """Record of the numbers that a store has of one drop."""
     found: dict[str, Any] = {f: numbers[f] if f in _REAL else int(numbers[f]) for f in _SCORE}
     iterations, converged = int(numbers["iterations"]), bool(numbers["converged"])
-    return Record(trial, name, Score(**found, trials=1), iterations, converged, numbers["seconds"], point=point)
+    odds = from_numbers(numbers)
+    return Record(trial, name, Score(**found, trials=1), iterations, converged, numbers["seconds"], odds, point=point)
 
 
 def _db(ratio: float) -> float | None:

@@ -5,27 +5,41 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from .odds import Calibration
 from .ofdm_drop import Scenario
-from .ofdm_outcome import Record, record, summarize
+from .ofdm_outcome import Record, record, summarize, summarize_odds
 from .store import DRAW, read_rows, split
 
 POINT = (*(f.name for f in fields(Scenario)), "most_iterations")
 
 
-def read_outcomes(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], list[str], dict[str, Any]]:
-    """Outcomes of a campaign's directory, while it goes on or after it.
+@dataclass(frozen=True)
+class Report:
+    """What a campaign has found so far.
 
-    Returns
-    -------
+    Attributes
+    ----------
     rows : list of dict
         A line for every point and receiver: on what points differ, and the fields of `Outcome`.
+    odds : list of Calibration
+        Of every line.
     axes : list of str
         The names on which points differ.
     facts : dict
         Kind, setup and runs.
+    """
+
+    rows: list[dict[str, Any]]
+    odds: list[Calibration]
+    axes: list[str]
+    facts: dict[str, Any]
+
+
+def read_report(path: str | os.PathLike[str]) -> Report:
+    """Outcomes of a campaign's directory, while it goes on or after it.
 
     Raises
     ------
@@ -55,7 +69,8 @@ def read_outcomes(path: str | os.PathLike[str]) -> tuple[list[dict[str, Any]], l
         {name: values[point][POINT.index(name)] for name in axes} | asdict(summarize(records, prior))
         for (point, prior), records in found.items()
     ]
-    return rows, axes, manifest
+    odds = [summarize_odds(records, prior) for (_, prior), records in found.items()]
+    return Report(rows, odds, axes, manifest)
 
 
 def _receiver(key: dict[str, str]) -> tuple[tuple[str, str], ...]:

@@ -80,7 +80,7 @@ class Store:
         if both := lists.key.keys() & values.keys():
             raise ValueError(f"values: expected other names than those of the key, found {', '.join(sorted(both))}")
         # Seven digits are enough and keep the file small.
-        texts = {name: [f"{x:.7g}" for x in np.atleast_1d(np.asarray(value))] for name, value in values.items()}
+        texts = {name: [f"{x:.7g}" for x in _several(value)] for name, value in values.items()}
         for at, row in enumerate(zip(*texts.values(), strict=True), count_draws(lists)):
             self._waiting.append(lists.key | {DRAW: str(at)} | dict(zip(texts, row, strict=True)))
         for name, column in texts.items():
@@ -220,6 +220,11 @@ def fingerprint(prior: Any) -> str:
     for value in values:
         digest.update(value.tobytes())
     return digest.hexdigest()[:16]
+
+
+def _several(value: npt.ArrayLike) -> Iterable[float]:
+    """One or more numbers; one, as most are, without the detour over an array."""
+    return (value,) if isinstance(value, int | float) else np.atleast_1d(np.asarray(value))
 
 
 def _flat(key: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..campaigns.demo import Contender
+    from ..campaigns.odds import Calibration
     from ..campaigns.ofdm_outcome import Outcome, Record
 
 
@@ -74,6 +75,8 @@ def simulate(
     ] = None,
     seed: Seed = 0,
     threads: Threads = None,
+    device: Annotated[str, typer.Option(help="Where receivers with priors run: cpu, cuda or cuda:N.")] = "cpu",
+    batch: Annotated[int, typer.Option(help="Drops that a receiver on a GPU detects at once.")] = 1,
     workers: Annotated[int, typer.Option(help="Processes, of one thread each.")] = 1,
     scheduler: Annotated[
         str | None, typer.Option(help="Address of a Dask scheduler, whose workers detect instead.")
@@ -92,10 +95,12 @@ def simulate(
 
     import scipy.stats  # noqa: F401  (of the intervals: that it is missing shows now and not when the work is done)
 
+    from ..campaigns.odds import roc
     from ..campaigns.ofdm_campaign import GENIE, simulate, sweep
     from ..campaigns.ofdm_drop import Scenario
-    from ..campaigns.ofdm_outcome import summarize
+    from ..campaigns.ofdm_outcome import summarize, summarize_odds
     from ..figures.sweep import sweep_rows
+    from ..metrics import Score
 
     axes: dict[str, list[Any]] = {
         "devices": numbers("--devices", devices, whole=True),
@@ -123,15 +128,18 @@ def simulate(
     own = prior or ([] if receiver else [DEFAULT])
     names = list(dict.fromkeys([*own, *_baselines(receiver or []), *([GENIE] if genie else [])]))
     with console.Progress("simulating", trials * len(points)) as bar:
+        sums = [Score() for _ in points]  # of the first receiver
 
         def report(done: int, records: list[Record]) -> None:
-            point = records[-1].point
+            first = records[-len(names)]
+            sums[first.point] += first.score
             if bar.shown:
-                nmse = summarize(records[-trials * len(names) :], names[0], point).nmse_db
-                at = ", ".join(f"{name} {getattr(points[point], name)}" for name in axes)
+                at = ", ".join(f"{name} {getattr(points[first.point], name)}" for name in axes)
+                total = sums[first.point]
+                nmse = f"{total.nmse_db:.2f} dB, " if total.channel_energy > 0 else ""
                 # Points that have stopped early count as whole.
-                done = point * trials + records[-1].trial + 1
-                bar.update(done, "" if nmse is None else f"{at}  {names[0]} {nmse:.2f} dB")
+                done = first.point * trials + first.trial + 1
+                bar.update(done, f"{at}  {names[0]} {nmse}{total.missed} + {total.false_alarms} errors")
 
         records = simulate(
             points,
@@ -144,6 +152,8 @@ def simulate(
             errors=errors,
             width_db=width,
             threads=threads,
+            device=device,
+            batch=batch,
             workers=workers,
             scheduler=scheduler,
             resume=resume,
@@ -167,7 +177,8 @@ def simulate(
     if as_json:
         setup = {"scenario": asdict(points[0]), "power": power, "threshold": threshold, "learn": learn}
         setup |= {"seed": seed, "trials": trials} | ({"axes": axes} if axes else {})
-        console.show_json(setup | {"results": rows})
+        odds = [summarize_odds(records, name, i) for i in range(len(points)) for name in names]
+        console.show_json(setup | {"results": [row | {"roc": roc(own)} for row, own in zip(rows, odds, strict=True)]})
     else:
         console.show(outcome_table(rows, list(axes)))
 
@@ -178,25 +189,39 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Directory of table and pictures.", show_default="DIR")] = None,
     as_json: Json = False,
 ) -> None:
-    """Sum up what a campaign has so far: a table, and pictures over every axis on which points differ.
+    """Sum up what a campaign has so far: tables, and pictures over every axis on which points differ.
+
+    Beside them the ROC curve and the reliability of probabilities of activity at every point.
 
     It reads what the campaign has kept, while that goes on or after it.
     """
-    from ..campaigns.report import read_outcomes
+    from ..campaigns.odds import roc
+    from ..campaigns.report import read_report
+    from ..figures.activity import activity_figure
     from ..figures.style import save_figure
     from ..figures.sweep import sweep_figure, sweep_rows
 
-    rows, axes, facts = read_outcomes(directory)
+    found = read_report(directory)
+    rows, axes = found.rows, found.axes
     target = directory if output is None else output
     target.mkdir(parents=True, exist_ok=True)
-    files = [target / "report.csv"]
+    files = [target / "report.csv", target / "report-activity.csv"]
     write_csv(files[0], rows)
+    about = [{name: row[name] for name in (*axes, "prior")} for row in rows]
+    write_csv(files[1], [at | line for at, own in zip(about, found.odds, strict=True) for line in roc(own)])
+    points: dict[str, dict[str, Calibration]] = {}
+    for at, own in zip(about, found.odds, strict=True):
+        points.setdefault(", ".join(f"{name} {at[name]}" for name in axes), {})[at["prior"]] = own
+    for i, (title, receivers) in enumerate(points.items()):
+        files.append(target / (f"report-activity-{i}.png" if axes else "report-activity.png"))
+        save_figure(activity_figure(receivers, title), files[-1])
     for axis in axes:
         if all(isinstance(row[axis], int | float) for row in rows):
             files.append(target / f"report-{axis}.png")
             save_figure(sweep_figure(sweep_rows(rows, axis), axis), files[-1])
     if as_json:
-        console.show_json(facts | {"axes": axes, "files": list(map(str, files)), "results": rows})
+        rows = [row | {"roc": roc(own)} for row, own in zip(rows, found.odds, strict=True)]
+        console.show_json(found.facts | {"axes": axes, "files": list(map(str, files)), "results": rows})
         return
     console.show(outcome_table(rows, axes))
     console.show("files: " + ", ".join(map(str, files)))
@@ -285,7 +310,7 @@ def _genie_distance(outcome: Outcome, outcomes: Sequence[Outcome]) -> dict[str, 
 def outcome_table(rows: Sequence[dict[str, Any]], axes: Sequence[str]) -> Table:
     """Table of outcomes, a line a point and receiver."""
     columns = [*axes, "receiver", "trials", "active", "missed", "false alarms", "error rate", "95 %", "NMSE dB", "95 %"]
-    columns += ["mean dB", "median dB", "to genie dB", "iterations", "converged", "p50 ms", "p99 ms"]
+    columns += ["mean dB", "median dB", "to genie dB", "calibration", "iterations", "converged", "p50 ms", "p99 ms"]
 
     def level(value: float | None) -> str:
         return "" if value is None else f"{value:.2f}"
@@ -297,6 +322,6 @@ def outcome_table(rows: Sequence[dict[str, Any]], axes: Sequence[str]) -> Table:
         line += [f"{r['error_rate']:.1e}", f"{r['error_rate_low']:.1e} … {r['error_rate_high']:.1e}"]
         line += [level(r["nmse_db"]), f"{level(r['nmse_low_db'])} … {level(r['nmse_high_db'])}"]
         line += [level(r.get(name)) for name in ("mean_nmse_db", "median_nmse_db", "genie_distance_db")]
-        line += [f"{r['iterations']:.1f}", f"{r['converged']:.0%}"]
+        line += [f"{r['calibration_error']:.3f}", f"{r['iterations']:.1f}", f"{r['converged']:.0%}"]
         lines.append([*line, f"{1e3 * r['seconds_p50']:.1f}", f"{1e3 * r['seconds_p99']:.1f}"])
     return console.table(None, columns, lines)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import typer
 
-from ..campaigns.calibration import Calibration, Contender, measure_calibration
-from ..campaigns.intervals import clopper_pearson
+from ..campaigns.calibration import Contender, measure_calibration
+from ..campaigns.odds import Calibration
 from ..campaigns.ofdm_drop import Scenario
+from .activity import draw_reliability
 from .result import Output, Progress, Quick, Result, Rows, Seed, Table, Threads
 from .style import BLUE, COLOURS, DASHES, GRID, INK, ORANGE, drawing
 
@@ -91,15 +92,7 @@ def draw(rows: Rows, pooled: dict[str, Calibration], prior: str) -> Figure:
     with drawing(13.2, 6.0, title, **GRID) as figure:
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
         for (power, counts), colour in zip(pooled.items(), (BLUE, ORANGE), strict=True):
-            _reliability(left, counts, f"power {power}", colour)
-        ends = (1e-5, 1 - 1e-5)
-        left.plot(ends, ends, color=INK, ls=DASHES[1], lw=1.2, zorder=1)
-        left.set(xscale="logit", yscale="logit", xlim=ends, ylim=ends)
-        ticks = (1e-4, 1e-2, 0.5, 0.99, 0.9999)
-        for axis in (left.xaxis, left.yaxis):
-            axis.set_ticks(ticks, [f"{x:g}" for x in ticks])
-            axis.set_ticks([], minor=True)
-        left.set(title="Reliability", xlabel="probability of activity", ylabel="share of active devices")
+            draw_reliability(left, counts, {"label": f"power {power}", "color": colour})
         left.legend(loc="upper left")
         for i, symbols in enumerate(dict.fromkeys(row["symbols"] for row in rows)):
             for spread in _SPREADS:
@@ -121,16 +114,6 @@ def draw(rows: Rows, pooled: dict[str, Calibration], prior: str) -> Figure:
         )
         right.legend(loc="upper right", ncols=2, fontsize=10, columnspacing=1.0, handletextpad=0.3)
     return figure
-
-
-def _reliability(axes: Any, own: Calibration, label: str, colour: str) -> None:
-    count = own.idle + own.active
-    some = (count >= 20) & (own.promised > 0)
-    promised, share = own.promised[some] / count[some], own.active[some] / count[some]
-    low, high = clopper_pearson(own.active[some], count[some])
-    inside = (share > 0) & (share < 1)
-    axes.plot(promised[inside], share[inside], "o-", color=colour, label=label, ms=6, lw=1.6, mec="white")
-    axes.vlines(promised, np.maximum(low, 1e-6), np.minimum(high, 1 - 1e-6), color=colour, lw=1.2, alpha=0.6)
 
 
 def _table(rows: Rows) -> Table:

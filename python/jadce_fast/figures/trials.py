@@ -1,4 +1,4 @@
-"""The distribution over the trials of a campaign: ``jadce simulate --plot``."""
+"""The distribution over the trials of a campaign, and its probabilities: ``jadce simulate --plot``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..campaigns.ofdm_drop import Scenario
-from ..campaigns.ofdm_outcome import Record
+from ..campaigns.ofdm_outcome import Record, summarize_odds
+from .activity import draw_activity
 from .style import COLOURS, GRID, drawing
 
 if TYPE_CHECKING:
@@ -16,16 +17,21 @@ if TYPE_CHECKING:
 
 
 def trials_figure(records: Sequence[Record], scenario: Scenario) -> Figure:
-    """Draw the distribution over trials of NMSE and of detection time, one line for each prior."""
+    """Draw the distribution over trials of NMSE and of detection time, the ROC curve, and reliability.
+
+    One line for each receiver.
+    """
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     title = (
         f"K={scenario.devices}, N={scenario.subcarriers}, M={scenario.antennas}, T={scenario.symbols}, "
         f"{scenario.snr_db:g} dB, activity {scenario.activity_rate:g}, CDL-{scenario.model}"
     )
-    with drawing(11, 4.6, title, **GRID) as figure:
-        left, right = figure.subplots(1, 2)
-        for i, name in enumerate(dict.fromkeys(r.prior for r in records)):
+    names = list(dict.fromkeys(r.prior for r in records))
+    with drawing(12, 9.2, title, **GRID) as figure:
+        (left, right), below = figure.subplots(2, 2)
+        draw_activity(below, {name: summarize_odds(records, name) for name in names})
+        for i, name in enumerate(names):
             own = [r for r in records if r.prior == name]
             look = {"label": name, "color": COLOURS[i % len(COLOURS)]}
             _draw_distribution(left, [r.score.nmse_db for r in own if r.score.channel_energy > 0], look)
