@@ -135,8 +135,9 @@ def record(name: str, numbers: Mapping[str, float], trial: int, point: int) -> R
     """Record of the numbers that a store has of one drop."""
     found: dict[str, Any] = {f: numbers[f] if f in _REAL else int(numbers[f]) for f in _SCORE}
     iterations, converged = int(numbers["iterations"]), bool(numbers["converged"])
-    odds = from_numbers(numbers)
-    return Record(trial, name, Score(**found, trials=1), iterations, converged, numbers["seconds"], odds, point=point)
+    score, odds = Score(**found, trials=1), from_numbers(numbers)
+    own: dict[str, Any] = {"iterations": iterations, "converged": converged, "seconds": numbers["seconds"]}
+    return Record(trial, name, score, odds=odds, point=point, **own)
 
 
 def _db(ratio: float) -> float | None:
