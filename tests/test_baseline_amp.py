@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from papers import gaussian_fixed_point, line_fixed_point
 from problems import complex_normal, problem
 from scipy import stats
 
@@ -82,14 +83,6 @@ def test_mmv_errors_vanish_with_antennas_as_the_paper_shows():
 # --- GMMV-AMP, TMP-EM -----------------------------------------------------------------------------------------
 
 
-def bernoulli_gaussian_errors(noise, load, rate, *, known=True):
-    """Fixed point of state evolution where activity is known: tau = noise + load * rate * tau / (1 + tau)."""
-    tau = noise + load * rate
-    for _ in range(200):
-        tau = noise + load * rate * tau / (1 + tau)
-    return tau / (1 + tau)
-
-
 def test_gmmv_amp_reaches_its_state_evolution_without_being_told_rate_and_noise():
     """200 entries a device leave no doubt of its activity: the state evolution is that of a known support."""
     k, t, n, m = 400, 100, 10, 20
@@ -97,22 +90,10 @@ def test_gmmv_amp_reaches_its_state_evolution_without_being_told_rate_and_noise(
     found = baselines.gmmv_amp(p.pilots, m).detect(p.y, p.noise_var)
     errors = score(found, p.active, p.channels)
     assert errors.missed == errors.false_alarms == 0
-    expected = bernoulli_gaussian_errors(p.noise_var / t, k / t, 0.1)
+    expected = gaussian_fixed_point(p.noise_var / t, k / t, 0.1, orthogonal=False)
     # 8000 squared errors: 1.1 %; learned means and variances of 40 samples each cost 2 / 40 of the prior's part.
     assert errors.nmse == pytest.approx(expected, rel=0.08)
     assert np.mean(found.channel_var) == pytest.approx(errors.error_energy / p.channels.size, rel=0.1)
-
-
-def linear_state_evolution(noise, load, rate, prior, offset):
-    """Fixed point of Turbo-MP for known activity: variances of mean and slope behind orthogonal pilots (P = T = 1)."""
-    v = rate * np.array(prior)
-    for _ in range(500):
-        w = 1 / (load * (v[0] + offset**2 * v[1]) + noise)
-        seen = np.array([1 / w.sum(), 1 / (offset**2 * w).sum()]) - v
-        post = rate * prior * seen / (prior + seen)
-        ratio = post / seen
-        v = 0.5 * v + 0.5 * ratio * seen / (1 - ratio)
-    return prior * seen / (prior + seen)
 
 
 def test_tmp_em_learns_the_variances_and_reaches_its_state_evolution():
@@ -129,7 +110,7 @@ def test_tmp_em_learns_the_variances_and_reaches_its_state_evolution():
     y = np.einsum("tna,anm->tnm", pilots.select(active), h) + np.sqrt(noise) * complex_normal(rng, t, 24, m)
     found = baselines.tmp_em(pilots, m, 26 / k, blocks=blocks).detect(y, noise)
     assert np.array_equal(found.active, active)
-    error = linear_state_evolution(noise / t, k / t, 26 / k, prior, offset)
+    error = line_fixed_point(noise / t, k / t, 26 / k, prior, offset)
     expected = error[0] + np.mean(offset**2) * error[1]
     # 26 x 6 x 12 pairs of mean and slope: 2.5 %, and the number of symbols is small enough for a few percent more.
     assert np.mean(abs(found.channels - h) ** 2) == pytest.approx(expected, rel=0.1)
