@@ -1,7 +1,7 @@
 """Every baseline in a setting of its own paper beside its theory: ``python tests/papers.py`` prints the table.
 
-The papers show their numbers as curves without tables: what is compared with are the formulas that they hold their curves
-to. Each function returns (expected, measured) by what is compared.
+The papers show their numbers as curves without tables: what is compared with are the formulas that they hold them to.
+Each function returns (expected, measured) by what is compared.
 """
 
 from __future__ import annotations
