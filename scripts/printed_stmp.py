@@ -1,16 +1,51 @@
 """Prints how STMP as printed ends with several denoisers and rules of variances: ``python scripts/printed_stmp.py``.
 
-Ten minutes, most of them in the paper's networks, through which all K devices go in every iteration.
+Ten minutes, most of them in the paper's networks, through which all K devices go in every iteration; after "told:" only
+the active ones do, and the others are known to be silent.
 """
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from jadce_fast.baselines import printed_stmp
-from jadce_fast.campaigns import GeniePrior, Scenario, draw_drop
+from jadce_fast.campaigns import Drop, GeniePrior, Scenario, draw_drop
+from jadce_fast.campaigns.ofdm_campaign import GENIE
 from jadce_fast.metrics import score
 from jadce_fast.priors.files import load_prior
+
+TOLD = "told:"  # before the name of a prior
+
+
+class Told:
+    """A prior that is told who is active: an idle device's channel is zero, and it knows that."""
+
+    def __init__(self, prior: Any, active: npt.NDArray[np.int64]) -> None:
+        self._prior, self._active = prior, active
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._prior, name)
+
+    def denoise(self, z: Any, noise_var: Any, devices: Any = None) -> tuple[Any, Any]:
+        """Posterior mean and error variance; see `Prior.denoise`."""
+        mean, var = np.zeros_like(z), np.zeros(noise_var.shape, np.float32)
+        known = np.isin(devices, self._active)
+        mean[known], var[known] = self._prior.denoise(z[known], noise_var[known], devices[known])
+        return mean, var
+
+
+def load(name: str, drop: Drop, antennas: int) -> Any:
+    if name.startswith(TOLD):
+        return Told(load_prior(name.removeprefix(TOLD)), drop.active)
+    if name != GENIE:
+        return load_prior(name)
+    prior = GeniePrior(load_prior("cdl"))
+    prior.reveal(drop.active, drop.paths, antennas)
+    return prior
 
 
 def main() -> None:
@@ -19,15 +54,13 @@ def main() -> None:
     parser.add_argument("--symbols", type=int, default=30)
     parser.add_argument("--iterations", type=int, default=12)
     parser.add_argument("--damping", type=float, default=0.8)
-    parser.add_argument("--denoisers", nargs="+", default=["genie", "cdl-tiny", "cdl", "ncsn-c"])
+    parser.add_argument("--denoisers", nargs="+", default=[GENIE, "cdl-tiny", "cdl", "ncsn-c", TOLD + "ncsn-c"])
     options = parser.parse_args()
     scenario = Scenario(options.devices, options.symbols)
     drop = draw_drop(scenario, seed=97)
     print("| denoiser | variances | NMSE | misses | false alarms |\n|---|---|---|---|---|")
     for name in options.denoisers:
-        prior = GeniePrior(load_prior("cdl")) if name == "genie" else load_prior(name)
-        if isinstance(prior, GeniePrior):
-            prior.reveal(drop.active, drop.paths, scenario.antennas)
+        prior = load(name, drop, 32)
         for variance in ("paper", "residual"):
             receiver = printed_stmp(
                 drop.pilots,
