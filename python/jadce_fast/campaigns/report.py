@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from .odds import Calibration
 from .ofdm_drop import Scenario
-from .ofdm_outcome import Record, record, summarize, summarize_odds
+from .ofdm_outcome import Record, record, summarize
 from .store import DRAW, read_rows, split
 
 POINT = (*(f.name for f in fields(Scenario)), "most_iterations")
@@ -24,8 +23,8 @@ class Report:
     ----------
     rows : list of dict
         A line for every point and receiver: on what points differ, and the fields of `Outcome`.
-    odds : list of Calibration
-        Of every line.
+    records : list of list of Record
+        What every line sums up.
     axes : list of str
         The names on which points differ.
     facts : dict
@@ -33,7 +32,7 @@ class Report:
     """
 
     rows: list[dict[str, Any]]
-    odds: list[Calibration]
+    records: list[list[Record]]
     axes: list[str]
     facts: dict[str, Any]
 
@@ -69,8 +68,7 @@ def read_report(path: str | os.PathLike[str]) -> Report:
         {name: values[point][POINT.index(name)] for name in axes} | asdict(summarize(records, prior))
         for (point, prior), records in found.items()
     ]
-    odds = [summarize_odds(records, prior) for (_, prior), records in found.items()]
-    return Report(rows, odds, axes, manifest)
+    return Report(rows, list(found.values()), axes, manifest)
 
 
 def _receiver(key: dict[str, str]) -> tuple[tuple[str, str], ...]:

@@ -196,6 +196,7 @@ def report(
     It reads what the campaign has kept, while that goes on or after it.
     """
     from ..campaigns.odds import roc
+    from ..campaigns.ofdm_outcome import summarize_odds
     from ..campaigns.report import read_report
     from ..figures.activity import activity_figure
     from ..figures.style import save_figure
@@ -203,14 +204,15 @@ def report(
 
     found = read_report(directory)
     rows, axes = found.rows, found.axes
+    odds = [summarize_odds(own, own[0].prior) for own in found.records]
     target = directory if output is None else output
     target.mkdir(parents=True, exist_ok=True)
     files = [target / "report.csv", target / "report-activity.csv"]
     write_csv(files[0], rows)
     about = [{name: row[name] for name in (*axes, "prior")} for row in rows]
-    write_csv(files[1], [at | line for at, own in zip(about, found.odds, strict=True) for line in roc(own)])
+    write_csv(files[1], [at | line for at, own in zip(about, odds, strict=True) for line in roc(own)])
     points: dict[str, dict[str, Calibration]] = {}
-    for at, own in zip(about, found.odds, strict=True):
+    for at, own in zip(about, odds, strict=True):
         points.setdefault(", ".join(f"{name} {at[name]}" for name in axes), {})[at["prior"]] = own
     for i, (title, receivers) in enumerate(points.items()):
         files.append(target / (f"report-activity-{i}.png" if axes else "report-activity.png"))
@@ -220,7 +222,7 @@ def report(
             files.append(target / f"report-{axis}.png")
             save_figure(sweep_figure(sweep_rows(rows, axis), axis), files[-1])
     if as_json:
-        rows = [row | {"roc": roc(own)} for row, own in zip(rows, found.odds, strict=True)]
+        rows = [row | {"roc": roc(own)} for row, own in zip(rows, odds, strict=True)]
         console.show_json(found.facts | {"axes": axes, "files": list(map(str, files)), "results": rows})
         return
     console.show(outcome_table(rows, axes))

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from . import cai
 from .result import Output, Progress, Result, Seed, Snr
-from .style import GRID, drawing
-from .sweep import draw_rates
+from .sweep import rates_figure
 
 
 def command(
@@ -28,8 +27,5 @@ def command(
     """
     run = cai.Run(output / "cai-6", trials or (3 if quick else 5000), seed, workers, scheduler, progress)
     rows = cai.over_snr(snr, quick, receiver, run)
-    with drawing(10.5, 5.8, f"K=800, T=20, λ=0.05, {run.words()}", **GRID) as figure:
-        axes = figure.subplots()
-        draw_rates(axes, rows, "snr_db")
-        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=10, handlelength=2.8)
+    figure = rates_figure(rows, "snr_db", f"K=800, T=20, λ=0.05, {run.words()}")
     return Result(rows, {"cai-7": figure}, {"figure": "cai-7"}, cai.tables(rows, "snr_db")[1:])

@@ -28,7 +28,7 @@ def command(
     GMMV-AMP and covariance ML end at K=1500, all but this library at K=4000. The directory OUTPUT/cai-8 keeps what is
     done; an interrupted command goes on.
     """
-    few, many, beyond = ((800,), (3000,), (9000,)) if quick else (_FEW, _MANY, _BEYOND)
+    few, many, beyond = ((800,), (3000,), (9000, 12000)) if quick else (_FEW, _MANY, _BEYOND)
     names = receiver or cai.ALL
     run = cai.Run(output / "cai-8", trials or (3 if quick else 500), seed, workers, scheduler, progress)
     groups = [

@@ -86,6 +86,15 @@ def sweep_figure(rows: Rows, axis: str, title: str = "", *, rates: bool = True) 
     return figure
 
 
+def rates_figure(rows: Rows, axis: str, title: str = "") -> Figure:
+    """Draw the error probability over one axis."""
+    with drawing(10.5, 5.8, title, **GRID) as figure:
+        axes = figure.subplots()
+        draw_rates(axes, rows, axis)
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", fontsize=10, handlelength=2.8)
+    return figure
+
+
 def look_of(receiver: str) -> dict[str, Any]:
     """Colour, marker, dashes and label of a receiver."""
     colour, marker, dashes = LOOKS.get(receiver, (GREY, "1", DASHES[3]))
