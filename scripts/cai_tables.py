@@ -61,16 +61,18 @@ def print_table(rows: list[dict[str, Any]], records: list[list[Record]], axis: s
         count = "–".join(map(str, dict.fromkeys((drops[0], drops[-1]))))
         cells = [cell(None if i is None else rows[i]) for i in own]
         print(f"| {LABELS[receiver]} | {count} | " + " | ".join(cells) + " |")
-    leads = []
-    for v in values:
-        apart = {
-            name: behind(records[at[OURS, v]], records[at[name, v]])
-            for name in receivers
-            if name not in cai.OURS and (OURS, v) in at and (name, v) in at and not name.startswith("printed")
-        }
-        best = min(apart, key=lambda name: apart[name], default="")
-        leads.append(f"{number(apart[best])} dB, {LABELS[best]}" if best else "")
-    print("| before the next best | | " + " | ".join(leads) + " |\n")
+    for label, allowed in (("the paper's baselines", cai.PAPERS), ("all baselines", (*cai.PAPERS, *cai.OTHERS))):
+        leads = []
+        for v in values:
+            apart = {
+                name: behind(records[at[OURS, v]], records[at[name, v]])
+                for name in allowed
+                if (OURS, v) in at and (name, v) in at
+            }
+            best = min(apart, key=lambda name: apart[name], default="")
+            leads.append(f"{number(apart[best])} dB, {LABELS[best]}" if best else "")
+        print(f"| before {label} | | " + " | ".join(leads) + " |")
+    print()
 
 
 def main() -> None:

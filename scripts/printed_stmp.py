@@ -1,7 +1,7 @@
 """Prints how STMP as printed ends with several denoisers and rules of variances: ``python scripts/printed_stmp.py``.
 
 Ten minutes, most of them in the paper's networks, through which all K devices go in every iteration; after "told:" only
-the active ones do, and the others are known to be silent.
+the active ones do, and the others are known to be silent. Before it: what denoisers make of noise alone.
 """
 
 from __future__ import annotations
@@ -48,6 +48,14 @@ def load(name: str, drop: Drop, antennas: int) -> Any:
     return prior
 
 
+def of_noise(prior: Any, variance: float, antennas: int) -> float:
+    """Mean energy of an entry of what a denoiser makes of noise alone; an active device's is one."""
+    rng, shape = np.random.default_rng(0), (8, prior.basis.shape[1], antennas)
+    noise = rng.standard_normal((*shape, 2), np.float32).view(np.complex64)[..., 0] * np.float32((variance / 2) ** 0.5)
+    mean, _ = prior.denoise(noise, np.full((8, antennas), variance, np.float32), np.arange(8))
+    return float(np.sum(np.abs(mean) ** 2) / (8 * prior.subcarriers * antennas))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--devices", type=int, default=800)
@@ -56,6 +64,12 @@ def main() -> None:
     parser.add_argument("--damping", type=float, default=0.8)
     parser.add_argument("--denoisers", nargs="+", default=[GENIE, "cdl-tiny", "cdl", "ncsn-c", TOLD + "ncsn-c"])
     options = parser.parse_args()
+    print("| denoiser | of noise of variance 50 | 10 | 3 |\n|---|---|---|---|")
+    for name in options.denoisers:
+        if name != GENIE and not name.startswith(TOLD):
+            made = (f"{of_noise(load_prior(name), variance, 32):.3f}" for variance in (50.0, 10.0, 3.0))
+            print(f"| `{name}` | " + " | ".join(made) + " |", flush=True)
+    print()
     scenario = Scenario(options.devices, options.symbols)
     drop = draw_drop(scenario, seed=97)
     print("| denoiser | variances | NMSE | misses | false alarms |\n|---|---|---|---|---|")

@@ -1,4 +1,4 @@
-"""Every baseline in a setting of its own paper beside its theory: ``python tests/papers.py`` prints the table.
+"""Every baseline in the model of its own paper beside its theory: ``python tests/papers.py`` prints the table.
 
 The papers show their numbers as curves without tables: what is compared with are the formulas that they hold them to.
 Each function returns (expected, measured) by what is compared.
@@ -36,7 +36,7 @@ def gaussian_fixed_point(noise: float, load: float, rate: float, *, orthogonal: 
 
 
 def mmv_amp() -> Pairs:
-    """Liu, Yu 2018, Section V: K=2000, 5 % active, Gaussian pilots; state evolution and closed forms of both errors."""
+    """Liu, Yu 2018: K=2000, 5 % active, Gaussian pilots; state evolution and closed forms of both errors."""
     k, t, m, active, noise, blocks = 2000, 400, 8, 100, 0.3, 24
     rng, rate = np.random.default_rng(2), active / k
     tau, missed, alarms = [], 0, 0
@@ -94,7 +94,7 @@ def line_fixed_point(noise: float, load: float, rate: float, prior: np.ndarray, 
 
 
 def bg_tmp() -> Pairs:
-    """Cai et al., Section IV: K=800, T=80, i.i.d. channels; the scalar recursion of turbo message passing."""
+    """Cai et al.: K=800, T=80, i.i.d. channels; the scalar recursion of turbo message passing."""
     p = problem(800, 80, 12, 16, 40, channels="iid", snr_db=10.0)
     receiver = jf.Receiver(p.pilots, 16, "gaussian", p.activity_rate, 1.0, threads=1)
     found = score(receiver.detect(p.y, p.noise_var), p.active, p.channels)
@@ -192,7 +192,7 @@ ALL: tuple[Callable[[], Pairs], ...] = (
 
 
 def main() -> None:
-    print("| baseline | in the setting of | what | theory | measured | apart |\n|---|---|---|---|---|---|")
+    print("| baseline | in the model of | what | theory | measured | apart |\n|---|---|---|---|---|---|")
     for compare in ALL:
         setting = " ".join(compare.__doc__.split()).rstrip(".")
         for name, (expected, measured) in compare().items():

@@ -1,4 +1,4 @@
-"""Every baseline is within 0.3 dB, or a factor of 1.5, of the theory of its own paper in a setting of that paper."""
+"""Every baseline is within 0.3 dB, or a factor of 1.5, of the theory of its own paper."""
 
 import math
 
