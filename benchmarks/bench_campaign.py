@@ -1,8 +1,8 @@
 """What the engine of campaigns costs: ``python benchmarks/bench_campaign.py --drops 600 --workers 2``.
 
-The same drops of K=800, T=20 are detected in a plain loop, by a campaign in one process, and by one in several:
-processor time of a drop, and the share of all processors' time that the loop would have needed, start included. On a
-machine that does nothing else.
+Drops of K=800, T=20 are detected in a plain loop; then the engine alone keeps as many whose numbers are at hand:
+processor time of a drop of either. At last a campaign detects them in several processes, on a machine that does nothing
+else: the share of all processors' time that the loop would have needed, start included.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from jadce_fast import Receiver
 from jadce_fast.campaigns import Scenario, draw_drop, simulate
+from jadce_fast.campaigns.engine import Point, Stop, run
+from jadce_fast.campaigns.odds import count_odds, numbers_of
 from jadce_fast.campaigns.ofdm_drop import draw_pilots
+from jadce_fast.campaigns.ofdm_outcome import record
+from jadce_fast.campaigns.store import Store
+from jadce_fast.detection import Detection
 from jadce_fast.metrics import score
 
 
@@ -36,26 +42,40 @@ def main() -> None:
     pilots = draw_pilots(scenario)
     receiver = Receiver(pilots, 32, options.prior, scenario.activity_rate, threads=1)
 
-    def loop(drops: int = drops) -> None:
-        for trial in range(drops):
-            drop = draw_drop(scenario, 0, trial, pilots)
-            score(receiver.detect(drop.y, drop.noise_var), drop.active, drop.channels)
+    def detect(trial: int) -> tuple[Detection, dict[str, float]]:
+        drop = draw_drop(scenario, 0, trial, pilots)
+        found = receiver.detect(drop.y, drop.noise_var)
+        errors = vars(score(found, drop.active, drop.channels)).copy()
+        del errors["trials"]
+        return found, errors | {"iterations": found.iterations, "converged": found.converged, "seconds": 0.01}
 
-    def campaign(workers: int) -> None:
-        with tempfile.TemporaryDirectory() as folder:
-            kept = Path(folder) / "kept"
-            simulate(scenario, (options.prior,), drops, threads=1, workers=workers, resume=kept)
+    def loop(count: int) -> None:
+        for trial in range(count):
+            detect(trial)
+
+    def engine(folder: Path) -> None:
+        store = Store(folder, "bench", {})
+        lists = store.lists({"prior": options.prior})
+
+        def count(_: int, done: int) -> None:
+            record(options.prior, {name: values[done - 1] for name, values in lists.items()}, done - 1, 0)
+
+        def measure(_: int) -> dict[str, float]:
+            return numbers | numbers_of(count_odds(found, drop.active))
+
+        run(store, [Point({"": lists}, int, {"": measure})], Stop(drops), progress=count)
 
     loop(20)  # warms caches
-    bare, _ = measured(loop)
-    print(f"plain loop: {1e3 * bare / drops:.2f} ms of processor a drop")
-    one, _ = measured(lambda: campaign(1))
-    print(f"campaign, one process: {1e3 * one / drops:.2f} ms a drop, {one / bare - 1:+.1%}")
-    _, wall = measured(lambda: campaign(options.workers))
-    print(
-        f"campaign, {options.workers} workers: {1e3 * wall / drops:.2f} ms a drop, {wall:.1f} s, "
-        f"{bare / wall / options.workers:.0%} of the processors' time is drops and detections"
-    )
+    drop = draw_drop(scenario, 0, 0, pilots)
+    found, numbers = detect(0)
+    bare, _ = measured(partial(loop, drops))
+    print(f"drawing, detecting and scoring: {1e3 * bare / drops:.2f} ms of processor a drop", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        alone, _ = measured(partial(engine, Path(folder) / "engine"))
+        print(f"the engine: {1e3 * alone / drops:.3f} ms a drop, {alone / bare:.1%} of that", flush=True)
+        simulated = partial(simulate, scenario, (options.prior,), drops, workers=options.workers)
+        _, wall = measured(partial(simulated, resume=Path(folder) / "kept"))
+    print(f"{options.workers} workers: {wall:.1f} s, {bare / wall / options.workers:.0%} of it drops and detections")
 
 
 if __name__ == "__main__":
