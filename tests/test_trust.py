@@ -171,14 +171,41 @@ def test_matched_blocks_are_trusted(size):
         assert out.explained.least <= out.explained.ratio <= out.explained.most
 
 
+def test_nobody_was_found_but_somebody_is_there():
+    """Devices that are too weak to be found leave more than chance; noise that is told two per cent too low does not."""
+    p = problem(devices=200, symbols=10, subcarriers=24, antennas=32, active=20, channels="iid", snr_db=-22.0, seed=1)
+    rx = jf.Receiver(p.pilots, 32, "gaussian", 0.1, threads=1)
+    out = rx.detect(p.y, p.noise_var)
+    assert len(out.active) == 0
+    assert out.explained.ratio > out.explained.most
+    assert "too weak to be found" in out.reason
+    noise = np.sqrt(p.noise_var) * complex_normal(np.random.default_rng(0), *p.y.shape)
+    assert rx.detect(noise, p.noise_var / 1.02).trusted
+
+
+def test_weak_devices_that_were_missed_are_noticed():
+    """At a fixed point the remainder is that of the noise and of the estimates' errors to three per cent."""
+    p = problem(devices=80, symbols=20, subcarriers=24, antennas=32, active=6, channels="iid", snr_db=0.0, seed=2)
+    rx = jf.Receiver(p.pilots, 32, "gaussian", 0.05, threads=1)
+    assert rx.detect(p.y, p.noise_var).trusted
+    hidden = np.setdiff1d(np.arange(80), p.active)[:10]
+    rng = np.random.default_rng(3)
+    weak = np.sqrt(0.03) * complex_normal(rng, 10, 24, 32)
+    out = rx.detect(p.y + np.einsum("tna,anm->tnm", p.pilots.select(hidden), weak), p.noise_var)
+    assert np.array_equal(out.active, p.active)
+    assert not out.trusted
+
+
 def test_unseen():
     """Active devices that are missing are too weak to be seen if others were barely seen."""
     rules = jf.Rules(faint=50.0, unseen=3.0)
-    odds = np.array([-9.0] * 6 + [0.5, 20.0, 49.0, 51.0])
-    assert reference.unseen(odds, found=4.0, awaited=7.0, rules=rules) == pytest.approx(3 / 6)
-    assert reference.unseen(odds[:7], found=1.0, awaited=6.0, rules=rules) == pytest.approx(3 / 6)
-    assert reference.unseen(odds, found=4.0, awaited=3.0, rules=rules) == 0.0
-    assert reference.unseen(odds[:6], found=0.0, awaited=3.0, rules=rules) == 0.0
+    odds = np.array([-9.0] * 600 + [0.5, 20.0, 49.0, 51.0])
+    assert reference.unseen(odds, found=4.0, awaited=5.0, rules=rules).sum() == pytest.approx(1)
+    assert reference.unseen(odds[:601], found=1.0, awaited=6.0, rules=rules).sum() == pytest.approx(3)
+    assert np.all(reference.unseen(odds, found=4.0, awaited=3.0, rules=rules) == 0)
+    assert np.all(reference.unseen(odds[:600], found=0.0, awaited=3.0, rules=rules) == 0)
+    one, other, sure = reference.unseen(np.array([-9.0, -3.0, 20.0]), found=1.0, awaited=1.1, rules=rules)
+    assert 0.5 > other > one > sure >= 0  # those for whom something speaks are more likely the missing ones
 
 
 def test_those_who_are_too_weak_to_be_seen_are_expected():

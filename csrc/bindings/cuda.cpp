@@ -34,8 +34,8 @@ void register_control(pybind11::module_& m) {
   m.attr("control_dtype") = bindings::record_dtype(
       JADCE_FIELDS(Control, noise, received, power, scale, error, previous, best, gamma, run, test, keep, last, going,
                    iteration, converged, settled, candidates, left_out, idle, slots, unplaced, kept, kept_left_out,
-                   decided, found, residual, stopped, expected, awaited, faint, deviation, fitted, least, most, trusted,
-                   members, member, deadline, elapsed, longest));
+                   decided, found, residual, stopped, expected, awaited, unseen, faint, deviation, fitted, least, most,
+                   trusted, colored, members, member, deadline, elapsed, longest));
 }
 
 void register_graph(pybind11::module_& m) {
@@ -185,7 +185,8 @@ void register_detection(pybind11::module_& m) {
                JADCE_FIELDS(BeginArgs, input, power, rules, known, expected, sizes, slots, members, control, slot,
                             support, s, r_pri, idle, activity, remaining));
   def_launcher(m, "choose", &choose, JADCE_FIELDS(ChooseArgs, control, conditions, count, chunk, capacity, batch));
-  def_launcher(m, "decide", &decide, JADCE_FIELDS(DecideArgs, control, kept, rules, capacity, batch, device, index));
+  def_launcher(m, "decide", &decide,
+               JADCE_FIELDS(DecideArgs, control, kept, rules, capacity, devices, batch, activity, device, index));
   def_launcher(m, "finish", &finish,
                JADCE_FIELDS(FinishArgs, control, power, kept, index, gain, sizes, capacity, active, channels,
                             channel_var, activity),

@@ -15,7 +15,7 @@ enum Stopped : std::int32_t {
   kDeadline,    // no time was left for another iteration
 };
 
-inline constexpr int kControlWords = 44;
+inline constexpr int kControlWords = 46;
 
 struct Control {
   // Set when the block begins. In units of the mean active device: noise variance and mean square of the block, per
@@ -59,6 +59,7 @@ struct Control {
   std::int32_t trusted;  // nothing speaks against the result
 
   // Set by begin(), and by plan() of an iteration.
+  std::int32_t colored;  // noise is not white; set in the first iteration
   std::int32_t members;  // denoisers of the prior, one unless it is a cascade
   std::int32_t member;   // the one whose turn it is
 
@@ -67,6 +68,7 @@ struct Control {
   // Time in microseconds: until the result is wanted, infinite without a deadline; from the block's arrival to plan()
   // of this iteration; the longest from there to the next one.
   float deadline, elapsed, longest;
+  float unseen;         // missing devices for each weight of unseen_weight(); set by spread_missing()
   float faintest;       // power down to which devices are expected by those that were found; infinite at first
   std::uint64_t began;  // on a GPU: its clock when the detection began, in nanoseconds
 };

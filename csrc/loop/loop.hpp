@@ -152,10 +152,29 @@ JADCE_INLINE bool is_silent(const Control& c, float residual) {
   return !std::isfinite(c.received) || (c.decided > 0 && !(residual <= c.received));
 }
 
-// Probability that a device is active but too weak to be seen: active devices are missing, and some were barely seen.
-JADCE_INLINE float unseen(const Control& c, const Rules& rules, index_t devices) {
-  const float missing = at_least(c.awaited - c.expected, 0.0f), most = rules.unseen * static_cast<float>(c.faint);
-  return (missing < most ? missing : most) / at_least(static_cast<float>(devices) - c.expected, 1.0f);
+// Active devices that are too weak to be seen: so many are missing, and some were barely seen.
+JADCE_INLINE float missing(const Control& c, const Rules& rules) {
+  const float all = at_least(c.awaited - c.expected, 0.0f), most = rules.unseen * static_cast<float>(c.faint);
+  return all < most ? all : most;
+}
+
+// Weight with which a device of this probability is one of them. Whoever cannot be seen at all may be anybody; of a
+// power below the least one that is looked for, log-likelihood ratios are about half as great as those of the least.
+JADCE_INLINE float unseen_weight(const Rules& rules, float p) {
+  const float seen = p < 0.5f ? sqrtf(p / (1.0f - p)) : 1.0f;
+  return rules.invisible + seen;
+}
+
+// Spreads the missing devices over all; given is the sum of weights, times the probability of being inactive.
+JADCE_INLINE void spread_missing(Control& c, const Rules& rules, double weights) {
+  c.unseen = weights > 0 ? static_cast<float>(static_cast<double>(missing(c, rules)) / weights) : 0.0f;
+}
+
+// Probability that a device is active, seen with this one or too weak to be seen.
+// Who was not declared active stays unlikely.
+JADCE_INLINE float with_unseen(const Control& c, const Rules& rules, float p) {
+  const float value = p + (1.0f - p) * fminf(c.unseen * unseen_weight(rules, p), 1.0f), unlikely = 0.499f;
+  return p < 0.5f && value > unlikely ? at_least(p, unlikely) : value;
 }
 
 // What remains of a block that the model explains, in units of the noise. Estimates fit some of the noise, but not more
@@ -172,6 +191,21 @@ JADCE_INLINE Remainder explained_remainder(const Rules& rules, float taken, floa
   return {rules.least_left * at_least(1.0f - taken, 0.0f), top > FLT_MAX ? FLT_MAX : top};
 }
 
+// Part of the noise variance by which it may be told wrongly, or chance in as many standard deviations, and of a
+// block's degrees of freedom up to which loops converge to what the next function says.
+inline constexpr float kTold = 0.03f, kChance = 4.0f, kFew = 0.85f;
+
+// The same at a fixed point of few unknowns, where the effective noise is V = noise + errors: estimates take a part
+// errors / V of it, and noise^2 / V remains. Devices that were missed are in V, but add to what remains. Where nobody
+// was found, more than the noise was received because somebody is too weak to be told from it.
+JADCE_INLINE Remainder converged_remainder(const Rules& rules, float errors, float excess, float deviation,
+                                           bool anybody) {
+  const float chance = at_least(kChance * deviation, kTold), leaves = rules.left_out * at_least(excess, 0.0f);
+  const float least = at_least(rules.least_left - chance, 0.0f);
+  const float most = (anybody ? rules.most_left : 1.0f) + leaves + chance;
+  return {least * least / at_least(least + errors, 1e-6f), most * most / (most + errors)};
+}
+
 // Ends a detection with the mean square of what remains of the block after the decided devices. `share` is the part of
 // the block's degrees of freedom that a device takes.
 JADCE_INLINE void conclude(Control& c, const Rules& rules, float residual, float share) {
@@ -180,8 +214,13 @@ JADCE_INLINE void conclude(Control& c, const Rules& rules, float residual, float
   c.residual = silent ? c.received : residual;
   c.converged = c.converged && !silent;
   if (silent) c.stopped = kSilence;
-  const Remainder range = explained_remainder(rules, static_cast<float>(c.found) * share,
-                                              c.found ? c.fitted / c.noise : 0.0f, (c.received - c.noise) / c.noise);
+  const float taken = static_cast<float>(c.found) * share, errors = c.found ? c.fitted / c.noise : 0.0f;
+  const float excess = (c.received - c.noise) / c.noise;
+  Remainder range = explained_remainder(rules, taken, errors, excess);
+  if (c.stopped == kFixedPoint && taken < kFew && !c.colored) {
+    const Remainder tight = converged_remainder(rules, errors, excess, c.deviation / c.noise, c.found > 0);
+    range = {tight.least, fminf(tight.most, range.most)};
+  }
   c.least = range.least;
   c.most = range.most;
   const float left = c.residual / c.noise;

@@ -30,12 +30,13 @@ struct Rules {
   float idle = -3.0f;             // log odds below which a device serves as noise reference
   std::int32_t enough_idle = 50;  // noise references that are too few to be believed
   float decodable = 0.25f;        // least power that can be told from noise, in units of the error variance
-  float weakest = 0.25f;   // least power that is searched for if it can not, in units of the active devices' mean,
-  float reach = 2.5f;      // or so far below what was found, in standard deviations of the powers' logarithms,
-  float farthest = 0.08f;  // but no less than this of the mean
-  float faint = 50.0f;     // log odds up to which a device that was found shows that there are weaker ones,
-  float unseen = 3.0f;     // so many at most
-  float evidence = 5.0f;   // power above the noise that shows that devices are active, in standard deviations
+  float weakest = 0.25f;    // least power that is searched for if it can not, in units of the active devices' mean,
+  float reach = 2.5f;       // or so far below what was found, in standard deviations of the powers' logarithms,
+  float farthest = 0.08f;   // but no less than this of the mean
+  float faint = 50.0f;      // log odds up to which a device that was found shows that there are weaker ones,
+  float unseen = 3.0f;      // so many at most,
+  float invisible = 5e-3f;  // who may be anybody with this weight, beside one of even odds
+  float evidence = 5.0f;    // power above the noise that shows that devices are active, in standard deviations
 
   // What remains of a block that the model explains, in units of the noise.
   float least_left = 0.8f;    // of the degrees of freedom that the estimates leave

@@ -140,6 +140,7 @@ void Stmp::start(double noise_var, index_t members) {
   if (colored_) received_ = colored_->mean_square(y_.get());
   power_ = mean_power(rules_, received_, noise_var, plan_.power, plan_.expected, shape_.symbols);
   control_ = begin(received_, noise_var, power_, plan_.expected, shape_.measurements() * shape_.antennas, members);
+  control_.colored = colored_.has_value();
   history_.clear();
   s_.clear();
   std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);

@@ -52,8 +52,14 @@ void Stmp::decide() {
   const float share = static_cast<float>(shape_.coefficients) / static_cast<float>(shape_.measurements());
   conclude(control_, rules_, static_cast<float>(left), share);
   constant_on_ = control_.trusted && !colored_ ? tone_.find(r_.get()) : -1;
-  const float more = unseen(control_, rules_, shape_.devices);
-  for (float& p : kept_posterior_) p = control_.stopped == kSilence ? 0.0f : p + (1 - p) * more;
+  if (control_.stopped == kSilence) {
+    std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
+  } else if (missing(control_, rules_) > 0) {
+    double weights = 0;
+    for (const float p : kept_posterior_) weights += static_cast<double>((1 - p) * unseen_weight(rules_, p));
+    spread_missing(control_, rules_, weights);
+    for (float& p : kept_posterior_) p = with_unseen(control_, rules_, p);
+  }
 }
 
 void Stmp::channel(index_t i, int thread, cfloat* out) {

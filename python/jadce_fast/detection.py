@@ -42,8 +42,8 @@ def reason(stopped: Reason, explained: Explained, overflow: int = 0) -> str:
         return f"capacity: {overflow} plausible devices found no place"
     if not ratio <= most:
         return (
-            f"{ratio:.3g} times the given noise remains, expected at most {most:.3g}: the prior does not fit, pilots "
-            "or subcarriers are in another order, or noise_var is too small"
+            f"{ratio:.3g} times the given noise remains, expected at most {most:.3g}: the prior does not fit, devices "
+            "are too weak to be found, pilots or subcarriers are in another order, or noise_var is too small"
         )
     if ratio < least:
         return f"{ratio:.3g} times the given noise remains, expected at least {least:.3g}: noise_var is too large"

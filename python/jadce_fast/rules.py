@@ -63,6 +63,8 @@ class Rules:
         Log odds of a device that was found, but barely: there are weaker ones.
     unseen : float
         Active devices that may be too weak to be seen, for every one that was barely found.
+    invisible : float
+        Weight with which any device may be one of them, in units of that of a device of even odds.
     evidence : float
         Power above the noise that proves it, in standard deviations.
     least_left, most_left : float
@@ -112,6 +114,7 @@ class Rules:
     farthest: float = _default("farthest")
     faint: float = _default("faint")
     unseen: float = _default("unseen")
+    invisible: float = _default("invisible")
     evidence: float = _default("evidence")
     least_left: float = _default("least_left")
     most_left: float = _default("most_left")
@@ -140,7 +143,7 @@ class Rules:
         _check.real("idle", self.idle, -1e6, 1e6, closed=True)
         for name in ("settled", "stalled", "handover", "near_best", "caution", "smallest_variance", "rounding"):
             _check.real(name, getattr(self, name), 0.0, 1e6)
-        for name in ("decodable", "weakest", "reach", "farthest", "faint", "unseen", "evidence"):
+        for name in ("decodable", "weakest", "reach", "farthest", "faint", "unseen", "invisible", "evidence"):
             _check.real(name, getattr(self, name), 0.0, 1e6, closed=True)
         for name in ("least_left", "most_left", "most_errors", "error_share", "left_out"):
             _check.real(name, getattr(self, name), 0.0, 1e6, closed=True)

@@ -224,6 +224,7 @@ __global__ void __launch_bounds__(kThreads, 1)
   });
   error = block_sum(error, part);
   if (thread() > 0) return;
+  c.colored = 1;
   plan(c, args.rules, static_cast<float>(error / m), 1e-3f * static_cast<float>(nanoseconds() - c.began));
   args.history[(batch() * args.rules.max_iterations + c.iteration) * 2] = c.error;
 }

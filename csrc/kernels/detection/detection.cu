@@ -129,9 +129,18 @@ __global__ void __launch_bounds__(kThreads) decide_kernel(const __grid_constant_
     count += now;
   }
   fitted = block_sum(fitted, reinterpret_cast<float*>(part));
+  double weights = 0;
+  if (missing(c, args.rules) > 0) {
+    for (int k = thread(); k < args.devices; k += kThreads) {
+      const float p = args.activity[batch() * args.devices + k];
+      weights += static_cast<double>((1.0f - p) * unseen_weight(args.rules, p));
+    }
+  }
+  weights = block_sum(weights, dynamic_shared<double>());
   if (thread() > 0) return;
   c.decided = count;
   c.fitted = fitted;
+  spread_missing(c, args.rules, weights);
 }
 
 __global__ void __launch_bounds__(kThreads) choose_kernel(const __grid_constant__ ChooseArgs args) {
@@ -160,10 +169,9 @@ __global__ void __launch_bounds__(kThreads, 4)
   const bool silent = is_silent(c, residual);
   if (block() >= args.capacity) {
     const int first = (block() - args.capacity) * kElements;
-    const float more = unseen(c, args.rules, size.devices);
     for (int k = first + thread(); k < min(first + kElements, size.devices); k += kThreads) {
       float& p = args.activity[batch() * size.devices + k];
-      p = silent ? 0.0f : p + (1 - p) * more;
+      p = silent ? 0.0f : with_unseen(c, args.rules, p);
     }
     return;
   }
@@ -225,7 +233,7 @@ void choose(const ChooseArgs& args, void* stream) {
 }
 
 void decide(const DecideArgs& args, void* stream) {
-  launch("decide", decide_kernel, dim3(1, 1, static_cast<unsigned>(args.batch)), kThreads, sizeof(int) * kThreads,
+  launch("decide", decide_kernel, dim3(1, 1, static_cast<unsigned>(args.batch)), kThreads, sizeof(double) * kThreads,
          stream, args);
 }
 

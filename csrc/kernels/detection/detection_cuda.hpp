@@ -69,14 +69,15 @@ struct ChooseArgs {
 };
 void choose(const ChooseArgs&, void* stream);
 
-// Decides which of the kept candidates are active.
+// Decides which of the kept candidates are active, and how devices are spread that are too weak to be seen.
 struct DecideArgs {
   Control* control;  // [B]
   KeptOutput kept;
   Rules rules;
-  int capacity, batch;
-  std::int32_t* device;  // [B, capacity] kept devices, -1 for those that are not active
-  std::int32_t* index;   // [B, capacity] kept candidates that are active, in order
+  int capacity, devices, batch;
+  const float* activity;  // [B, K]
+  std::int32_t* device;   // [B, capacity] kept devices, -1 for those that are not active
+  std::int32_t* index;    // [B, capacity] kept candidates that are active, in order
 };
 void decide(const DecideArgs&, void* stream);
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..rules import Rules
+from .activity import sigmoid
 from .linear import Array, Real
 
 DEFAULT = Rules()
@@ -87,11 +88,13 @@ def prior_rate(
     return min(rate, max(min(most, (devices + 0.5) / 2), 0.5) / (devices + 0.5))
 
 
-def unseen(log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT) -> float:
-    """Probability that a device is active but too weak to be seen, to be added to those of all devices at the end.
+def unseen(log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT) -> Real:
+    """Probabilities that devices are active but too weak to be seen, to be added to those of all at the end.
 
     Devices are missing if fewer were found than awaited. They are too weak to be seen if others were barely seen, which
-    is more likely than that the rate is wrong; no more than `rules.unseen` for each of those.
+    is more likely than that the rate is wrong; no more than `rules.unseen` for each of those. Who cannot be seen at all
+    may be anybody (`rules.invisible`); of a power below the least that was looked for, log-likelihood ratios are about
+    half as great as those of the least, hence the root of the odds.
 
     Parameters
     ----------
@@ -100,8 +103,19 @@ def unseen(log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT
     found, awaited : float
         Sum of the candidates' probabilities, and the number of active devices a priori.
     rules : Rules
-        `faint` and `unseen`.
+        `faint`, `unseen` and `invisible`.
+
+    Returns
+    -------
+    ndarray of float64, shape (K,)
     """
     odds = np.asarray(log_odds)
     faint = np.count_nonzero((odds > 0) & (odds < rules.faint))
-    return float(min(max(awaited - found, 0.0), rules.unseen * faint) / max(len(odds) - found, 1.0))
+    missing = min(max(awaited - found, 0.0), rules.unseen * faint)
+    weight = np.exp(0.5 * np.minimum(odds, 0.0)) + rules.invisible
+    inactive = 1 - sigmoid(odds)
+    total = float(inactive @ weight)
+    added = inactive * np.minimum(weight * (missing / total if total else 0.0), 1.0)
+    # Who was not declared active stays unlikely.
+    most = np.where(odds < 0, np.maximum(0.499 - sigmoid(odds), 0.0), 1.0)
+    return np.asarray(np.minimum(added, most))
