@@ -12,6 +12,8 @@ from .images import IMAGE
 from .priors import DEFAULT
 from .structure import DUPLICATE
 
+_CLEARLY = 0.7  # error over that of the Gaussian prior from which others are tried
+
 
 def fallbacks(subcarriers: int, antennas: int, gpu: Any) -> tuple[str, ...]:
     """Names of the priors, from what knows most of channels to what assumes nothing; those that a GPU takes on it."""
@@ -27,8 +29,19 @@ def fallbacks(subcarriers: int, antennas: int, gpu: Any) -> tuple[str, ...]:
     return (DEFAULT if has_kernels(gpu, first, antennas) else "cdl", "cdl-wide", "gaussian")
 
 
-def best_of(names: Sequence[str], found: Detection, detect: Callable[[str], Detection]) -> Detection:
-    """The result of the first prior that explains the block, or else the one of least error.
+def best_of(
+    names: Sequence[str],
+    found: Detection,
+    detect: Callable[[str], Detection],
+    *,
+    shape: tuple[int, int, int],
+    claimed: Callable[[Detection], float],
+) -> Detection:
+    """The result of the first prior that explains the block, or another one with less error.
+
+    The i.i.d. Gaussian prior, which fits everywhere, would leave A devices of T symbols an error of A / (T - A) of the
+    noise. As long as a prior is not clearly better, by what it claims and by what it leaves of the block beside that,
+    the next one is tried, and the least error decides.
 
     Parameters
     ----------
@@ -37,20 +50,34 @@ def best_of(names: Sequence[str], found: Detection, detect: Callable[[str], Dete
         That of the first prior.
     detect : callable
         Detects with the prior of a name.
+    shape : (int, int, int)
+        T, N, M.
+    claimed : callable
+        Sum over the devices of a result of the variance that their estimates leave in every entry of the block.
     """
-    best, least = replace(found, prior=names[0]), _tracked_error(found)
+    best = replace(found, prior=names[0])
+    error, noise = _error(found, claimed)
     for name in names[1:]:
-        if best.trusted or best.reason.startswith((DUPLICATE, IMAGE)):  # no prior helps there
+        count, symbols = len(best.active), shape[0]
+        chance = noise / math.sqrt(math.prod(shape))  # standard deviation of what remains
+        enough = not 0 < count < symbols or error + chance <= noise * (1 + _CLEARLY * count / (symbols - count))
+        if (best.trusted and enough) or best.reason.startswith((DUPLICATE, IMAGE)):  # no prior helps there
             break
         other = detect(name)
-        error = _tracked_error(other)
-        if other.trusted or error < least:
-            best, least = replace(other, prior=name), error
+        left, its_noise = _error(other, claimed)
+        if (other.trusted, -left) > (best.trusted, -error):
+            best, error, noise = replace(other, prior=name), left, its_noise
     return best
 
 
-def _tracked_error(found: Detection) -> float:
-    """Error variance that the loop measured, whatever its prior, in its best iteration."""
-    if found.stopped_because == "silence":
-        return math.inf
-    return min((step["error_var"] for step in found.history), default=math.inf)
+def _error(found: Detection, claimed: Callable[[Detection], float]) -> tuple[float, float]:
+    """The noise's variance with the error of a result, and without.
+
+    At a fixed point noise^2 / (noise + claimed) remains of a block whose prior fits; more is an error too, and less is
+    chance, the same for all priors.
+    """
+    ratio, left = found.explained.ratio, found.noise_var
+    noise = left / ratio if ratio > 0 else left
+    own = claimed(found) if len(found.active) else 0.0
+    error = noise + own + left - noise * noise / (noise + own) if noise > 0 else left
+    return (error if math.isfinite(error) else math.inf), noise

@@ -281,7 +281,22 @@ class Receiver:
                 self._fallbacks[name] = Receiver(**(self._arguments | {"prior": name} | closed))
             return self._fallbacks[name]._detect(y, noise)
 
-        return best_of(self._names, found, detect) if self._names else found
+        if not self._names:
+            return found
+        return best_of(self._names, found, detect, shape=self._shape, claimed=self._claimed)
+
+    @functools.cached_property
+    def _pilot_power(self) -> npt.NDArray[np.float64]:
+        """Mean power of every device's pilot."""
+        return (
+            np.square(_core.amplitudes(self.pilots.select()))
+            if self.pilots.rows is None
+            else np.full(self.pilots.devices, self.pilots.power)
+        )
+
+    def _claimed(self, found: Detection) -> float:
+        """Sum over the devices of a result of the variance that their estimates leave in every entry of the block."""
+        return float(self._pilot_power[self._on_host(found.active)] @ self._on_host(found.channel_var))
 
     def _detect(self, y: Any, noise: Any) -> Detection:
         """Detect with this receiver's first prior."""
