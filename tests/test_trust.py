@@ -172,9 +172,9 @@ def test_matched_blocks_are_trusted(size):
 
 
 def test_nobody_was_found_but_somebody_is_there():
-    """Devices that are too weak to be found leave more than chance; noise that is told two per cent too low does not."""
+    """Devices that are too weak to be found leave more than chance; noise told two per cent too low does not."""
     p = problem(devices=200, symbols=10, subcarriers=24, antennas=32, active=20, channels="iid", snr_db=-22.0, seed=1)
-    rx = jf.Receiver(p.pilots, 32, "gaussian", 0.1, threads=1)
+    rx = jf.Receiver(p.pilots, 32, "gaussian", 1e-3, threads=1)
     out = rx.detect(p.y, p.noise_var)
     assert len(out.active) == 0
     assert out.explained.ratio > out.explained.most
