@@ -167,9 +167,10 @@ class Selection:
             slots or min(devices, 2 * capacity),
         )
         ones = np.ones(batch, np.int32)
-        self.control = backend.put(
-            control(backend, going=ones, run=ones, test=ones, last=0 * ones, iteration=0 * ones, candidates=-ones)
-        )
+        numbers = dict(going=ones, run=ones, test=ones, last=0 * ones, iteration=0 * ones, candidates=-ones)
+        powers = dict(error=8.0 * ones, received=1.0 * ones, noise=0.0 * ones, deviation=0.1 * ones)
+        powers |= dict(expected=2.0 * ones, faintest=np.inf * ones)
+        self.control = backend.put(control(backend, known=0 * ones, **numbers, **powers))
         self.remaining = backend.put(np.array([batch], np.int32))
         self.device = np.full((batch, capacity), 123456, np.int32)  # no device of any test
         self.chosen = np.full((batch, capacity), np.nan, np.float32)
@@ -253,7 +254,7 @@ def test_selection_of_nobody_and_of_nonsense(backend):
 
 
 def test_activity_settles(backend):
-    """When two screenings agree and every candidate is certain, as on the CPU."""
+    """By whether tests agree, candidates are certain, and devices are in doubt (`Settled` of csrc/loop/control.hpp)."""
     llr = np.full(50, -20, np.float32)
     llr[[4, 9]] = 12
     select = Selection(backend, 1, 50, 8)
@@ -272,8 +273,21 @@ def test_activity_settles(backend):
             llr[k] = value
         select(llr, certain=certain)
         expected.append(int(select.word("settled")[0]))
-    assert expected == [0, 1, 0, 1, 0, 1, 0]
+    assert expected == [2, 1, 0, 1, 2, 1, 2]
     assert select.word("iteration") == 7
+    # It looked for a quarter of the mean: half of the block's power is that of either device which was expected.
+    assert select.word("sought") == pytest.approx(0.25 / 2, rel=1e-4)
+    select.set("known", 1)
+    for value, settled in ((12, 1), (60, 3), (-14, 2), (-20, 3), (np.nan, 1)):
+        llr[[3, 4, 11]] = 60
+        llr[20] = value
+        if value == 12:
+            select(llr)
+        select(llr)
+        assert select.word("settled") == settled, value
+    few = Selection(backend, 1, 50, 2)  # places for two of three
+    few(llr)
+    assert few.word("settled") == 0
 
 
 def test_places_in_the_support(backend):

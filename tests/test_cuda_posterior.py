@@ -89,10 +89,11 @@ def test_module_a(backend, shape, uniform, iteration, predicted):
         assert read_word(backend, words, name).tolist() == [1, 0, 1]
 
 
-def plan(backend, errors, *, settled=0, **rules):
+def plan(backend, errors, *, settled=0, sought=1.0, **rules):
     """What module_a() decides in a row of iterations whose error variances are (nearly) `errors`."""
     gram, r = np.ones((1, 1), np.float32), np.ones((1, 1, 1, 1), np.complex64)
     state = dict(best=[np.inf], previous=[np.inf], going=[1], settled=[settled], noise=[1e-9], received=[1.0])
+    state |= dict(sought=[sought], faintest=[1.0])
     found = []
     for iteration, value in enumerate(errors):
         words = backend.put(control(backend, iteration=[iteration], **state))
@@ -126,6 +127,11 @@ def test_what_an_iteration_does(backend):
     # A settled activity is tested again while the error falls fast, or if there is no screening.
     assert [x["test"] for x in plan(backend, [1, 0.3, 0.2], settled=1)] == [1, 1, 0]
     assert [x["test"] for x in plan(backend, [1, 0.3, 0.2], settled=1, screening=0)] == [1, 1, 1]
+    # Certain candidates of one test are tested again when the error falls slowly, or if weaker ones are to be expected.
+    assert [x["test"] for x in plan(backend, [1, 0.3, 0.2], settled=2)] == [0, 0, 1]
+    assert [x["test"] for x in plan(backend, [1, 0.3, 0.2], settled=2, sought=1.1)] == [1, 1, 1]
+    # Where nobody is in doubt and the power is known one test is enough.
+    assert [x["test"] for x in plan(backend, [1, 0.3, 0.2], settled=3)] == [0, 0, 0]
     assert plan(backend, [1, np.nan])[1]["run"] == 0
 
 

@@ -97,6 +97,26 @@ def test_unknown_power_equals_the_dense_reference(pilots):
     np.testing.assert_allclose(out.activity, reference.best(history).probability, atol=1e-3)
 
 
+@pytest.mark.parametrize("power", [1.0, "unknown"])
+def test_tests_activity_when_the_dense_reference_does(power):
+    """Log odds of other tests are others, by far more than the tenth of a unit that the residual's rounding moves them."""
+    p = problem(devices=105, symbols=16, subcarriers=12, antennas=16, active=6, snr_db=15, seed=1)
+    rx = receiver(p, power=power)
+    out = rx.detect(p.y, p.noise_var)
+    mean = (np.mean(abs(p.y) ** 2) - p.noise_var) / (p.activity_rate * p.pilots.devices * p.pilots.power)
+    powers = (1.0,) if power == 1.0 else mean * LEVELS
+    rules = rx.rules.of_antennas(rx.antennas, rx.prior)
+    history = reference.beamspace_stmp(
+        p.y, p.pilots, rx.prior, p.noise_var, p.activity_rate, powers=powers, iterations=out.iterations, rules=rules
+    )
+    for found, expected in zip(out.history, history, strict=True):
+        assert found["error_var"] == pytest.approx(expected.v.mean(), rel=1e-3)
+        assert found["candidates"] == len(expected.candidates)
+    tests = len({it.log_odds.tobytes() for it in history})
+    assert 1 < tests < len(history)
+    np.testing.assert_allclose(out.activity, reference.best(history).probability, rtol=0.1, atol=1e-12)
+
+
 @pytest.mark.parametrize("pilots", ["dft", "qpsk"])
 @pytest.mark.parametrize("power", [1.0, "unknown"])
 def test_finds_the_devices(pilots, power):

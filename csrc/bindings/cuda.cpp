@@ -35,7 +35,7 @@ void register_control(pybind11::module_& m) {
       JADCE_FIELDS(Control, noise, received, power, scale, error, previous, best, gamma, run, test, keep, last, going,
                    iteration, converged, settled, candidates, left_out, idle, slots, unplaced, kept, kept_left_out,
                    decided, found, residual, stopped, expected, awaited, unseen, faint, deviation, fitted, least, most,
-                   trusted, colored, members, member, deadline, elapsed, longest));
+                   trusted, colored, members, member, deadline, elapsed, longest, known, sought, faintest));
 }
 
 void register_graph(pybind11::module_& m) {

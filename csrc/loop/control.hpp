@@ -15,7 +15,15 @@ enum Stopped : std::int32_t {
   kDeadline,    // no time was left for another iteration
 };
 
-inline constexpr int kControlWords = 46;
+// What the last test of activity leaves to the next ones.
+enum Settled : std::int32_t {
+  kOpen,         // a candidate is not certain
+  kAgain,        // the candidates are those of the test before, and certain
+  kForNow,       // they are certain: the next test can wait until it sees as much as any
+  kBeyondDoubt,  // no device is in doubt: of a known power another test finds no more
+};
+
+inline constexpr int kControlWords = 48;
 
 struct Control {
   // Set when the block begins. In units of the mean active device: noise variance and mean square of the block, per
@@ -34,7 +42,7 @@ struct Control {
   std::int32_t going;       // more iterations will come
   std::int32_t iteration;   // iterations done
   std::int32_t converged;   // the loop ended at a fixed point
-  std::int32_t settled;     // the last two tests agree and leave no doubt
+  std::int32_t settled;     // a Settled
   std::int32_t candidates;  // candidates of the last test, -1 before the first
   std::int32_t left_out;    // candidates for which there was no place
   std::int32_t idle;        // devices that serve as noise reference
@@ -69,6 +77,8 @@ struct Control {
   // of this iteration; the longest from there to the next one.
   float deadline, elapsed, longest;
   float unseen;         // missing devices for each weight of unseen_weight(); set by spread_missing()
+  std::int32_t known;   // the power of active devices is known
+  float sought;         // least power that the last test of activity looked for
   float faintest;       // power down to which devices are expected by those that were found; infinite at first
   std::uint64_t began;  // on a GPU: its clock when the detection began, in nanoseconds
 };

@@ -54,15 +54,28 @@ JADCE_INLINE bool is_late(Control& c, float elapsed) {
   return c.iteration > 0 && elapsed + c.longest > c.deadline;
 }
 
-// Of Control::settled: the last test of activity left nobody in doubt, and was of a known power. Of an unknown one the
-// weakest levels are not looked for at first.
-inline constexpr std::int32_t kBeyondDoubt = 2;
-
 // Log odds against a device up to which another test could find otherwise.
 inline constexpr float kDoubt = 15.0f;
 
 JADCE_INLINE bool is_doubtful(const Rules& rules, float log_odds) {
   return !(log_odds <= -kDoubt || log_odds >= rules.faint);  // what is not a number is in doubt
+}
+
+// What a test of activity settles: whether its candidates are the `same` as before, each of them `certain`, and how
+// many devices are `doubtful`. Of an unknown power the weakest levels are not looked for at first, so that nothing is
+// beyond doubt.
+JADCE_INLINE std::int32_t settled(const Control& c, bool same, bool certain, std::int32_t doubtful) {
+  if (c.known && c.left_out == 0 && doubtful == 0) return kBeyondDoubt;
+  if (!certain) return kOpen;
+  return same ? kAgain : c.left_out == 0 ? kForNow : kOpen;
+}
+
+// Tells whether the devices need no test at this error. While it falls fast a later test sees more than one now: that
+// waits if the last one looked for all powers that those that were found let expect.
+JADCE_INLINE bool is_settled(const Control& c, const Rules& rules, float error) {
+  const bool fast = !(error > rules.settled * c.previous);
+  return c.settled == kBeyondDoubt || (c.settled == kAgain && !fast) ||
+         (c.settled == kForNow && fast && c.sought <= c.faintest);
 }
 
 // Decides what an iteration does whose message to module B has this mean error variance, so many microseconds after the
@@ -79,7 +92,7 @@ JADCE_INLINE void plan(Control& c, const Rules& rules, float error, float elapse
     c.stopped = kDeadline;
     return;
   }
-  c.test = !(rules.screening && c.settled && (c.settled == kBeyondDoubt || error > rules.settled * c.previous));
+  c.test = !(rules.screening && is_settled(c, rules, error));
   c.gamma = c.iteration < rules.damp_from ? 1.0f : rules.damping;
   const bool last_member = c.member + 1 >= c.members;
   if (!last_member) hand_over(c, rules, error);

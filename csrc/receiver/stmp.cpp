@@ -141,6 +141,7 @@ void Stmp::start(double noise_var, index_t members) {
   power_ = mean_power(rules_, received_, noise_var, plan_.power, plan_.expected, shape_.symbols);
   control_ = begin(received_, noise_var, power_, plan_.expected, shape_.measurements() * shape_.antennas, members);
   control_.colored = colored_.has_value();
+  control_.known = plan_.power > 0;
   history_.clear();
   s_.clear();
   std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
@@ -232,7 +233,7 @@ void Stmp::test_activity() {
       for (index_t b = 0; b < lanes; ++b) null_[at(g * lanes + b)] = b < shape_.antennas ? v_b_[at(b)] : 1.0f;
   }
   ActivityView activity = plan_.activity.view();
-  activity.least_power = least_power(control_, rules_);
+  activity.least_power = control_.sought = least_power(control_, rules_);
   transform_.pool().each(blocks, [&](index_t task, int) {
     kernels.activity_table({.shape = shape_,
                             .groups = groups,
@@ -277,23 +278,23 @@ void Stmp::select() {
         [&](std::int32_t i, std::int32_t j) { return llr_[at(i)] != llr_[at(j)] ? llr_[at(i)] > llr_[at(j)] : i < j; });
     std::sort(order_.begin(), order_.begin() + count);
   }
-  c.settled = count == c.candidates;
+  bool same = count == c.candidates, certain = true;
   for (index_t a = 0; a < count; ++a) {
     const std::int32_t k = order_[at(a)];
-    c.settled = c.settled && tested_.device[at(a)] == k && posterior_[at(k)] > rules_.certain_above();
+    same = same && tested_.device[at(a)] == k;
+    certain = certain && posterior_[at(k)] > rules_.certain_above();
     tested_.device[at(a)] = k;
     tested_.posterior[at(a)] = posterior_[at(k)];
   }
-  if (plan_.power > 0 && plausible == count &&
-      std::none_of(llr_.begin(), llr_.end(), [&](float x) { return is_doubtful(rules_, x); }))
-    c.settled = kBeyondDoubt;
+  c.left_out = static_cast<std::int32_t>(plausible - count);
+  const auto doubtful = std::count_if(llr_.begin(), llr_.end(), [&](float x) { return is_doubtful(rules_, x); });
+  c.settled = settled(c, same, certain, static_cast<std::int32_t>(doubtful));
   double expected = 0;
   for (index_t a = 0; a < count; ++a) expected += static_cast<double>(tested_.posterior[at(a)]);
   c.expected = static_cast<float>(expected);
   if (plan_.learn_rate) learn_rate(c, plan_.log_odds, shape_.devices);
   tested_.count = count;
   c.candidates = static_cast<std::int32_t>(count);
-  c.left_out = static_cast<std::int32_t>(plausible - count);
 }
 
 // The candidates' coefficients, scaled to unit power.

@@ -35,7 +35,7 @@ class Rules:
         gamma of Cai (57).
     settled : float
         Fall of the error variance from one iteration to the next up to which an activity that has settled is tested
-        again.
+        again, and above which one that one test left certain is.
     certain : float
         Probability that every candidate needs for that.
     stalled : float

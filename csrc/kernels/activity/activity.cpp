@@ -6,6 +6,15 @@ namespace jadce::JADCE_ISA {
 
 namespace {
 
+// Sum over the lanes by halves: one lane after the other is as slow as two of the levels.
+float together(vec x) {
+  float half[W];
+  store(half, x);
+  for (int n = W / 2; n > 0; n /= 2)
+    for (int i = 0; i < n; ++i) half[i] += half[i + n];
+  return half[0];
+}
+
 void null_energy(NullEnergyArgs args, index_t task) {
   const Shape& s = args.transform.shape;
   const index_t blocks = s.lanes / W, group = task / blocks, b = task % blocks * W;
@@ -35,15 +44,15 @@ void activity_table(ActivityTableArgs args, index_t block) {
   }
 }
 
-// Log ratios of `D` devices from k on, W beams and each product: f [U, D].
+// Log ratios of `D` devices from k on, W beams and each product from `first` on: f [U, D].
 template <int D>
-void ratios(const ActivityArgs& args, index_t block, index_t k, vec* f) {
+void ratios(const ActivityArgs& args, index_t block, index_t first, index_t k, vec* f) {
   constexpr int kProducts = 2;  // so many together, so that energies are loaded once for them
   const Shape& s = args.shape;
   const ActivityView& v = args.mixture;
   const index_t groups = args.groups, step = s.lanes / W * s.devices * W;
   const float* const energy = args.energy + (block * s.devices + k) * W;
-  for (index_t u = 0; u < v.products; u += kProducts) {
+  for (index_t u = first; u < v.products; u += kProducts) {
     const float* c[kProducts];
     vec total[kProducts][D];
     for (int i = 0; i < kProducts; ++i) {
@@ -64,45 +73,52 @@ void ratios(const ActivityArgs& args, index_t block, index_t k, vec* f) {
 
 // Log-likelihood ratios of `D` devices from k on.
 template <int D>
-void likelihood(const ActivityArgs& args, index_t k) {
+void likelihood(const ActivityArgs& args, index_t first, index_t k) {
   const ActivityView& v = args.mixture;
   const index_t blocks = args.shape.lanes / W;
   vec beams[D][ActivityView::kMostPowers] = {};
   for (index_t block = 0; block < blocks; ++block) {
     vec f[ActivityView::kMostProducts * D];
-    ratios<D>(args, block, k, f);
-    for (int d = 0; d < D; ++d) {
-      vec top = splat(-3e38f);
-      for (index_t u = 0; u < v.products; ++u) top = max(top, f[u * D + d]);
-      for (index_t u = 0; u < v.products; ++u) f[u * D + d] = exp(f[u * D + d] - top);
-      for (index_t j = 0; j < v.powers; ++j) {
-        if (!v.searched(j, v.least_power)) continue;
-        const std::int32_t* at = v.index + j * v.gains;
-        vec mixed{};
-        for (index_t i = 0; i < v.gains; ++i) mixed += v.weight[i] * f[at[i] * D + d];
-        beams[d][j] += top + log(mixed);
-      }
+    ratios<D>(args, block, first, k, f);
+    vec top[D];
+    for (int d = 0; d < D; ++d) top[d] = splat(-3e38f);
+    for (index_t u = first; u < v.products; ++u)
+      for (int d = 0; d < D; ++d) top[d] = max(top[d], f[u * D + d]);
+    for (index_t u = first; u < v.products; ++u)
+      for (int d = 0; d < D; ++d) f[u * D + d] = exp(f[u * D + d] - top[d]);
+    for (index_t j = 0; j < v.powers; ++j) {
+      if (!v.searched(j, v.least_power)) continue;
+      const std::int32_t* at = v.index + j * v.gains;
+      vec mixed[D] = {};
+      for (index_t i = 0; i < v.gains; ++i)
+        for (int d = 0; d < D; ++d) mixed[d] += v.weight[i] * f[at[i] * D + d];
+      for (int d = 0; d < D; ++d) beams[d][j] += top[d] + log(mixed[d]);
     }
   }
   for (int d = 0; d < D; ++d) {
     float each[ActivityView::kMostPowers], best = -3e38f;
     for (index_t j = 0; j < v.powers; ++j) {
-      each[j] = sum(beams[d][j]) + (v.searched(j, v.least_power) ? v.log_power_weight[j] : kNoWeight);
+      each[j] = v.searched(j, v.least_power) ? together(beams[d][j]) + v.log_power_weight[j] : kNoWeight;
       best = each[j] > best ? each[j] : best;
     }
-    vec total{};
-    for (index_t j = 0; j < v.powers; j += W)
-      for (index_t i = j; i < j + W && i < v.powers; ++i) total[i - j] += exp(splat(each[i] - best))[0];
-    args.llr[k + d] = best + log(splat(sum(total)))[0];
+    for (index_t j = v.powers; j < ActivityView::kMostPowers; ++j) each[j] = kNoWeight;
+    vec all{};
+    for (index_t j = 0; j < v.powers; j += W) all += exp(load(each + j) - best);
+    args.llr[k + d] = best + log(splat(together(all)))[0];
   }
 }
 
 void activity(ActivityArgs args, index_t task) {
+  const ActivityView& v = args.mixture;
   const index_t first = task * kActivityChunk, devices = args.shape.devices;
   const index_t last = first + kActivityChunk < devices ? first + kActivityChunk : devices;
   index_t k = first;
-  for (; k + 4 <= last; k += 4) likelihood<4>(args, k);
-  for (; k < last; ++k) likelihood<1>(args, k);
+  index_t product = v.products;  // the least one that is needed
+  for (index_t j = 0; j < v.powers; ++j)
+    for (index_t i = 0; v.searched(j, v.least_power) && i < v.gains; ++i)
+      product = v.index[j * v.gains + i] < product ? v.index[j * v.gains + i] : product;
+  for (; k + 4 <= last; k += 4) likelihood<4>(args, product, k);
+  for (; k < last; ++k) likelihood<1>(args, product, k);
 }
 
 }  // namespace

@@ -213,18 +213,21 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
   float* const chosen = args.chosen + batch() * capacity;
   int* const bins = shared + 32;   // [256]
   int* const found = bins + 256;   // cut, how many at the cut are taken
-  int* const changed = found + 2;  // the candidates are others than before, or one is not certain
+  int* const changed = found + 2;  // the candidates are others than before,
+  int* const unsure = found + 3;   // and one of them is not certain
   const int thread = static_cast<int>(threadIdx.x), step = static_cast<int>(blockDim.x);
-  int plausible = 0, silent = 0, faint = 0;
+  int plausible = 0, silent = 0, faint = 0, doubtful = 0;
   for (int k = thread; k < devices; k += step) {
     plausible += posterior[k] > threshold;
     silent += idle[k];
     faint += is_faint(args.rules, llr[k]);
+    doubtful += is_doubtful(args.rules, llr[k]);
   }
   int before = 0;
   plausible = total_of(plausible, shared, before);
   silent = total_of(silent, shared, before);
   faint = total_of(faint, shared, before);
+  doubtful = total_of(doubtful, shared, before);
   unsigned cut = 0;
   int wanted = capacity;  // candidates still to be taken at the cut
   if (plausible > capacity) {
@@ -250,7 +253,10 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
     }
   }
   const int count = min(plausible, capacity);
-  if (thread == 0) *changed = c.candidates != count;
+  if (thread == 0) {
+    *changed = c.candidates != count;
+    *unsure = 0;
+  }
   __syncthreads();
   int above = 0, equal = 0;  // counts before this round
   for (int first = 0; first < devices; first += step) {
@@ -263,7 +269,8 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
     if (plausible > capacity) tie_before += count_before(tie, shared, tie_total);
     if (sure || (tie && tie_before < wanted)) {
       const int at = sure_before + min(tie_before, wanted);
-      if (device[at] != k || !(posterior[k] > certain)) atomicMax(changed, 1);
+      if (device[at] != k) atomicMax(changed, 1);
+      if (!(posterior[k] > certain)) atomicMax(unsure, 1);
       device[at] = k;
       chosen[at] = posterior[k];
     }
@@ -276,9 +283,10 @@ __device__ void select(const SelectCandidatesArgs& args, int* shared, Control& c
   }
   __syncthreads();
   if (thread == 0) {
-    c.settled = !*changed;
     c.candidates = count;
     c.left_out = plausible - count;
+    c.settled = settled(c, *changed == 0, *unsure == 0, doubtful);
+    c.sought = least_power(c, args.rules);  // as the test did
     c.idle = silent;
     c.faint = faint;
   }

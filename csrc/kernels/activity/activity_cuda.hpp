@@ -54,9 +54,8 @@ void activity(const ActivityArgs&, void* stream);
 // Ends the test of an iteration: candidates and their places in S, and whether another iteration follows.
 //
 // If the block tests its devices: those with a posterior above the threshold become candidates in rising order. If
-// there are more than `capacity`, those of largest llr; among equal ones the first. The activity is settled if the
-// candidates are those of the last test, each of them certain. New candidates take the first free slots of S. The last
-// block to end also ends the loop.
+// there are more than `capacity`, those of largest llr; among equal ones the first. New candidates take the first free
+// slots of S. The last block to end also ends the loop.
 struct SelectCandidatesArgs {
   Control* control;          // [B]
   const float* llr;          // [B, K]

@@ -106,6 +106,7 @@ __global__ void __launch_bounds__(kThreads) begin_kernel(const __grid_constant__
   const double mean = mean_power(args.rules, received, noise, known, expected, size.symbols);
   Control& c = args.control[batch()];
   c = jadce::begin(received, noise, mean, expected, measurements, args.members);
+  c.known = known > 0;
   c.deadline = args.input->deadline;
   c.began = nanoseconds();
 }

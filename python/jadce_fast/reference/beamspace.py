@@ -35,9 +35,11 @@ from .linear import (
     residual,
     residual_variance,
 )
-from .powers import DEFAULT, device_power, faintest_power, least_power, prior_rate
+from .powers import DEFAULT, can_wait, device_power, faintest_power, least_power, prior_rate
 
 Indices = npt.NDArray[np.int64]
+
+DOUBT = 15.0  # log odds against a device up to which another test could find otherwise
 
 
 class BeamspacePrior(Protocol):
@@ -189,7 +191,7 @@ def beamspace_stmp(
         Mixture of received powers (equal weights if left out). A single power is known: channels are scaled
         by it; with several, every candidate's channel is scaled by its own `device_power`.
     iterations : int
-        So many are done: this loop does not stop by itself, and tests activity in every iteration.
+        So many are done: this loop does not stop by itself.
     rules : Rules, optional
         The receiver's constants.
     start : array_like, shape (K, N, M), optional
@@ -230,6 +232,8 @@ def beamspace_stmp(
     unknown = np.full(y.shape[2], each)  # variance of an active device's channel; all of an error may lie in one beam
     excess, deviation = (received - noise) / pilot_power, noise / pilot_power / np.sqrt(y.size)
     expected, faintest = max(activity_rate * k, 1.0), np.inf
+    least, same, certain, sure = np.inf, False, False, False  # what the last test of activity left
+    cand, probability = np.zeros(0, np.int64), np.zeros(k)
     for i in range(iterations):
         # Module A
         r = residual(y, q, x_pri)
@@ -247,19 +251,23 @@ def beamspace_stmp(
         z = np.einsum("np,knm->kpm", basis.conj(), x)
         energy = np.abs(z) ** 2
         null = noise_reference(energy, v, odds, rules)
-        mixture = prior.eigenvalues, prior.beam_gain, prior.beam_weight
-        least = least_power(float(v.mean()), excess, deviation, expected, rules, faintest=faintest)
-        searched = (gains >= least) | (gains == gains.max())
-        llr = structured_llr(energy, null, *mixture, gains[searched], weights[searched])
-        odds = log_odds(llr, prior_rate(activity_rate, excess, deviation, min(least, float(gains.max())), k, rules))
-        probability = sigmoid(odds)
+        error = float(v.mean())
+        fast = error <= rules.settled * before
+        if not (rules.screening and odds is not None and (sure or can_wait(certain, same, fast, least, faintest))):
+            mixture = prior.eigenvalues, prior.beam_gain, prior.beam_weight
+            least = least_power(error, excess, deviation, expected, rules, faintest=faintest)
+            searched = (gains >= least) | (gains == gains.max())
+            llr = structured_llr(energy, null, *mixture, gains[searched], weights[searched])
+            odds = log_odds(llr, prior_rate(activity_rate, excess, deviation, min(least, float(gains.max())), k, rules))
+            probability = sigmoid(odds)
+            tested, cand = cand, candidates(probability, rules)
+            same, certain = np.array_equal(cand, tested), bool((probability[cand] > rules.certain).all())
+            sure = len(gains) == 1 and bool(((odds <= -DOUBT) | (odds >= rules.faint)).all())
+        expected = float(probability[cand].sum())
 
         # Channels of the candidates
-        cand = candidates(probability, rules)
-        expected = float(probability[cand].sum())
         g = np.full(len(cand), gains[0]) if len(gains) == 1 else device_power(energy[cand], v, n, rules)
         faintest = faintest_power(g, probability[cand], rules)
-        error = float(v.mean())
         if member + 1 < len(members) and (error > rules.handover * before or i + 1 >= rules.max_iterations):
             member = member + 1 if i + 1 < rules.max_iterations else len(members) - 1
         before = error

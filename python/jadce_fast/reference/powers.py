@@ -63,6 +63,21 @@ def faintest_power(power: Array, probability: Array, rules: Rules = DEFAULT) -> 
     return float(np.exp(mean - rules.reach * spread))
 
 
+def can_wait(certain: bool, same: bool, fast: bool, sought: float, faintest: float) -> bool:
+    """Tell whether devices need no test of activity before the next iteration, by what the last one left.
+
+    Parameters
+    ----------
+    certain, same : bool
+        Whether each of its candidates was certain, and whether they were those of the test before.
+    fast : bool
+        Whether the error falls fast: a later test sees more.
+    sought, faintest : float
+        Its `least_power`, and the `faintest_power` that is to be expected.
+    """
+    return certain and (not fast if same else fast and sought <= faintest)
+
+
 def prior_rate(
     rate: float, excess: float, deviation: float, least: float, devices: int, rules: Rules = DEFAULT
 ) -> float:
