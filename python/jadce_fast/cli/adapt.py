@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..priors import DEFAULT
 from . import console
 from .app import Json, Seed, app, check_target
 from .detect import parse_power
@@ -26,7 +27,7 @@ def adapt(
             metavar="CAPTURE...", help="Captures, .npz, .h5 or .mat; y of one block or of several.", show_default=False
         ),
     ],
-    prior: Annotated[str, typer.Option(help="Where to begin: shipped name, file or A+B.")] = "cdl-tiny+cdl-large",
+    prior: Annotated[str, typer.Option(help="Where to begin: shipped name, file or A+B.")] = DEFAULT,
     power: Annotated[str, typer.Option(help="Mean received power of an active device, or unknown.")] = "unknown",
     rate: Annotated[float | None, typer.Option(help="Activity rate.", show_default="the captures', or learned")] = None,
     minutes: Annotated[float, typer.Option(help="Training time; detecting the blocks comes on top.")] = 30.0,

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from .. import _check
 from ..capture import Capture
+from ..priors import DEFAULT
 from ..priors.beam import BeamPrior
 from ..priors.beam_network import BeamNetwork
 from ..priors.cascade import CascadePrior
@@ -41,7 +42,7 @@ def adapt(
     blocks: Sequence[Capture],
     out: str | os.PathLike[str],
     *,
-    prior: Any = "cdl-tiny+cdl-large",
+    prior: Any = DEFAULT,
     minutes: float = 30.0,
     steps: int | None = None,
     activity_rate: float | None = None,
