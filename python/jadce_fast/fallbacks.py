@@ -41,7 +41,7 @@ def best_of(
 
     The i.i.d. Gaussian prior, which fits everywhere, would leave A devices of T symbols an error of A / (T - A) of the
     noise. As long as a prior is not clearly better, by what it claims and by what it leaves of the block beside that,
-    the next one is tried, and the least error decides.
+    the next one is tried, and the least error decides; among priors that do not explain the block that of the loop.
 
     Parameters
     ----------
@@ -65,7 +65,8 @@ def best_of(
             break
         other = detect(name)
         left, its_noise = _error(other, claimed)
-        if (other.trusted, -left) > (best.trusted, -error):
+        better = left < error if best.trusted else other.trusted or _tracked_error(other) < _tracked_error(best)
+        if better and other.trusted >= best.trusted:
             best, error, noise = replace(other, prior=name), left, its_noise
     return best
 
@@ -81,3 +82,10 @@ def _error(found: Detection, claimed: Callable[[Detection], float]) -> tuple[flo
     own = claimed(found) if len(found.active) else 0.0
     error = noise + own + left - noise * noise / (noise + own) if noise > 0 else left
     return (error if math.isfinite(error) else math.inf), noise
+
+
+def _tracked_error(found: Detection) -> float:
+    """Error variance that the loop measured, whatever its prior, in its best iteration."""
+    if found.stopped_because == "silence":
+        return math.inf
+    return min((step["error_var"] for step in found.history), default=math.inf)
