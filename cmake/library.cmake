@@ -7,14 +7,23 @@ if(SKBUILD)
   set(CMAKE_INSTALL_LIBDIR jadce_fast/lib)
 endif()
 
-add_library(jadce_capi OBJECT csrc/capi/jadce.cpp csrc/capi/json.cpp csrc/capi/pilots.cpp csrc/capi/prior.cpp
-  csrc/capi/processors.cpp)
+add_library(jadce_capi OBJECT csrc/capi/check.cpp csrc/capi/jadce.cpp csrc/capi/json.cpp csrc/capi/pilots.cpp csrc/capi/plan.cpp
+  csrc/capi/prior.cpp csrc/capi/processors.cpp)
 target_link_libraries(jadce_capi PRIVATE jadce_flags)
 target_include_directories(jadce_capi PRIVATE include)
 target_compile_definitions(jadce_capi PRIVATE JADCE_BUILDS JADCE_VERSION="${PROJECT_VERSION}")
 
-add_library(jadce SHARED $<TARGET_OBJECTS:jadce_capi> ${JADCE_CORE})
-add_library(jadce_static STATIC $<TARGET_OBJECTS:jadce_capi> ${JADCE_CORE})
+# Detections on a GPU are the shared library's, in builds with nvcc; the static one is for processors.
+add_library(jadce_no_gpu OBJECT csrc/capi/no_gpu.cpp)
+target_link_libraries(jadce_no_gpu PRIVATE jadce_flags)
+set(gpu $<TARGET_OBJECTS:jadce_no_gpu>)
+if(TARGET kernels_cuda)
+  add_library(jadce_gpu OBJECT csrc/capi/gpu.cpp)
+  target_link_libraries(jadce_gpu PRIVATE jadce_flags CUDA::cudart_static)
+  set(gpu $<TARGET_OBJECTS:jadce_gpu> $<TARGET_OBJECTS:kernels_cuda>)
+endif()
+add_library(jadce SHARED $<TARGET_OBJECTS:jadce_capi> ${gpu} ${JADCE_CORE})
+add_library(jadce_static STATIC $<TARGET_OBJECTS:jadce_capi> $<TARGET_OBJECTS:jadce_no_gpu> ${JADCE_CORE})
 set_target_properties(jadce_static PROPERTIES OUTPUT_NAME jadce EXPORT_NAME static)
 target_link_options(jadce PRIVATE -Wl,--version-script=${PROJECT_SOURCE_DIR}/cmake/jadce.map)
 set_target_properties(jadce PROPERTIES LINK_DEPENDS ${PROJECT_SOURCE_DIR}/cmake/jadce.map)
@@ -27,6 +36,9 @@ foreach(target jadce jadce_static)
   set_target_properties(${target} PROPERTIES LINKER_LANGUAGE CXX)
 endforeach()
 target_link_libraries(jadce PRIVATE Threads::Threads)
+if(TARGET kernels_cuda)
+  target_link_libraries(jadce PRIVATE CUDA::cudart_static)
+endif()
 target_link_libraries(jadce_static INTERFACE Threads::Threads)
 
 install(TARGETS jadce jadce_static EXPORT jadce COMPONENT library

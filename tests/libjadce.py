@@ -17,6 +17,7 @@ HOME = Path(_core.__file__).parent  # of the library, beside the module
 WEIGHTS = resources.files("jadce_fast.priors") / "weights"
 FORMATS = {"complex64": 0, "int16": 1, "bfloat16": 2}
 OK, ARGUMENT, FILE, UNSUPPORTED = range(4)
+CUDA = 1  # a jadce_device
 
 
 def fields(text):
@@ -32,13 +33,15 @@ class Config(ctypes.Structure):
             ("pilots", c_void_p),
             ("prior", c_char_p),
             ("activity_rate power threshold", c_double),
-            ("max_iterations capacity threads network", c_int32),
+            ("max_iterations capacity threads network device", c_int32),
         ]
     )
 
 
 class Sizes(ctypes.Structure):
-    _fields_ = fields([("devices subcarriers symbols antennas most_active threads", c_int32), ("workspace", c_int64)])
+    _fields_ = fields(
+        [("devices subcarriers symbols antennas most_active threads", c_int32), ("workspace on_device", c_int64)]
+    )
 
 
 class Block(ctypes.Structure):
@@ -56,11 +59,18 @@ class Result(ctypes.Structure):
     )
 
 
-def library() -> ctypes.CDLL:
-    lib = ctypes.CDLL(str(HOME / "lib" / "libjadce.so"))
+class DeviceResult(ctypes.Structure):
+    _fields_ = fields([("activity active channels channel_var found trusted", c_void_p)])
+
+
+def library(name: str = "jadce") -> ctypes.CDLL:
+    lib = ctypes.CDLL(str(HOME / "lib" / f"lib{name}.so"))
     lib.jadce_create.argtypes = [POINTER(Config), POINTER(c_void_p)]
     lib.jadce_query.argtypes = [c_void_p, POINTER(Sizes)]
     lib.jadce_detect.argtypes = [c_void_p, POINTER(Block), c_double, POINTER(Result)]
+    lib.jadce_enqueue.argtypes = [c_void_p, POINTER(Block), c_double, c_void_p]
+    lib.jadce_wait.argtypes = [c_void_p, POINTER(Result)]
+    lib.jadce_on_device.argtypes = [c_void_p, POINTER(DeviceResult)]
     lib.jadce_destroy.argtypes = [c_void_p]
     lib.jadce_destroy.restype = None
     lib.jadce_config_init.argtypes = [POINTER(Config)]
@@ -97,8 +107,8 @@ def pointer(array):
 class Plan:
     """A plan of the library for pilots and options of jadce_config."""
 
-    def __init__(self, pilots: Pilots, antennas: int, prior: str, /, **options: float) -> None:
-        self.lib, self.handle = library(), c_void_p()
+    def __init__(self, pilots: Pilots, antennas: int, prior: str, /, lib: str = "jadce", **options: float) -> None:
+        self.lib, self.handle = library(lib), c_void_p()
         config = Config()
         self.lib.jadce_config_init(byref(config))
         config.devices, config.subcarriers, config.symbols = pilots.devices, pilots.subcarriers, pilots.symbols
@@ -119,7 +129,8 @@ class Plan:
         if status != OK:
             raise Error(status, self.lib.jadce_last_error().decode())
 
-    def detect(self, data, noise_var, kind="complex64", scale=0.0, strides=(0, 0, 0)) -> Found:
+    def room(self) -> Found:
+        """Memory for a result."""
         s = self.sizes
         found = Found(
             np.empty(s.devices, np.float32),
@@ -130,11 +141,33 @@ class Plan:
         )
         for name in ("activity", "active", "channels", "channel_var"):
             setattr(found.result, name, pointer(getattr(found, name)))
-        block = Block(pointer(data), FORMATS[kind], scale, (c_int64 * 3)(*strides))
-        self.check(self.lib.jadce_detect(self.handle, byref(block), noise_var, byref(found.result)))
+        return found
+
+    def cut(self, found: Found) -> Found:
+        """The result without the places that it leaves."""
         for name in ("active", "channels", "channel_var"):
             setattr(found, name, getattr(found, name)[: found.result.found])
         return found
+
+    def detect(self, data, noise_var, kind="complex64", scale=0.0, strides=(0, 0, 0)) -> Found:
+        found, block = self.room(), Block(pointer(data), FORMATS[kind], scale, (c_int64 * 3)(*strides))
+        self.check(self.lib.jadce_detect(self.handle, byref(block), noise_var, byref(found.result)))
+        return self.cut(found)
+
+    def enqueue(self, data, noise_var, stream=None, kind="complex64", strides=(0, 0, 0)) -> None:
+        """Enqueue a block in the device's memory, which the emulator has in common with the host."""
+        block = Block(pointer(data), FORMATS[kind], 0.0, (c_int64 * 3)(*strides))
+        self.check(self.lib.jadce_enqueue(self.handle, byref(block), noise_var, stream))
+
+    def wait(self) -> Found:
+        found = self.room()
+        self.check(self.lib.jadce_wait(self.handle, byref(found.result)))
+        return self.cut(found)
+
+    def on_device(self) -> DeviceResult:
+        where = DeviceResult()
+        self.check(self.lib.jadce_on_device(self.handle, byref(where)))
+        return where
 
     def numbers(self, data, noise_var) -> Result:
         """The result of a block, without memory for arrays."""

@@ -230,6 +230,7 @@ void bind_kernels(pybind11::module_& m) {
   register_beam_network(m);
   register_colored_noise(m);
   register_detection(m);
+  register_detection_plan(m);
   register_langevin(m);
 }
 

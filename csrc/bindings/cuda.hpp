@@ -8,5 +8,7 @@ namespace jadce::cuda {
 
 // Adds devices, graphs, the Control, and every kernel with the structs that it takes.
 void bind_kernels(pybind11::module_& m);
+// Adds whole detections (receiver/detection_cuda.hpp), whose structs have those of kernels as fields.
+void register_detection_plan(pybind11::module_& m);
 
 }  // namespace jadce::cuda

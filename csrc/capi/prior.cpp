@@ -83,9 +83,8 @@ index_t whole(const Json& metadata, const std::string& name) {
   return Json::parse(metadata[name].text(name.c_str())).integer(name.c_str(), 1, 1 << 20);
 }
 
-// The network of one member, whose tensors have names with this prefix.
-std::unique_ptr<BeamNetwork> read_network(const Tensors& file, const std::string& prefix, const Prior& prior,
-                                          const Json& architecture, bool bf16) {
+// Adds the network of one member, whose tensors have names with this prefix.
+void read_network(const Tensors& file, const std::string& prefix, const Json& architecture, bool bf16, Prior& prior) {
   constexpr std::int64_t kMost = 1 << 20;  // tensors of that size are compared with the file's in any case
   const index_t p = static_cast<index_t>(prior.beams.eigenvalue.size());
   const index_t width = architecture["width"].integer("width", 1, kMost);
@@ -94,14 +93,10 @@ std::unique_ptr<BeamNetwork> read_network(const Tensors& file, const std::string
   const index_t taps = architecture["taps"].integer("taps", 1, 2 * kHalo + 1);
   const std::vector<Json>& dilations = architecture["dilations"].list("dilations");
   if (dilations.empty()) throw std::invalid_argument("no dilations");
-  std::vector<std::vector<float>> held;
-  std::vector<Layer> layers;
-  std::vector<std::int32_t> dilation;
+  NetworkWeights weights;
   const auto layer = [&](const std::string& name, index_t outputs, index_t inputs) {
-    held.push_back(file.read(prefix + "network." + name + ".weight", {outputs, inputs}));
-    const float* const weight = held.back().data();
-    held.push_back(file.read(prefix + "network." + name + ".bias", {outputs}));
-    layers.push_back({weight, held.back().data(), outputs, inputs});
+    weights.layers.push_back({file.read(prefix + "network." + name + ".weight", {outputs, inputs}),
+                              file.read(prefix + "network." + name + ".bias", {outputs}), outputs, inputs});
   };
   layer("inp", width, 3 * p + 1);
   for (index_t i = 0; i < blocks; ++i) {
@@ -110,10 +105,15 @@ std::unique_ptr<BeamNetwork> read_network(const Tensors& file, const std::string
     layer(block + "expand", hidden, width);
     layer(block + "mix", width, hidden);
     const Json& distance = dilations[at(i) % dilations.size()];
-    dilation.push_back(static_cast<std::int32_t>(distance.integer("dilations", 1, kFurthest)));
+    weights.dilation.push_back(static_cast<std::int32_t>(distance.integer("dilations", 1, kFurthest)));
   }
   layer("out", 2 * p + 1, width);
-  return std::make_unique<BeamNetwork>(prior.subcarriers, taps, dilation, prior.beams.eigenvalue, layers, bf16);
+  std::vector<Layer> layers;
+  for (const NetworkWeights::Layer& x : weights.layers)
+    layers.push_back({x.weight.data(), x.bias.data(), x.outputs, x.inputs});
+  prior.networks.push_back(
+      std::make_unique<BeamNetwork>(prior.subcarriers, taps, weights.dilation, prior.beams.eigenvalue, layers, bf16));
+  prior.weights.push_back(std::move(weights));
 }
 
 // The members of one file, each as a prior of its own.
@@ -145,7 +145,7 @@ void read_members(const Tensors& file, const Json& metadata, const std::string& 
   need_positive("beam_weight", prior.beams.weight);
   const Json architecture = Json::parse(metadata[prefix + "architecture"].text("architecture"));
   if (architecture.object.contains("rows")) throw Unsupported("a network for panels, which the Python package has");
-  prior.networks.push_back(read_network(file, prefix, prior, architecture, bf16));
+  read_network(file, prefix, architecture, bf16, prior);
   members.push_back(std::move(prior));
 }
 
@@ -213,6 +213,7 @@ Prior load_prior(const std::string& name, index_t subcarriers, bool bf16) {
       throw FileError("prior: expected members with one basis and one mixture of beam powers, found others in '" +
                       name + "'");
     prior.networks.push_back(std::move(other.networks.front()));
+    prior.weights.push_back(std::move(other.weights.front()));
   }
   if (prior.subcarriers != subcarriers)
     throw FileError("prior: expected one for " + std::to_string(subcarriers) + " subcarriers like the pilots, found " +

@@ -20,51 +20,23 @@ void check(cudaError_t error, const char* what) {
   if (error != cudaSuccess) throw std::runtime_error(std::string(what) + ": " + cudaGetErrorString(error));
 }
 
-}  // namespace
-
-void check_child(void* child) {
-  cudaGraph_t graph = nullptr;
-  check(cudaGraphCreate(&graph, 0), "cudaGraphCreate");
-  cudaGraphNode_t node = nullptr;
-  const cudaError_t error = cudaGraphAddChildGraphNode(&node, graph, nullptr, 0, static_cast<cudaGraph_t>(child));
-  cudaGraphDestroy(graph);
-  check(error, "cudaGraphAddChildGraphNode");
-}
-
-Graph::Graph(bool overlapping) {
+// Whether kernels may overlap on the current device.
+bool overlaps(bool wanted) {
   int device = 0, major = 0;
   check(cudaGetDevice(&device), "cudaGetDevice");
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
-  overlapping_ = overlapping && major >= 9;
-  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-  const cudaError_t error = cudaStreamCreateWithFlags(&body_, cudaStreamNonBlocking);
-  if (error != cudaSuccess) cudaStreamDestroy(stream_);  // no destructor follows
-  check(error, "cudaStreamCreate");
+  return wanted && major >= 9;
 }
 
-Graph::~Graph() {
-  overlap = Overlap::kNever;
-  // Streams of a recording that was given up still record. The inner one, whose graph the outer one owns, ends first.
-  cudaGraph_t body = nullptr;
-  if (inside_) cudaStreamEndCapture(body_, &body);
-  if (recording_) cudaStreamEndCapture(stream_, &graph_);
-  if (exec_) cudaGraphExecDestroy(exec_);
-  if (graph_) cudaGraphDestroy(graph_);
-  if (body_) cudaStreamDestroy(body_);
-  if (stream_) cudaStreamDestroy(stream_);
-}
+void overlap_from_next(bool overlapping) { overlap = overlapping ? Overlap::kFromNext : Overlap::kNever; }
 
-void Graph::overlap_from_next() const { overlap = overlapping_ ? Overlap::kFromNext : Overlap::kNever; }
+struct Added {
+  cudaGraphConditionalHandle handle;
+  cudaGraph_t body;
+};
 
-void* Graph::begin() {
-  // In this mode other threads may go on using the device meanwhile.
-  check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
-  recording_ = true;
-  overlap_from_next();
-  return stream_;
-}
-
-Graph::Added Graph::add_conditional(cudaStream_t stream, cudaGraphConditionalNodeType type, unsigned initial) {
+// Adds a conditional node after all that `stream` has recorded.
+Added add_conditional(cudaStream_t stream, cudaGraphConditionalNodeType type, unsigned initial) {
   cudaStreamCaptureStatus status{};
   cudaGraph_t graph = nullptr;
   const cudaGraphNode_t* before = nullptr;
@@ -87,29 +59,76 @@ Graph::Added Graph::add_conditional(cudaStream_t stream, cudaGraphConditionalNod
   return {handle, parameters.conditional.phGraph_out[0]};
 }
 
-std::pair<void*, std::uint64_t> Graph::open_loop() {
-  const auto [handle, body] = add_conditional(stream_, cudaGraphCondTypeWhile, 1);
+}  // namespace
+
+void check_child(void* child) {
+  cudaGraph_t graph = nullptr;
+  check(cudaGraphCreate(&graph, 0), "cudaGraphCreate");
+  cudaGraphNode_t node = nullptr;
+  const cudaError_t error = cudaGraphAddChildGraphNode(&node, graph, nullptr, 0, static_cast<cudaGraph_t>(child));
+  cudaGraphDestroy(graph);
+  check(error, "cudaGraphAddChildGraphNode");
+}
+
+Overlapping::Overlapping(bool wanted) { overlap_from_next(overlaps(wanted)); }
+Overlapping::~Overlapping() { overlap = Overlap::kNever; }
+
+Loop::Loop(bool overlapping) : overlapping_(overlaps(overlapping)) {
+  check(cudaStreamCreateWithFlags(&body_, cudaStreamNonBlocking), "cudaStreamCreate");
+}
+
+Loop::~Loop() {
+  cudaGraph_t body = nullptr;
+  if (inside_) cudaStreamEndCapture(body_, &body);  // a recording that was given up
+  cudaStreamDestroy(body_);
+}
+
+std::pair<void*, std::uint64_t> Loop::open(void* stream) {
+  const auto [handle, body] = add_conditional(static_cast<cudaStream_t>(stream), cudaGraphCondTypeWhile, 1);
+  // In this mode other threads may go on using the device meanwhile.
   check(cudaStreamBeginCaptureToGraph(body_, body, nullptr, nullptr, 0, cudaStreamCaptureModeThreadLocal),
         "cudaStreamBeginCaptureToGraph");
   inside_ = true;
-  overlap_from_next();
+  overlap_from_next(overlapping_);
   return {body_, handle};
 }
 
-std::uint64_t Graph::add_if(void* child) {
+std::uint64_t Loop::add_if(void* child) {
   const auto [handle, body] = add_conditional(body_, cudaGraphCondTypeIf, 0);
   cudaGraphNode_t node = nullptr;
   check(cudaGraphAddChildGraphNode(&node, body, nullptr, 0, static_cast<cudaGraph_t>(child)),
         "cudaGraphAddChildGraphNode");
-  overlap_from_next();
+  overlap_from_next(overlapping_);
   return handle;
 }
 
-void Graph::close_loop() {
+void Loop::close() {
   inside_ = false;
   cudaGraph_t body = nullptr;
   check(cudaStreamEndCapture(body_, &body), "cudaStreamEndCapture");
-  overlap_from_next();
+  overlap_from_next(overlapping_);
+}
+
+Graph::Graph(bool overlapping) : overlapping_(overlaps(overlapping)) {
+  loop_.emplace(overlapping);
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+}
+
+Graph::~Graph() {
+  overlap = Overlap::kNever;
+  // Streams of a recording that was given up still record. The inner one, whose graph the outer one owns, ends first.
+  loop_.reset();
+  if (recording_) cudaStreamEndCapture(stream_, &graph_);
+  if (exec_) cudaGraphExecDestroy(exec_);
+  if (graph_) cudaGraphDestroy(graph_);
+  if (stream_) cudaStreamDestroy(stream_);
+}
+
+void* Graph::begin() {
+  check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
+  recording_ = true;
+  overlap_from_next(overlapping_);
+  return stream_;
 }
 
 void Graph::end() {

@@ -20,6 +20,9 @@
  * threads and takes turns. jadce_destroy needs that no other call on the plan is under way. A plan's own threads (it
  * has `threads` minus one) sleep a tenth of a millisecond after a detection.
  *
+ * GPU. A plan with device = JADCE_CUDA detects there: jadce_detect copies, waits and copies back, jadce_enqueue does
+ * none of it. Constants on a subcarrier are not looked for there. Programs without a GPU load the library all the same.
+ *
  * Memory. jadce_create takes all of it; jadce_detect allocates nothing, and locks nothing but the plan. Pages are
  * touched when they are first used: lock them (mlockall), or detect in a block of zeros, before time matters.
  *
@@ -51,7 +54,8 @@ typedef enum jadce_status {
   JADCE_ERROR_FILE = 2,        /* a prior's file is missing, damaged, or none */
   JADCE_ERROR_UNSUPPORTED = 3, /* the Python package does it, this library does not */
   JADCE_ERROR_MEMORY = 4,      /* there is not enough memory, or no thread to be had */
-  JADCE_ERROR_INTERNAL = 5     /* a fault of the library */
+  JADCE_ERROR_INTERNAL = 5,    /* a fault of the library */
+  JADCE_ERROR_GPU = 6          /* the GPU or its driver refused; the details are its own */
 } jadce_status;
 
 /* The form of received samples: pairs of floats, of 16-bit integers, or of bfloat16. */
@@ -59,6 +63,9 @@ typedef enum jadce_format { JADCE_COMPLEX64 = 0, JADCE_INT16 = 1, JADCE_BFLOAT16
 
 /* How the networks of a prior run: AUTO is BF16 where that is faster (AMX, AVX512-BF16 of AMD), else FP32. */
 typedef enum jadce_network { JADCE_NETWORK_AUTO = 0, JADCE_NETWORK_BF16 = 1, JADCE_NETWORK_FP32 = 2 } jadce_network;
+
+/* Where a plan detects: on processors, or on the CUDA device that is the calling thread's current one. */
+typedef enum jadce_device { JADCE_CPU = 0, JADCE_CUDA = 1 } jadce_device;
 
 /* Why a detection ended. */
 typedef enum jadce_stopped {
@@ -84,7 +91,8 @@ typedef struct jadce_config {
   int32_t max_iterations;    /* 0: the library's, 24 */
   int32_t capacity;          /* most devices through the denoiser in one iteration; 0: 256 or 4 K activity_rate */
   int32_t threads;           /* 0: the processors of this process, or as many as a container's quota grants */
-  int32_t network;           /* a jadce_network */
+  int32_t network;           /* a jadce_network; AUTO is BF16 on a GPU where it fits */
+  int32_t device;            /* a jadce_device */
 } jadce_config;
 
 typedef struct jadce_sizes {
@@ -92,6 +100,7 @@ typedef struct jadce_sizes {
   int32_t most_active;                             /* of a result: channels are [most_active, N, M, 2] */
   int32_t threads;
   int64_t workspace; /* bytes of the plan's arrays; pages that are never used take no memory */
+  int64_t on_device; /* bytes of a GPU's memory */
 } jadce_sizes;
 
 /* A received block. Entry (t, n, m) is the complex number at data + t * strides[0] + n * strides[1] + m * strides[2],
@@ -122,6 +131,16 @@ typedef struct jadce_result {
   float least, most;     /* and its range where the model holds */
 } jadce_result;
 
+/* Where a plan for CUDA has its results, in device memory, the same at every detection; overwritten by the next one. */
+typedef struct jadce_device_result {
+  const float* activity;    /* [K] */
+  const int64_t* active;    /* [most_active], ascending, and -1 beyond the last */
+  const float* channels;    /* [most_active, N, M, 2], zero beyond */
+  const float* channel_var; /* [most_active], zero beyond */
+  const int32_t* found;     /* [1] active devices */
+  const int32_t* trusted;   /* [1] as in jadce_result, but images of a radio are not looked for */
+} jadce_device_result;
+
 JADCE_API const char* jadce_version(void);
 JADCE_API const char* jadce_error_string(int status);
 /* Details of this thread's last error; empty before the first. Valid until the thread's next call. */
@@ -134,6 +153,17 @@ JADCE_API int jadce_create(const jadce_config* config, jadce_plan** plan);
 JADCE_API int jadce_query(const jadce_plan* plan, jadce_sizes* sizes);
 /* Detects in one block with complex noise of variance noise_var per (scaled) entry, and returns when it is done. */
 JADCE_API int jadce_detect(jadce_plan* plan, const jadce_block* block, double noise_var, jadce_result* result);
+
+/* Enqueues a detection on `stream`, a cudaStream_t of the plan's device, and returns; for plans with JADCE_CUDA. The
+ * block is in device memory, complex64 [T, N, M], unscaled; it must not change before the detection has ended. If the
+ * stream captures, the kernels become part of the caller's graph, with a loop (a conditional node: CUDA 12.4), which
+ * may be launched as often as wanted while the plan lives: the caller then sees to it that no two detections of the
+ * plan run at once. Another layout or format is refused. */
+JADCE_API int jadce_enqueue(jadce_plan* plan, const jadce_block* block, double noise_var, void* stream);
+/* Waits for the last jadce_enqueue, and copies its result to memory of the host's. Of a graph of the caller's it does
+ * not know: wait for that first. Numbers of the block that are not finite are found here (JADCE_ERROR_ARGUMENT). */
+JADCE_API int jadce_wait(jadce_plan* plan, jadce_result* result);
+JADCE_API int jadce_on_device(const jadce_plan* plan, jadce_device_result* result);
 /* Nothing if `plan` is null. */
 JADCE_API void jadce_destroy(jadce_plan* plan);
 

@@ -23,36 +23,40 @@ Network = Literal["auto", "native", "bf16", "fp32", "torchscript"]
 
 
 class Denoiser(Protocol):
-    """Fills `mean` and `var` of a detector from its `z` and `noise`."""
+    """Fills `mean` and `var` of a detector from its `z` and `noise`.
+
+    Attributes
+    ----------
+    on_torch : bool
+        Whether it enqueues torch's operators.
+    closed_form : bool
+        Whether it is part of the kernel that gathers its input.
+    tables : list
+        Networks with native kernels, which take turns, as native structs.
+    held : list of torch.Tensor
+        What these point to.
+    """
 
     on_torch: bool
     closed_form: bool
-    members: int  # of a cascade, one if it is none
-
-    def enqueue(self, detector: Detector, stream: int) -> None:
-        """Enqueue the denoising of the candidates of an iteration."""
+    tables: list[Any]
+    held: list[torch.Tensor]
 
 
 class Gaussian:
-    """The i.i.d. Gaussian denoiser, BG-TMP, is part of the kernel that gathers its input."""
+    """The i.i.d. Gaussian denoiser, BG-TMP."""
 
     on_torch = False
     closed_form = True
-    members = 1
-
-    def enqueue(self, detector: Detector, stream: int) -> None:
-        """Nothing is left to do."""
+    tables: list[Any] = []  # noqa: RUF012
+    held: list[torch.Tensor] = []  # noqa: RUF012
 
 
 class Beams:
-    """The native kernel `name` of a beam network, on tensor cores (`tensor`) or in single precision.
-
-    `fields` are those of its struct that belong to the network.
-    """
+    """A beam network with native kernels, on tensor cores (`tensor`) or in single precision."""
 
     on_torch = False
     closed_form = False
-    members = 1
 
     def __init__(self, device: Device, network: Any, tensor: bool) -> None:
         native, blocks = device.native, list(network.body)
@@ -65,38 +69,26 @@ class Beams:
             "depthwise": native.pack_depthwise_tensor if tensor else native.pack_depthwise,
         }
         packed = [pack[kind](x.weight.detach().numpy(), x.bias.detach().numpy()) for x, kind in layers]
-        self.name = "beam_network_tensor" if tensor else "beam_network"
         dilation = np.array([block.depthwise.dilation for block in blocks], np.int32)
-        self.fields = {
+        fields = {
             "weights": torch.from_numpy(np.concatenate(packed)).to(device.device),
             "dilation": torch.from_numpy(dilation).to(device.device),
             "eigenvalue": network.eigenvalues.detach().float().to(device.device),
-            "shape": _network_shape(device, network),
-            "member": 0,  # its place in a cascade
         }
-
-    def enqueue(self, detector: Detector, stream: int) -> None:
-        """See `Denoiser`."""
-        word = detector.word_address
-        words = {"count": word("candidates"), "enabled": word("run"), "turn": word("member")}
-        detector.launch(self.name, stream, **words, **self.fields)
+        self.held = list(fields.values())
+        shape = _network_shape(device, network)
+        self.tables = [device.struct("NetworkTables", **fields, shape=shape, tensor=int(tensor))]
 
 
 class Cascade:
-    """Native networks one after another; those whose turn it is not end at once."""
+    """Native networks one after another."""
 
     on_torch = False
     closed_form = False
 
     def __init__(self, networks: list[Beams]) -> None:
-        self._networks, self.members = networks, len(networks)
-        for i, network in enumerate(networks):
-            network.fields["member"] = i
-
-    def enqueue(self, detector: Detector, stream: int) -> None:
-        """See `Denoiser`."""
-        for network in self._networks:
-            network.enqueue(detector, stream)
+        self.tables = [table for network in networks for table in network.tables]
+        self.held = [tensor for network in networks for tensor in network.held]
 
 
 class Script:
@@ -107,7 +99,8 @@ class Script:
 
     on_torch = True
     closed_form = False
-    members = 1
+    tables: list[Any] = []  # noqa: RUF012
+    held: list[torch.Tensor] = []  # noqa: RUF012
 
     chunk = 64  # devices at once, which bounds torch's memory
 
@@ -116,7 +109,7 @@ class Script:
         self._warm = False
 
     def enqueue(self, detector: Detector, stream: int) -> None:
-        """See `Denoiser`; runs on torch's current stream, which must be `stream`."""
+        """Enqueue the denoising of an iteration's candidates on torch's current stream, which must be `stream`."""
         for _ in range(1 if self._warm else _TRIALS):
             for part in self.parts(detector):
                 part()

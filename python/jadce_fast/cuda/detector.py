@@ -24,6 +24,9 @@ from .transform import CudaTransform, mixture_tables
 Launch = Callable[[int], None]  # enqueues a kernel on a stream
 REPORT = ("control", "history", "active")  # what the host reads of every detection
 RESULTS = ("active", "channel_var", "activity", "channels")  # what a caller gets
+METHODS = ("spectral", "spectral_large", "direct")  # of csrc/receiver/detection_cuda.hpp, in its order
+_OF_BLOCK = ("gram", "basis", "dft", "rotation")  # tables of a detection
+_OF_STATISTICS = ("rows", "fft", "amplitude", "first", "first_fft", "second_fft")
 _ALIGNED = 64  # words
 
 
@@ -33,8 +36,8 @@ class Detector:
     Attributes
     ----------
     buffers : dict of str to torch.Tensor
-        What kernels work on, with the batch first; `_shapes` lists them. A launch takes those that its struct names.
-        Results stay in those of `RESULTS` and of `word` until the next call of `run`.
+        What kernels work on, with the batch first: csrc/receiver/detection_cuda.hpp has their shapes, and which kernel
+        takes which. Results stay in those of `RESULTS` and of `word` until the next call of `run`.
     overlapping : bool
         Whether kernels of the graph start while the one before still runs.
     """
@@ -58,10 +61,17 @@ class Detector:
         self.device, self.plan, self.batch, self.capacity = device, plan, batch, capacity
         self.rules, self._denoiser, self.overlapping = rules, denoiser, False
         self.transform = CudaTransform(device, plan)
-        self.slots = min(plan.pilots.devices, 2 * capacity)
-        # One pass over all coefficients at once stores the energy of each; the other ways add them up as they go.
-        self._merged = 1 if self.transform.method == "spectral" else plan.merge  # coefficients in an energy
-        shapes = self._shapes(len(mixture["product"]))
+        native = device.native
+        self._shape = device.struct(
+            "DetectionShape",
+            sizes=self.transform.sizes(batch),
+            capacity=capacity,
+            merge=plan.merge,
+            products=len(mixture["product"]),
+            max_iterations=rules.max_iterations,
+            statistics=METHODS.index(self.transform.method),
+        )
+        shapes = {name: _in_torch(*kind) for name, kind in native.detection_buffers(self._shape).items()}
         together = dict.fromkeys(REPORT + RESULTS)
         self.buffers = {
             name: torch.empty((batch, *shape), dtype=dtype, device=device.device)
@@ -80,14 +90,15 @@ class Detector:
         self.buffers |= {name: self._view(self._words, name) for name in together}
         self._report = self._words[: self._places["active"].stop]
         self._host = device.host(self._report)
-        self.buffers["remaining"] = torch.zeros(1, dtype=torch.int32, device=device.device)
-        self.buffers["input"] = torch.zeros(device.native.input_words, dtype=torch.int64, device=device.device)
-        for name in ("z", "noise"):  # a torch network reads all places, used or not
-            self.buffers[name].fill_(1.0)
+        for name, value in (("remaining", 0), ("input", 0), ("z", 1), ("noise", 1)):
+            self.buffers[name].fill_(value)  # a torch network reads all places of z and noise, used or not
         self._tables = {name: torch.from_numpy(np.array(table)).to(device.device) for name, table in mixture.items()}
-        self._fields = self._planned(
-            gain, log_odds=log_odds, learn_rate=int(learn_rate), known=power, expected=expected
-        )
+        self._gain = torch.from_numpy(gain.astype(np.float32)).to(device.device)
+        self._numbers = {"log_odds": log_odds, "learn_rate": int(learn_rate), "known": power, "expected": expected}
+        self._numbers |= {"closed_form": int(denoiser.closed_form)}
+        self._numbers |= {"mean_gram": float(plan.gram.mean(dtype=np.float64)), "uniform": bool(np.ptp(plan.gram) == 0)}
+        self._fields = self._planned()
+        self._white = self._native_plan(self.buffers["power"])
         self._recorded: list[Any] = []  # keeps alive what graphs use
         self._done, self._copied = device.event(), device.event()
         self._enqueue = self._record()
@@ -107,7 +118,7 @@ class Detector:
     @property
     def memory(self) -> int:
         """Bytes of device memory held."""
-        held = [*self.transform.held, *self._tables.values(), *self._fields.values()]
+        held = [*self.transform.held, *self._tables.values(), *self.buffers.values(), *self._denoiser.held, self._gain]
         if self._colored is not None:
             held += self._colored[0].held
         return sum({id(x): int(x.nbytes) for x in held if isinstance(x, torch.Tensor)}.values())
@@ -172,82 +183,48 @@ class Detector:
 
     # Planning
 
-    def _shapes(self, products: int) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
-        """Shapes of the buffers, without the batch, and types."""
-        pilots, m, p = self.plan.pilots, self.plan.antennas, self.plan.coefficients
-        k, n, t, c, s = pilots.devices, pilots.subcarriers, pilots.symbols, self.capacity, self.slots
-        groups, rows, padded = self.plan.groups, -(-p // self._merged), -(-products // 4) * 4
-        complex_, real, word = torch.complex64, torch.float32, torch.int32
-        return {
-            name: (shape, dtype)
-            for shape, dtype, names in (
-                # Measurement space.
-                ((t, n, m), complex_, ("y", "r_pri", "r", "r_b")),
-                ((m,), real, ("v_a", "eta", "v_b")),
-                ((n, m), real, ("power",)),
-                ((n,), torch.float64, ("y_power",)),
-                # All devices.
-                ((rows, m, k), real, ("energy",)),
-                ((p, m), real, ("idle_energy",)),
-                ((groups, m), real, ("null",)),
-                ((m, padded, groups), real, ("slope",)),
-                ((m, padded), real, ("offset",)),
-                ((k,), real, ("llr", "posterior", "activity")),
-                ((k,), torch.uint8, ("idle",)),
-                ((k,), word, ("slot",)),
-                # Candidates, the best output so far, and which of it is active.
-                ((c,), word, ("device", "kept_device", "decided", "index")),
-                ((c,), real, ("chosen", "device_power", "kept_posterior", "kept_var", "channel_var")),
-                ((c, m), real, ("noise", "var")),
-                ((c, p, m), complex_, ("z", "mean", "kept_mean")),
-                # The part S of the state.
-                ((s,), word, ("free", "support", "place")),
-                ((s, p, m), complex_, ("s",)),
-                # Results and the loop.
-                ((c,), torch.int64, ("active",)),
-                ((c, n, m), complex_, ("channels",)),
-                ((self.rules.max_iterations, 2), real, ("history",)),
-                ((self.device.native.control_dtype.itemsize // 4,), word, ("control",)),
-            )
-            for name in names
-        }
-
     def _view(self, words: torch.Tensor, name: str, begin: int = 0) -> torch.Tensor:
         """A buffer of those that lie side by side in `words`, which begin at word `begin` of them."""
         (shape, dtype), place = self._kinds[name], self._places[name]
         return words[place.start - begin : place.stop - begin].view(dtype).view(shape)
 
-    def _planned(self, gain: np.ndarray[Any, Any], **numbers: float) -> dict[str, Any]:
-        """What launches take by the names of fields: buffers, tables, numbers, and structs of these."""
-        device, plan, transform, b = self.device, self.plan, self.transform, self.buffers
-        numbers |= {"devices": plan.pilots.devices, "batch": self.batch, "capacity": self.capacity, "slots": self.slots}
-        numbers |= {"members": self._denoiser.members}
-        numbers |= {"mean_gram": float(plan.gram.mean(dtype=np.float64)), "uniform": bool(np.ptp(plan.gram) == 0)}
-        energies = {"rows": b["energy"].shape[1], "merge": plan.merge // self._merged, "antennas": plan.antennas}
-        energies |= {"energy": b["energy"], "devices": plan.pilots.devices, "batch": self.batch}
+    def _native_plan(self, left: torch.Tensor) -> Any:
+        """The plan of a detection that judges its result by `left` (batch, N, M), the power that it leaves."""
+        device, transform = self.device, self.transform
+        addresses = {name: tensor.data_ptr() for name, tensor in self.buffers.items()}
+        tables = {name: transform.tables.get(name) for name in _OF_BLOCK}
+        tables |= {name: transform.planned.get(name) for name in _OF_STATISTICS}
+        return device.struct(
+            "DetectionPlan",
+            shape=self._shape,
+            memory=device.struct("DetectionMemory", shape=self._shape, addresses=addresses),
+            tables=device.struct(
+                "DetectionTables",
+                **tables,
+                gain=self._gain,
+                pilots=transform.pilots,
+                mixture=mixture_tables(device, self._tables),
+                networks=self._denoiser.tables,
+            ),
+            rules=self.rules.native(device.native),
+            left=left,
+            **self._numbers,
+        )
+
+    def _planned(self) -> dict[str, Any]:
+        """What launches of kernels that are not the plan's take by the names of fields."""
+        b = self.buffers
         candidates = {name: b[name] for name in ("mean", "var", "device")}
         candidates |= {"posterior": b["chosen"], "power": b["device_power"]}
-        kept = {name: b[f"kept_{name}"] for name in ("device", "posterior", "var", "mean")}
-        structs = {
-            "rules": self.rules.native(device.native),
-            "sizes": transform.sizes(self.batch),
-            "pilots": transform.pilots,
-            "mixture": mixture_tables(device, self._tables),
-            "energies": device.struct("Energies", **energies),
-            "parts": device.struct("SparseParts", slot=b["slot"], s=b["s"], slots=self.slots),
-            "out": device.struct("StatisticsOutput", energy=b["energy"], merge=self._merged),
-            "candidates": device.struct("Candidates", **candidates),
-            "kept": device.struct("KeptOutput", **kept),
-        }
         return {
             **b,
-            **transform.tables,
-            **transform.statistics(self.batch),
-            **numbers,
-            **structs,
-            "gain": torch.from_numpy(gain.astype(np.float32)).to(device.device),
-            "scale": self.word_address("scale"),
-            "step": b["control"].shape[1],
+            **self.transform.tables,
+            **self._numbers,
+            "batch": self.batch,
+            "capacity": self.capacity,
+            "rules": self.rules.native(self.device.native),
+            "sizes": self.transform.sizes(self.batch),
+            "candidates": self.device.struct("Candidates", **candidates),
         }
 
     def _record(self, noise: ColoredNoise | None = None) -> Callable[[], None]:
@@ -340,54 +317,43 @@ class Detector:
 
     def begin(self, stream: int, noise: ColoredNoise | None = None) -> None:
         """Enqueue what comes before the loop."""
-        power = self.buffers["y_power"]
-        self.launch("beamspace", stream, scratch=self.buffers["r_b"], power=power)
-        if noise is not None:
-            noise.power(self.launch, stream, self.buffers["y"], power)
-        self.launch("begin", stream, power=power)
+        for step in self.device.native.first_steps:
+            if step == "begin" and noise is not None:
+                noise.power(self.launch, stream, self.buffers["y"], self.buffers["y_power"])
+            self._step(step, stream=stream)
 
     def iteration(self, loop: int | None = None, noise: ColoredNoise | None = None) -> dict[str, Launch]:
         """Kernels of an iteration in their order, by name; `loop` is the handle of the graph's loop, if there is one.
 
         "denoise", which the Gaussian prior does without, is the denoiser's.
         """
-        b, word, method, closed = self.buffers, self.word_address, self.transform.method, self._denoiser.closed_form
-        test = {"enabled": word("test")}
-        others: dict[str, dict[str, Any]] = {
-            "residual": {
-                "device": b["support"],
-                "count": word("slots"),
-                "enabled": word("going"),
-                "capacity": self.slots,
-            },
-            "module_a": {},
-            method: {"r": b["r_b"], **test},
-            "activity_table": {"idle_count": word("idle"), "v": b["v_b"], **test},
-            "activity": test,
-            "select_candidates": {"loop": self.device.native.no_loop if loop is None else loop},
-            "gather": {"r": b["r_b"], "count": word("candidates"), "enabled": word("run"), "mean_v": word("error")},
-            "update": {},
-        }
-        others["activity_table"]["sums"] = b["idle_energy"] if method == "spectral" else None
-        others["gather"] |= {"known": len(self._tables["log_power_weight"]) == 1, "power": b["device_power"]}
-        if not closed:
-            others["gather"] |= {"mean": None, "var": None}
         steps: dict[str, Launch] = {}
-        for name, x in others.items():
-            if name == "module_a" and noise is not None:
-                steps |= noise.module_a(self.launch, word("going"))
-            else:
-                steps[name] = functools.partial(self.launch, name, **x)
-        if closed:
-            return steps
-        update = steps.pop("update")
-        return steps | {"denoise": functools.partial(self._denoiser.enqueue, self), "update": update}
+        for step in self.device.native.iteration_steps:
+            if step == "module_a" and noise is not None:
+                steps |= noise.module_a(self.launch, self.word_address("going"))
+            elif step == "denoise" and self._denoiser.on_torch:
+                steps[step] = functools.partial(self._denoiser.enqueue, self)
+            elif step != "denoise" or not self._denoiser.closed_form:
+                name = self.transform.method if step == "statistics" else step
+                steps[name] = functools.partial(self._step, step, loop)
+        return steps
 
     def end(self, stream: int, noise: ColoredNoise | None = None) -> None:
         """Enqueue what comes after the loop: the decision, what it leaves of the block, and the result."""
-        decided = self.buffers["decided"]
-        self.launch("decide", stream, device=decided)
-        found = {"s": self.buffers["kept_mean"], "device": decided, "count": self.word_address("kept")}
-        self.launch("residual", stream, r_pri=None, **found)
-        power = self.buffers["power"] if noise is None else noise.left(self.launch, stream)
-        self.launch("finish", stream, power=power)
+        for step in self.device.native.last_steps:
+            plan = None
+            if step == "finish" and noise is not None:
+                plan = self._native_plan(noise.left(self.launch, stream))
+            self._step(step, stream=stream, plan=plan)
+
+    def _step(self, step: str, loop: int | None = None, stream: int = 0, plan: Any = None) -> None:
+        """Enqueue a kernel of the plan."""
+        native = self.device.native
+        native.enqueue(plan or self._white, step, loop=native.no_loop if loop is None else loop, stream=stream)
+
+
+def _in_torch(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[tuple[int, ...], torch.dtype]:
+    """Shape and type in torch of a buffer; of records, words."""
+    if dtype.kind == "V":
+        return (dtype.itemsize // 4,), torch.int32
+    return shape, torch.from_numpy(np.empty(0, dtype)).dtype
