@@ -62,10 +62,19 @@ def test_unusable_arrays_are_refused():
             jf.Receiver(pilots, antennas)
     with pytest.raises(TypeError, match="prior: expected a beam network, 'beams' or 'gaussian'"):
         jf.Receiver(pilots, (4, 8), "ncsn-c")
-    with pytest.raises(ValueError, match="antennas: expected one row of antennas for a stream"):
-        jf.Receiver(pilots, (4, 8), "cdl-tiny").stream(0.1)
     with pytest.raises(ValueError, match=r"antennas: expected a number or \(rows, columns\)"):
         channels.synthesize(channels.draw_paths(1), 4, (2, 2, 2))
+
+
+@pytest.mark.parametrize("noise", ["white", "colored"])
+def test_symbols_of_a_panel_arrive_one_by_one(noise):
+    drops = [draw_drop(scenario(antennas=(2, 4)), seed=seed) for seed in (1, 2)]
+    rx = jf.Receiver(drops[0].pilots, (2, 4), "cdl-tiny", 0.06, threads=1)
+    level = drops[0].noise_var if noise == "white" else drops[0].noise_var * np.diag(np.linspace(0.5, 1.5, 8))
+    with rx.stream(level) as stream:
+        found = [one for drop in drops for symbol in drop.y for one in stream.push(symbol)] + stream.wait(60)
+    for one, drop in zip(found, drops, strict=True):
+        assert one.detection == rx.detect(drop.y, level)
 
 
 def test_panels_are_the_family_that_networks_are_trained_on():

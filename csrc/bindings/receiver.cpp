@@ -140,16 +140,20 @@ class Receiver {
       const py::gil_scoped_release release;
       stmp_.channels(h, v);
     }
-    py::list history;
-    for (const auto& step : stmp_.history())
-      history.append(py::dict(py::arg("error_var") = step.error_var, py::arg("candidates") = step.candidates));
+    const std::vector<Stmp::Step>& steps = stmp_.history();
+    Array<double> history({static_cast<index_t>(steps.size()), index_t{2}});
+    double* number = history.mutable_data();
+    for (const auto& step : steps) {
+      *number++ = step.error_var;
+      *number++ = static_cast<double>(step.candidates);
+    }
     const Control& c = stmp_.control();
     return py::dict(py::arg("activity") = activity, py::arg("active") = active, py::arg("channels") = channels,
                     py::arg("channel_var") = var, py::arg("iterations") = c.iteration,
                     py::arg("converged") = c.converged != 0, py::arg("noise_var") = stmp_.remaining(),
                     py::arg("stopped") = c.stopped, py::arg("tone") = stmp_.tone(),
                     py::arg("range") = py::make_tuple(c.least, c.most), py::arg("overflow") = c.kept_left_out,
-                    py::arg("history") = py::tuple(history));
+                    py::arg("history") = history);
   }
 
   py::dict seconds() const {

@@ -61,6 +61,30 @@ def equal_fields(one: Any, other: Any) -> bool:
     return all(equal(getattr(one, f.name), getattr(other, f.name)) for f in fields(one))
 
 
+class History(Sequence[dict[str, float]]):
+    """Steps of a loop, dictionaries made of their numbers (iterations, 2) when somebody looks at them."""
+
+    def __init__(self, numbers: npt.NDArray[Any], power: float = 1.0) -> None:
+        self._numbers, self._power = numbers, power  # of error variances
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return tuple(self)[i]
+        error, candidates = self._numbers[i]
+        return {"error_var": float(error * self._power), "candidates": int(candidates)}
+
+    def __eq__(self, other: object) -> bool:
+        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
 @dataclass(frozen=True, eq=False)
 class Detection:
     """Result of one detection of one received block.

@@ -48,11 +48,13 @@ class Images:
         if self.none:
             return ""
         mirrored, constant = self._native.find(active, channels)
+        if not mirrored and not constant:
+            return ""
         words = [f"device {k} looks like a constant offset" for k in constant]
         if mirrored:
             names = ", ".join(map(str, mirrored))
             words.insert(0, f"devices {names} look like mirror images of others (I/Q imbalance)")
-        return f"{IMAGE}: {'; '.join(words)}; scrambled pilots have none" if words else ""
+        return f"{IMAGE}: {'; '.join(words)}; scrambled pilots have none"
 
 
 def tone(subcarrier: int) -> str:

@@ -374,8 +374,6 @@ class Receiver:
         """
         if self._names:
             raise ValueError("prior: expected one for a stream, found 'auto'")
-        if self._array.stride > 1:
-            raise ValueError(f"antennas: expected one row of antennas for a stream, found {tuple(self._array)}")
         if self._parts is not None:
             raise ValueError("pilots: expected such as sound all subcarriers for a stream, without repetition")
         if not isinstance(wait, (bool, np.bool_)):
@@ -393,7 +391,8 @@ class Receiver:
         def detection(result: dict[str, Any]) -> Detection:
             return self._results.of_loop(result, var)
 
-        return Stream(NativeSource(self._native, detection, (var, covariance), late), self._shape, late, wait)
+        source = NativeSource(self._native, detection, (var, covariance), late, self._seen)
+        return Stream(source, self._shape, late, wait)
 
     def detect_many(self, ys: Iterable[npt.ArrayLike], noise_var: Any = None) -> list[Detection]:
         """Detect in several independent blocks; on a GPU `batch` of them at once if they are one array.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .array import Array
-from .detection import REASONS, Detection, Explained, reason
+from .detection import REASONS, Detection, Explained, History, reason
 from .images import Images, tone
 from .structure import Shared
 
@@ -41,6 +41,7 @@ class Results:
         constant_on = result.pop("tone")
         result["stopped_because"] = stopped = REASONS[result.pop("stopped")]
         result["explained"] = explained = Explained(result["noise_var"] / noise_var, *result.pop("range"))
+        result["history"] = History(result["history"])
         result["reason"] = reason(stopped, explained, result["overflow"])
         found = self.of_planned(result)
         if found.reason or constant_on < 0:
@@ -56,7 +57,8 @@ class Results:
             result["reason"] = "; ".join(filter(None, doubts))
         if self.learns_rate:
             result["learned_rate"] = float(result["activity"].mean())
-        found = Detection(**result)
+        found = object.__new__(Detection)  # the constructor of a frozen class takes half as long as all else here
+        found.__dict__.update(result)
         if found.reason or self.images.none:
             return found
         doubt = self.images.doubt(found.active, lambda i: found.channels[i])

@@ -207,18 +207,26 @@ class NativeSource:
     noise : (float, _core.NoiseCovariance)
     deadline : float
         Microseconds.
+    seen : callable
+        Makes of symbols what the native loop takes.
     """
 
     def __init__(
-        self, receiver: Any, detection: Callable[[dict[str, Any]], Detection], noise: tuple[float, Any], deadline: float
+        self,
+        receiver: Any,
+        detection: Callable[[dict[str, Any]], Detection],
+        noise: tuple[float, Any],
+        deadline: float,
+        seen: Callable[[npt.NDArray[np.complex64]], npt.NDArray[np.complex64]],
     ) -> None:
         self._receiver, self._detection, self._noise, self._deadline = receiver, detection, noise, deadline
+        self._seen = seen
         self._arrivals = receiver.arrivals()
         self.close, self.counts = self._arrivals.close, self._arrivals.counts
 
     def push(self, symbols: npt.NDArray[np.complex64], wait: bool) -> None:
         """As :class:`Source` says."""
-        self._arrivals.push(symbols, wait)
+        self._arrivals.push(self._seen(symbols), wait)
 
     def next(self) -> Streamed | None:
         """As :class:`Source` says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,7 +46,7 @@ def adapt(
     from .. import _check
     from ..training.adapt import adapt
 
-    blocks = _load(captures)
+    blocks, files = _load(captures)
     torch.set_num_threads(_check.integer("threads", threads, 1, 1024))
     with console.Progress("adapting", 1000) as bar:
         begun: list[tuple[float, int]] = []
@@ -61,18 +62,23 @@ def adapt(
             seconds, first = (time.perf_counter() - begun[0][0], begun[0][1]) if begun else (0.0, 0)
             bar.update(int(1000 * done), f"{(step - first) / max(seconds, 1e-9):.1f} updates/s  {said}")
 
-        result = adapt(
-            blocks,
-            output,
-            prior=prior,
-            minutes=minutes,
-            steps=steps,
-            activity_rate=rate,
-            power=level,
-            seed=seed,
-            threads=threads,
-            report=report,
-        )
+        try:
+            result = adapt(
+                blocks,
+                output,
+                prior=prior,
+                minutes=minutes,
+                steps=steps,
+                activity_rate=rate,
+                power=level,
+                seed=seed,
+                threads=threads,
+                report=report,
+            )
+        except (ValueError, TypeError) as error:
+            if place := re.match(r"blocks\[(\d+)\]", str(error)):  # no name that a caller of the command knows
+                raise type(error)(f"{files[int(place[1])]}: {error}") from error
+            raise
     if as_json:
         console.show_json({"prior": str(output)} | result)
         return
@@ -89,17 +95,19 @@ def adapt(
         console.note("nothing explained the held-out blocks better than the prior it began from, which was written")
 
 
-def _load(paths: list[Path]) -> list[Capture]:
-    """Blocks of all files; equal pilots are kept once."""
+def _load(paths: list[Path]) -> tuple[list[Capture], list[Path]]:
+    """Blocks of all files, equal pilots kept once, and the file of each."""
     from dataclasses import replace
 
     from ..capture import load_blocks
     from ..training.received import digest
 
     blocks: list[Capture] = []
+    files: list[Path] = []
     known: dict[str, Any] = {}
     for path in paths:
         found = load_blocks(path)
         pilots = known.setdefault(digest(found[0].pilots), found[0].pilots)
+        files += [path] * len(found)
         blocks += found if pilots is found[0].pilots else [replace(block, pilots=pilots) for block in found]
-    return blocks
+    return blocks, files

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..detection import REASONS, Detection, Enqueued, Explained, reason
+from ..detection import REASONS, Detection, Enqueued, Explained, History, reason
 from ..images import Images
 from ..structure import Shared
 from . import arrays
@@ -164,24 +164,3 @@ class CudaReceiver:
             reason=why or self._images.doubt(active, lambda rows: result["channels"][of(rows)].cpu().numpy()),
             history=History(history[:rounds], power),
         )
-
-
-class History(Sequence[dict[str, float]]):
-    """Steps of a loop, dictionaries made of their numbers (iterations, 2) when somebody looks at them."""
-
-    def __init__(self, numbers: Any, power: float) -> None:
-        self._numbers, self._power = numbers, power
-
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def __getitem__(self, i: Any) -> Any:
-        if isinstance(i, slice):
-            return tuple(self)[i]
-        error, candidates = self._numbers[i]
-        return {"error_var": float(error * self._power), "candidates": int(candidates)}
-
-    def __eq__(self, other: object) -> bool:
-        return tuple(self) == tuple(other) if isinstance(other, Sequence) else NotImplemented
-
-    __hash__ = None  # type: ignore[assignment]
