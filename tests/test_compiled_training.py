@@ -19,9 +19,9 @@ def test_only_long_trainings_on_a_cpu_are_compiled(monkeypatch):
     assert not worth_compiling(60.0, 2999, CPU)
     assert not worth_compiling(60.0, None, torch.device("cuda"))
     monkeypatch.setenv("CXX", "a-compiler-that-is-not-there")
-    compiled._able.cache_clear()
+    compiled.able.cache_clear()
     assert not worth_compiling(60.0, None, CPU)
-    compiled._able.cache_clear()
+    compiled.able.cache_clear()
 
 
 @pytest.mark.slow  # it compiles: twelve seconds

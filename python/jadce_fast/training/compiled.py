@@ -17,7 +17,7 @@ _MINUTES, _UPDATES = 3.0, 3000  # from which the minute that compiling takes is 
 def worth_compiling(minutes: float, steps: int | None, device: torch.device) -> bool:
     """Tell whether a training is long enough to compile its networks, and this machine is able to."""
     enough = minutes >= _MINUTES if steps is None else steps >= _UPDATES
-    return device.type == "cpu" and enough and _able()
+    return device.type == "cpu" and enough and able()
 
 
 def compile_blocks(network: BeamNetwork) -> None:
@@ -35,7 +35,7 @@ def sixteen_bits() -> torch.autocast:
 
 
 @functools.cache
-def _able() -> bool:
+def able() -> bool:
     """Tell whether a loop can be compiled: there may be no compiler, and if there is, no headers or no room."""
     if shutil.which(os.environ.get("CXX", "g++")) is None:
         return False
