@@ -133,14 +133,14 @@ class Pilots:
         devices: npt.ArrayLike | None = None,
         subcarriers: npt.ArrayLike | None = None,
         *,
-        over: npt.ArrayLike = 1.0,
+        times: npt.ArrayLike = 1.0,
     ) -> Pilots:
-        """Pilots of some devices on some subcarriers (default all), each device's divided by `over`.
+        """Pilots of some devices on some subcarriers (default all), times what broadcasts to (T, N, K).
 
         There may be fewer devices than symbols.
         """
         array = self.select(devices) if subcarriers is None else self.select(devices)[:, np.asarray(subcarriers)]
-        array = (array / np.asarray(over)).astype(np.complex64)
+        array = (array * np.asarray(times)).astype(np.complex64)
         subset = type(self).__new__(type(self))
         subset.symbols, subset.subcarriers, subset.devices = array.shape
         subset.power = float(np.mean(np.abs(array.astype(np.complex128)) ** 2))

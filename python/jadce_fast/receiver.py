@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from . import _check, _core, ops
 from .array import Array, on_array
+from .compensation import compensated
 from .cuda import device as cuda_device
 from .denoisers import NETWORKS, choose_network, native_denoiser
 from .detection import Detection, Enqueued
@@ -112,6 +113,7 @@ class Receiver:
         capacity: int | None = None,
         batch: int = 1,
         network: Literal["auto", "native", "bf16", "fp32", "torchscript"] = "auto",
+        compensate: bool = False,
     ) -> None:
         arguments = {name: value for name, value in locals().items() if name != "self"}
         self.pilots = pilots = pilots if isinstance(pilots, Pilots) else Pilots(pilots)
@@ -119,6 +121,11 @@ class Receiver:
         self._shared = shared(pilots)
         if self._shared is not None:
             pilots = pilots.only(self._shared.planned)
+        if not isinstance(compensate, (bool, np.bool_)):
+            raise TypeError(f"compensate: expected True or False, found {compensate!r}")
+        self.compensate = bool(compensate)
+        if self.compensate and gpu is not None:
+            raise ValueError(f"compensate: expected False with device={str(device)!r}, found True")
         self.batch = _check.integer("batch", batch, 1, 65535)
         if network not in NETWORKS:
             raise ValueError(f"network: expected {', '.join(map(repr, NETWORKS))}, found {network!r}")
@@ -186,6 +193,8 @@ class Receiver:
                     threads=threads,
                 )
 
+            if compensate:
+                raise ValueError(f"compensate: expected False {_PARTS}, found True")
             self._parts = Parts(parts, pilots, p, receiver)
             self.threads = ops.default_threads() if threads is None else threads
             self.capacity = self._most(pilots.devices, most)
@@ -270,7 +279,25 @@ class Receiver:
             If `y` has another shape, is not finite or not on the receiver's device, or `noise_var` is not positive.
         """
         noise = None if noise_var is None else noise_covariance(noise_var, *self._shape[1:])
-        return self._best(self._detect(y, noise), y, noise)
+        return self._best(self._compensated(self._detect(y, noise), y, noise), y, noise)
+
+    def _compensated(self, found: Detection, y: Any, noise: Any) -> Detection:
+        """The result, with ``compensate=True`` of the block without what clocks and radios did to it."""
+        if not self.compensate or not len(found.active):
+            return found
+
+        def detect(pilots: Pilots | None, y: Any, noise: Any) -> Detection:
+            if pilots is None:
+                return self._detect(y, noise)
+            first = self._names[0] if self._names else self._arguments["prior"]
+            others = Receiver(**(self._arguments | {"pilots": pilots, "prior": first, "compensate": False}))
+            return others._detect(y, noise)
+
+        best = compensated(y, noise, found, self.pilots, self.prior, detect)
+        if best is found or best.reason or self._images.none:
+            return best
+        doubt = self._images.doubt(best.active, lambda i: best.channels[i])
+        return dataclasses.replace(best, reason=doubt)
 
     def _best(self, found: Detection, y: Any, noise: Any) -> Detection:
         """The result, or with ``prior="auto"`` that of a prior that fits better."""
@@ -374,6 +401,8 @@ class Receiver:
         """
         if self._names:
             raise ValueError("prior: expected one for a stream, found 'auto'")
+        if self.compensate:
+            raise ValueError("compensate: expected False for a stream, found True")
         if self._parts is not None:
             raise ValueError("pilots: expected such as sound all subcarriers for a stream, without repetition")
         if not isinstance(wait, (bool, np.bool_)):

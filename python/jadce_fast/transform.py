@@ -139,7 +139,7 @@ def unit_power(pilots: Pilots) -> tuple[Pilots, npt.NDArray[np.float64]]:
         unit = Pilots.from_rows(pilots.rows, pilots.devices, 1.0, pilots.phases)
         return unit, np.full(pilots.devices, math.sqrt(pilots.power))
     gain = _core.amplitudes(pilots.select())
-    return pilots.only(over=gain), gain
+    return pilots.only(times=1 / gain), gain
 
 
 def activity_plan(

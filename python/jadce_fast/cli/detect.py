@@ -60,6 +60,10 @@ def detect(
         float | None,
         typer.Option(help="Distance of subcarriers in kHz, for a named prior.", show_default="its own, 30"),
     ] = None,
+    compensate: Annotated[
+        bool,
+        typer.Option("--compensate", help="Take out clocks' delays, carriers, images, offsets, interference; of stmp."),
+    ] = False,
     threads: Threads = None,
     device: Annotated[str, typer.Option(help="Where to run: cpu, cuda or cuda:N.")] = "cpu",
     as_json: Json = False,
@@ -81,6 +85,8 @@ def detect(
     assumed = rate is None and receiver != "stmp"
     if receiver != "stmp" and threshold is not None:
         raise ValueError(f"threshold: expected none with --receiver {receiver}, found {threshold:g}")
+    if receiver != "stmp" and compensate:
+        raise ValueError(f"--compensate: expected none with --receiver {receiver}")
     default = DEFAULT_RATE if rate is None else rate
     if assumed:
         console.note(f"activity_rate: not in the capture and no --rate given, assuming {default}")
@@ -113,6 +119,7 @@ def detect(
             device=device,
             threads=threads,
             threshold=threshold,
+            compensate=compensate,
         )
         start = time.perf_counter()
         found = rx.detect(block.y, block.noise_var)
