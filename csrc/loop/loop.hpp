@@ -210,13 +210,14 @@ inline constexpr float kTold = 0.03f, kChance = 4.0f, kFew = 0.85f;
 
 // The same at a fixed point of few unknowns, where the effective noise is V = noise + errors: estimates take a part
 // errors / V of it, and noise^2 / V remains. Devices that were missed are in V, but add to what remains. Where nobody
-// was found, more than the noise was received because somebody is too weak to be told from it.
-JADCE_INLINE Remainder converged_remainder(const Rules& rules, float errors, float excess, float deviation,
-                                           bool anybody) {
-  const float chance = at_least(kChance * deviation, kTold), leaves = rules.left_out * at_least(excess, 0.0f);
+// was found, more than the noise was received because somebody is too weak to be told from it. Errors beside noise that
+// is not white are not weighted by it here: they may take nothing.
+JADCE_INLINE Remainder converged_remainder(const Control& c, const Rules& rules, float errors, float excess) {
+  const float chance = at_least(kChance * c.deviation / c.noise, kTold),
+              leaves = rules.left_out * at_least(excess, 0.0f);
   const float least = at_least(rules.least_left - chance, 0.0f);
-  const float most = (anybody ? rules.most_left : 1.0f) + leaves + chance;
-  return {least * least / at_least(least + errors, 1e-6f), most * most / (most + errors)};
+  const float most = (c.found > 0 ? rules.most_left : 1.0f) + leaves + chance;
+  return {least * least / at_least(least + errors, 1e-6f), most * most / (most + (c.colored ? 0.0f : errors))};
 }
 
 // Ends a detection with the mean square of what remains of the block after the decided devices. `share` is the part of
@@ -230,8 +231,8 @@ JADCE_INLINE void conclude(Control& c, const Rules& rules, float residual, float
   const float taken = static_cast<float>(c.found) * share, errors = c.found ? c.fitted / c.noise : 0.0f;
   const float excess = (c.received - c.noise) / c.noise;
   Remainder range = explained_remainder(rules, taken, errors, excess);
-  if (c.stopped == kFixedPoint && taken < kFew && !c.colored) {
-    const Remainder tight = converged_remainder(rules, errors, excess, c.deviation / c.noise, c.found > 0);
+  if (c.stopped == kFixedPoint && taken < kFew) {
+    const Remainder tight = converged_remainder(c, rules, errors, excess);
     range = {tight.least, fminf(tight.most, range.most)};
   }
   c.least = range.least;
