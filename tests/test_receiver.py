@@ -99,7 +99,7 @@ def test_unknown_power_equals_the_dense_reference(pilots):
 
 @pytest.mark.parametrize("power", [1.0, "unknown"])
 def test_tests_activity_when_the_dense_reference_does(power):
-    """Log odds of other tests are others, by far more than the tenth of a unit that the residual's rounding moves them."""
+    """Log odds of another test differ by far more than the tenth that rounding of the residual moves them by."""
     p = problem(devices=105, symbols=16, subcarriers=12, antennas=16, active=6, snr_db=15, seed=1)
     rx = receiver(p, power=power)
     out = rx.detect(p.y, p.noise_var)
