@@ -31,7 +31,8 @@ def compile_blocks(network: BeamNetwork) -> None:
 
 def sixteen_bits() -> torch.autocast:
     """Operands of dense layers rounded to bfloat16 where this processor multiplies them faster than others."""
-    return torch.autocast("cpu", torch.bfloat16, enabled=bool(torch.cpu.get_capabilities().get("amx_bf16")))
+    able_to = getattr(torch.cpu, "get_capabilities", dict)()  # torch may be too old to tell
+    return torch.autocast("cpu", torch.bfloat16, enabled=bool(able_to.get("amx_bf16")))
 
 
 @functools.cache
