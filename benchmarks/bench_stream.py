@@ -3,8 +3,11 @@
     python benchmarks/bench_stream.py                        # minutes: the tables of docs/performance.md
     python benchmarks/bench_stream.py --soak 100000          # small blocks back to back; memory and deadlines
     python benchmarks/bench_stream.py --soak 10000 --full    # the same of large ones
+    python benchmarks/bench_stream.py --soak 100000 --fifo --period 5000
 
-Blocks come symbol by symbol, as fast as the receiver takes them.
+Blocks come symbol by symbol, as fast as the receiver takes them, or one every PERIOD microseconds. With ``--fifo`` the
+process has the real-time priority of a radio's host: the scheduler prefers it to whatever else is busy, but for a
+twentieth of every second where it leaves the others nothing.
 """
 
 from __future__ import annotations
@@ -71,14 +74,17 @@ def whole_calls(rx, blocks, seconds: float) -> dict[str, float]:
     return percentiles(times) | {"beyond the loop us": float(np.median(beyond))}
 
 
-def soak(count: int, deadline: float, full: bool) -> None:
-    """So many blocks back to back: memory must not grow, and no result may be late."""
+def soak(count: int, deadline: float, full: bool, period: float) -> None:
+    """So many blocks, back to back or one a period (microseconds): memory must not grow, and no result may be late."""
     sizes = (800, 20, 32) if full else (200, 10, 8)
     blocks = drops(*sizes)
-    rx = jf.Receiver(blocks[0].pilots, sizes[-1], "cdl-tiny", 0.05)
+    rx = jf.Receiver(blocks[0].pilots, sizes[-1], "cdl-tiny", 0.05, threads=1 if period else None)
     print("blocks, resident MiB, p50, p99, p99.9, worst ms, missed, dropped, load of the machine", flush=True)
     with rx.stream(blocks[0].noise_var, deadline=deadline) as stream:
+        begin = time.perf_counter()
         for i in range(count):
+            if (early := begin + 1e-6 * period * i - time.perf_counter()) > 0:
+                time.sleep(early)
             stream.push(blocks[i % DROPS].y)
             if (i + 1) % max(1, count // 20) == 0:
                 s = stream.statistics()
@@ -93,10 +99,14 @@ def main() -> None:
     parser.add_argument("--soak", type=int, default=0, metavar="BLOCKS")
     parser.add_argument("--full", action="store_true", help="soak with blocks of K=800, T=20, M=32")
     parser.add_argument("--deadline", type=float, default=50_000.0, metavar="US", help="of the soak")
+    parser.add_argument("--fifo", action="store_true", help="soak at real-time priority (SCHED_FIFO)")
+    parser.add_argument("--period", type=float, default=0.0, metavar="US", help="from block to block of the soak")
     parser.add_argument("--seconds", type=float, default=3.0, help="of every measurement")
     args = parser.parse_args()
+    if args.fifo:  # before threads are made, which inherit it
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
     if args.soak:
-        soak(args.soak, args.deadline, args.full)
+        soak(args.soak, args.deadline, args.full, args.period)
         return
     rows = []
     for prior in ("cdl", "cdl-tiny"):
