@@ -221,10 +221,7 @@ class CudaGpu final : public Gpu {
     on_gpu([this] { record(); });
   }
 
-  ~CudaGpu() override {  // the GPU may still be at work
-    const Here here(device_);
-    cudaEventSynchronize(own_.done);
-  }
+  ~CudaGpu() override { cudaEventSynchronize(own_.done); }  // the GPU may still be at work
 
   index_t memory() const override { return memory_.taken(); }
   const Results& results() const override { return results_; }

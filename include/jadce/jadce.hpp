@@ -45,20 +45,31 @@ class Receiver {
 
   // The result lies in the receiver and is overwritten by its next call: one receiver serves one thread.
   const Detection& detect(const jadce_block& block, double noise_var) {
-    Detection& r = result_;
-    r.numbers.activity = r.activity.data();
-    r.numbers.active = r.active.data();
-    r.numbers.channels = reinterpret_cast<float*>(r.channels.data());
-    r.numbers.channel_var = r.channel_var.data();
-    check(jadce_detect(plan_.get(), &block, noise_var, &r.numbers));
-    return r;
+    check(jadce_detect(plan_.get(), &block, noise_var, &room()));
+    return result_;
   }
   // The block y [T, N, M].
   const Detection& detect(const std::complex<float>* y, double noise_var) {
     return detect(jadce_block{y, JADCE_COMPLEX64, 1, {0, 0, 0}}, noise_var);
   }
+  // On a GPU: jadce_enqueue, and jadce_wait for its result.
+  void enqueue(const jadce_block& block, double noise_var, void* stream) {
+    check(jadce_enqueue(plan_.get(), &block, noise_var, stream));
+  }
+  const Detection& wait() {
+    check(jadce_wait(plan_.get(), &room()));
+    return result_;
+  }
 
  private:
+  jadce_result& room() {
+    Detection& r = result_;
+    r.numbers.activity = r.activity.data();
+    r.numbers.active = r.active.data();
+    r.numbers.channels = reinterpret_cast<float*>(r.channels.data());
+    r.numbers.channel_var = r.channel_var.data();
+    return r.numbers;
+  }
   struct Destroy {
     void operator()(jadce_plan* plan) const { jadce_destroy(plan); }
   };
