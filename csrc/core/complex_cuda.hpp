@@ -13,6 +13,13 @@ JADCE_INLINE Complex operator+(Complex a, Complex b) { return {a.re + b.re, a.im
 JADCE_INLINE Complex operator-(Complex a, Complex b) { return {a.re - b.re, a.im - b.im}; }
 JADCE_INLINE Complex operator*(Complex a, float s) { return {a.re * s, a.im * s}; }
 JADCE_INLINE Complex operator*(Complex a, Complex b) { return {a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re}; }
+// total + a b and total - a b with four instructions, where a product by itself and a sum take six.
+JADCE_INLINE Complex add_product(Complex total, Complex a, Complex b) {
+  return {total.re + a.re * b.re - a.im * b.im, total.im + a.re * b.im + a.im * b.re};
+}
+JADCE_INLINE Complex subtract_product(Complex total, Complex a, Complex b) {
+  return {total.re - a.re * b.re + a.im * b.im, total.im - a.re * b.im - a.im * b.re};
+}
 JADCE_INLINE Complex times_i(Complex a) { return {-a.im, a.re}; }
 JADCE_INLINE Complex conjugate(Complex a) { return {a.re, -a.im}; }
 JADCE_INLINE Complex exchange(Complex a) { return {a.im, a.re}; }

@@ -25,7 +25,7 @@ __device__ int warp() { return thread() / kBeams; }
 __device__ Complex product(const Complex* h, const Complex* x, int m, int b) {
   Complex total{0.0f, 0.0f};
 #pragma unroll 8
-  for (int c = 0; c < m; ++c) total = total + conjugate(h[c * m + b]) * x[c];
+  for (int c = 0; c < m; ++c) total = add_product(total, conjugate(h[c * m + b]), x[c]);
   return total;
 }
 
@@ -251,7 +251,7 @@ __global__ void __launch_bounds__(kThreads)
     for (int b = lane(); b < m; b += kBeams) {
       Complex total{0.0f, 0.0f};
 #pragma unroll 8
-      for (int d = 0; d < m; ++d) total = total + mix[d * m + b] * x[d];
+      for (int d = 0; d < m; ++d) total = add_product(total, mix[d * m + b], x[d]);
       args.r_b[at + b] = args.r_pri[at + b] + total;
     }
   }

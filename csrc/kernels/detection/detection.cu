@@ -36,7 +36,7 @@ __device__ Complex dft_of(const Complex* x, int step, const Complex* __restrict_
   int at = 0;
 #pragma unroll 8
   for (int i = 0; i < antennas; ++i) {
-    total = total + x[i * step] * (inverse ? conjugate(w[at]) : w[at]);
+    total = add_product(total, x[i * step], inverse ? conjugate(w[at]) : w[at]);
     at += j;
     if (at >= antennas) at -= antennas;
   }
@@ -70,7 +70,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     for (int b = lane; b < antennas; b += kBeams) {
       const Complex* const u = rotation + (std::int64_t{1} * n * symbols + t) * symbols;
       Complex total{0.0f, 0.0f};
-      for (int i = 0; i < symbols; ++i) total = total + u[i] * out[i * row + b];
+      for (int i = 0; i < symbols; ++i) total = add_product(total, u[i], out[i * row + b]);
       args.y[first + t * row + b] = total;
     }
 }
@@ -200,7 +200,7 @@ __global__ void __launch_bounds__(kThreads, 4)
     __syncthreads();
     for (int n = warp; basis && n < size.subcarriers && antenna < m; n += kWarps) {
       Complex total{0.0f, 0.0f};
-      for (int p = 0; p < p_all; ++p) total = total + basis[n * p_all + p] * h[p * kBeams + lane];
+      for (int p = 0; p < p_all; ++p) total = add_product(total, basis[n * p_all + p], h[p * kBeams + lane]);
       out[n * m + antenna] = total * back;
     }
   }
