@@ -154,6 +154,46 @@ def test_gather_of_a_batch_scales_to_unit_power(backend, size, known, gaussian):
         assert np.isnan(value[1]).all()
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_gather_of_several_candidates_at_a_time(backend, known):
+    """Where many blocks are received; the same bits as one by one."""
+    p = Problem("odd")
+    m, k, capacity, batch = p.m, p.pilots.devices, 14, 200  # four thread blocks for fourteen candidates
+    few = np.arange(0, batch, batch // 10)
+    counts = p.rng.integers(0, capacity + 1, batch)
+    counts[few] = [14, 13, 12, 11, 8, 7, 5, 4, 3, 0]
+    counts[~np.isin(np.arange(batch), few)] = 0
+    r = complex_normal(p.rng, batch, p.pilots.symbols, p.pilots.subcarriers, m).astype(np.complex64)
+    devices = np.stack([p.rng.permutation(k)[:capacity] for _ in range(batch)]).astype(np.int32)
+    v = p.rng.uniform(0.1, 0.4, (batch, m)).astype(np.float32)
+
+    def gather(which):
+        number = len(which)
+        words = backend.put(control(backend, candidates=counts[which], run=[1] * number, error=v[which].mean(1)))
+        shape = (number, capacity, p.p, m)
+        return run(
+            backend,
+            "gather",
+            **p.inputs | dict(r=r[which], sizes=p.sizes(number), device=devices[which], v_b=v[which], known=known),
+            count=word(backend, words, "candidates"),
+            mean_v=word(backend, words, "error"),
+            capacity=capacity,
+            z=Out(shape, np.complex64),
+            power=Out(shape[:2]),
+            noise=Out((number, capacity, m)),
+        )
+
+    together, alone = vars(gather(np.arange(batch))), vars(gather(few))
+    for name, values in together.items():
+        assert np.array_equal(values[few], alone[name], equal_nan=True), name
+    for i, at in enumerate(few):
+        used = counts[at]
+        exact = reference.klt_statistics(p.exact_pilots(), r[at], p.basis)[devices[at, :used]]
+        scaled = exact / np.sqrt(alone["power"][i, :used].astype(float))[:, None, None]
+        assert np.isnan(alone["z"][i, used:]).all()
+        assert used == 0 or error(together["z"][at, :used], scaled) <= 16 * EPS
+
+
 @pytest.mark.parametrize("identity", [True, False])
 def test_gather_of_many_measurements(backend, identity):
     """More pilots than are held at a time, and a basis too large to be copied."""
@@ -224,6 +264,37 @@ def test_residual_of_many_devices(backend):
     exact = reference.project(p.exact_pilots(), devices, s, p.basis)
     assert error(-found.r, exact) <= 16 * EPS
     assert error(found.power, (abs(exact) ** 2).sum(0)) <= 32 * EPS
+
+
+@pytest.mark.parametrize("symbols", [1, 5, 33, 64, 70])
+def test_residual_of_any_number_of_symbols(backend, symbols):
+    """However many rows of threads take them: the same bits alone and in a batch."""
+    rng, (k, n, m) = np.random.default_rng(symbols), (75, 2, 3)
+    pilots, devices = dft_pilots(k, symbols, n), rng.permutation(k).astype(np.int32)
+    y = complex_normal(rng, symbols, n, m).astype(np.complex64)
+    s = complex_normal(rng, k, n, m).astype(np.complex64)
+
+    def found(batch):
+        shape = (batch, symbols, n, m)
+        return run(
+            backend,
+            "residual",
+            y=np.broadcast_to(y, shape).copy(),
+            pilots=tables(pilots),
+            s=np.broadcast_to(s, (batch, *s.shape)).copy(),
+            device=np.broadcast_to(devices, (batch, k)).copy(),
+            capacity=k,
+            sizes=sizes(devices=k, subcarriers=n, symbols=symbols, antennas=m, coefficients=n, batch=batch),
+            r=Out(shape, np.complex64),
+            power=Out((batch, n, m)),
+        )
+
+    one, two = found(1), found(2)
+    exact = y - reference.project(pilots.select().astype(complex), devices, s, np.eye(n))
+    assert error(one.r[0], exact) <= 16 * EPS
+    assert error(one.power[0], (abs(exact) ** 2).sum(0)) <= 32 * EPS
+    for name in ("r", "power"):
+        assert np.array_equal(getattr(two, name), getattr(one, name)[[0, 0]])
 
 
 @pytest.mark.parametrize("kind", ["dft", "qpsk"])

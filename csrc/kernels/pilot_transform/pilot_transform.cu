@@ -120,8 +120,15 @@ __global__ void __launch_bounds__(kThreads, 3)
   }
 }
 
-// One block: one subcarrier, kSide beams; rows of threads take devices, then symbols.
-__global__ void __launch_bounds__(kSide* kRows, 2)
+// Pilots of two devices.
+struct alignas(16) Two {
+  Complex one, other;
+};
+
+// One block: one subcarrier, kSide beams; rows of threads, an even number, take devices, then symbols. However many
+// rows there are, powers are summed in the same order.
+template <int kMostRows>
+__global__ void __launch_bounds__(kSide* kMostRows, 2 * kRows / kMostRows)
     residual_kernel(const __grid_constant__ ResidualArgs args, const float* __restrict__ gram,
                     const Complex* __restrict__ basis, Pilots q) {
   after_previous();
@@ -130,33 +137,45 @@ __global__ void __launch_bounds__(kSide* kRows, 2)
   const int coefficients = args.sizes.coefficients;
   Complex* __restrict__ r = args.r;
   const int lane = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
+  const int rows = static_cast<int>(blockDim.y), channel = coefficients * antennas;
   Complex* const x = dynamic_shared<Complex>();                     // [kTogether, kSide]
   Complex* const symbol = x + kTogether * kSide + row * kTogether;  // pilots of one symbol, a row's own
-  float* const partial = reinterpret_cast<float*>(x + kTogether * (kSide + kRows));
+  float* const partial = reinterpret_cast<float*>(x + kTogether * (kSide + rows));
   const int n = static_cast<int>(blockIdx.x), beam = static_cast<int>(blockIdx.y) * kSide + lane;
   const bool inside = beam < antennas;
   const unsigned half = row % 2 ? 0xffff0000u : 0xffffu;  // lanes of this row; a warp has two rows
   const int total_count = limited(args.count, args.capacity);
   const float unit = args.scale ? args.scale[batch() * kControlWords] : 1.0f;
   const std::int64_t block = batch() * subcarriers * q.symbols * antennas;
-  const Complex* const s = args.s + batch() * args.capacity * coefficients * antennas;
+  const Complex* const s = args.s + batch() * args.capacity * channel;
   const std::int32_t* const device = args.device + batch() * args.capacity;
   float mine = 0.0f;
   for (int first = 0; first == 0 || first < total_count; first += kTogether) {
     const int now = min(kTogether, total_count - first);
     __syncthreads();
-    for (int a = row; a < now; a += kRows) {
-      Complex total{0.0f, 0.0f};
-      const Complex* const c = s + static_cast<std::int64_t>(first + a) * coefficients * antennas + beam;
-      if (inside && basis == nullptr) total = c[n * antennas];
-      if (inside && basis) {
-#pragma unroll 6
-        for (int p = 0; p < coefficients; ++p) total = total + basis[n * coefficients + p] * c[p * antennas];
+    // Two devices of a row at a time, so that the loads of one do not wait for the other's.
+    for (int a = row; a < now; a += 2 * rows) {
+      const bool two = a + rows < now;
+      const Complex* const c = s + static_cast<std::int64_t>(first + a) * channel + beam;
+      const Complex* const d = two ? c + static_cast<std::int64_t>(rows) * channel : c;
+      Complex one{0.0f, 0.0f}, other{0.0f, 0.0f};
+      if (inside && basis == nullptr) {
+        one = c[n * antennas];
+        other = d[n * antennas];
       }
-      x[a * kSide + lane] = total;
+      if (inside && basis) {
+#pragma unroll 4
+        for (int p = 0; p < coefficients; ++p) {
+          const Complex v = basis[n * coefficients + p];
+          one = add_product(one, v, c[p * antennas]);
+          other = add_product(other, v, d[p * antennas]);
+        }
+      }
+      x[a * kSide + lane] = one;
+      if (two) x[(a + rows) * kSide + lane] = other;
     }
     __syncthreads();
-    for (int t = row; t < q.symbols; t += kRows) {
+    for (int t = row; t < q.symbols; t += rows) {
       const std::int64_t at = block + (static_cast<std::int64_t>(t) * subcarriers + n) * antennas + beam;
       // Pilots of a device each come first, so that their loads do not wait for one another.
       const int measurement = n * q.symbols + t;
@@ -176,7 +195,12 @@ __global__ void __launch_bounds__(kSide* kRows, 2)
       for (int j = 0; j < kTogether / kSide; ++j)
         if (lane + j * kSide < now) symbol[lane + j * kSide] = k[j] < 0 ? Complex{0.0f, 0.0f} : conjugate(value[j]);
       __syncwarp(half);
-      for (int a = 0; a < now; ++a) total = total - symbol[a] * x[a * kSide + lane];
+      for (int a = 0; a + 1 < now; a += 2) {
+        const auto [one, other] = *reinterpret_cast<const Two*>(symbol + a);
+        total = subtract_product(total, one, x[a * kSide + lane]);
+        total = subtract_product(total, other, x[(a + 1) * kSide + lane]);
+      }
+      if (now % 2) total = subtract_product(total, symbol[now - 1], x[(now - 1) * kSide + lane]);
       if (inside) r[at] = total;
       __syncwarp(half);
       if (first + kTogether >= total_count) mine += norm(total);
@@ -185,8 +209,10 @@ __global__ void __launch_bounds__(kSide* kRows, 2)
   partial[row * kSide + lane] = mine;
   __syncthreads();
   if (row > 0 || !inside) return;
-  for (int w = 1; w < kRows; ++w) mine += partial[w * kSide + lane];
-  args.power[(batch() * subcarriers + n) * antennas + beam] = mine;
+  float total = 0.0f;
+  for (int w = lane; w < min(rows, kRows) * kSide; w += kSide)
+    total += w + kRows * kSide < rows * kSide ? partial[w] + partial[w + kRows * kSide] : partial[w];
+  args.power[(batch() * subcarriers + n) * antennas + beam] = total;
 }
 
 }  // namespace
@@ -230,10 +256,15 @@ void spectral(const SpectralArgs& args, void* stream) {
 
 void residual(const ResidualArgs& args, void* stream) {
   const Sizes& s = args.sizes;
-  launch("residual", residual_kernel,
+  // One block is done sooner with all symbols at a time; of many, no rows may be without a symbol.
+  const int fit = (s.symbols + 1) / 2 * 2,
+            rows = s.batch > 1 || fit > 2 * kRows ? std::min(kRows, fit) : std::max(kRows, fit);
+  launch("residual", rows > kRows ? residual_kernel<2 * kRows> : residual_kernel<kRows>,
          dim3(static_cast<unsigned>(s.subcarriers), blocks(s.antennas, kSide), static_cast<unsigned>(s.batch)),
-         dim3(kSide, kRows), sizeof(Complex) * kTogether * (kSide + kRows) + sizeof(float) * kSide * kRows, stream,
-         args, args.gram, args.basis, pilots(args.pilots, s));
+         dim3(kSide, static_cast<unsigned>(rows)),
+         sizeof(Complex) * static_cast<std::size_t>(kTogether * (kSide + rows)) +
+             sizeof(float) * static_cast<std::size_t>(kSide * rows),
+         stream, args, args.gram, args.basis, pilots(args.pilots, s));
 }
 
 }  // namespace jadce::cuda
