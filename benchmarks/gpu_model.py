@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import ceil
+from typing import Any
 
 # NVIDIA H100 80GB HBM3, 2026-11-27. Measured by benchmarks/gpu_boundaries.cu, microseconds:
 START_US = 1.05  # a kernel after another one in a graph
@@ -27,11 +28,13 @@ BARRIER, PRODUCT = 40, 2.0  # cycles; PRODUCT: an instruction of unrolled sums o
 # A load that waits for the one before, fitted to all kernels together. An idle cache takes 0.14 us (273 cycles, by
 # arXiv 2402.13499), 0.25 us are measured where all multiprocessors read at once (gpu_boundaries.cu).
 LOAD_US = 0.22
+READ = 4500.0  # kB a microsecond from the second-level cache, where all multiprocessors read (gpu_boundaries.cu)
 PROCESSORS, SCHEDULERS = 132, 4
 
 N, M, P, GAINS = 48, 32, 12, 12  # subcarriers, antennas; coefficients and gains of `cdl`
 ALWAYS = ("residual", "module_a", "select_candidates", "gather", "update")
 SCREENING = ("spectral", "activity_table", "activity")  # kernels that do nothing in the other iterations
+ROUNDS = 2  # a turn of the graph's loop, now
 SMALL_US = 3.0  # a kernel outside the loop, four beside a residual; assumed
 # Detections of known power that were measured: K, T, prior, iterations, those of them that screen all devices,
 # candidates.
@@ -54,6 +57,9 @@ class Path:
     warps: int = 8
     most: int = 1  # blocks' work that one does at a time where there is more than all places hold
     again: float = 1  # instructions of each further one's, of the first one's
+    waits: float = 0  # and loads that wait, beside the first one's
+    read: float = 0  # kB that a block reads, one's work or more, where that can be the limit
+    many: Path | None = None  # its other form where many blocks are received
 
     def wave_us(self, work: int = 1) -> float:
         """Time of one wave, with the work of so many blocks in each."""
@@ -61,7 +67,7 @@ class Path:
         cycles = steps * STEP + self.products * PRODUCT + self.barriers * BARRIER
         together = min(self.resident, ceil(self.blocks / PROCESSORS))
         issued = together * self.warps * (steps + self.products) / SCHEDULERS
-        return max(self.loads * LOAD_US + cycles / CLOCK, issued / CLOCK)
+        return max((self.loads + self.waits * (work - 1)) * LOAD_US + cycles / CLOCK, issued / CLOCK)
 
     @property
     def body_us(self) -> float:
@@ -73,7 +79,10 @@ class Path:
     @property
     def share_us(self) -> float:
         """Time of all multiprocessors that it takes where there are always more thread blocks."""
-        return self.blocks * self.wave_us(self.most) / (PROCESSORS * self.resident * self.most)
+        if self.many is not None:
+            return self.many.share_us
+        each = max(self.wave_us(self.most) / (PROCESSORS * self.resident), self.read / READ)
+        return self.blocks * each / self.most
 
 
 def waits(count: float, threads: int = 1, together: int = 4) -> int:
@@ -134,6 +143,7 @@ def measured(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) 
             loads=(3 if identity else 6) + halves * (2 * waits(N * t, 256, 1) + correlations + (3 if identity else 1)),
             steps=300 + halves * (200 + 20 * ceil(N * t / 256) + 27 * t + (200 if identity else 9 * N)),
             barriers=4 * halves + (not known) * 9,
+            read=halves * N * t * 16 * 8 / 1000,
         ),
         "beam_network_tensor": Path(a, 2 if tiny else 1, 6, 4100 if tiny else 5940, 18),
         "beam_network": Path(a, 2, 285, 5500, 18, products=12500),
@@ -148,13 +158,26 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
     before = measured(k, t, a, prior, known=known)
     identity, tiny = prior == "gaussian", prior == "cdl-tiny"
     p, sums = (N, 4) if identity else (P, P)
-    chunks, now, turns = ceil(a / 64), min(a, 64), ceil(t / 32)
+    chunks, now, even = ceil(a / 64), min(a, 64), 2 * ceil(t / 2)
     shift = 2 if identity and k < 2000 else 0
     each, halves = ceil((k << shift) / 256), 1 if known else 2
     quads = ceil((1 if known else 10) / 4) if identity else (3 if known else 6)
     shared = (16 * (k << shift) + 12 * k) / 1024  # kB of a block's buffers and tables
+
+    def of_residual(rows: int) -> dict[str, Any]:
+        """Loads and instructions where so many rows of threads take two devices at a time each, then symbols."""
+        pairs, turns = ceil(now / (2 * rows)), ceil(t / rows)
+        projection = pairs * (1 if identity else groups(p, together=4))
+        products = turns * (40 * ceil(now / 16) + 5 * now)
+        return {
+            "resident": 64 // rows,  # 64 registers a thread
+            "warps": rows // 2,
+            "loads": 2 + chunks * (projection + turns * 2),
+            "steps": 230 + chunks * (180 * pairs * (not identity) + products),
+        }
+
     new = {
-        "residual": {"loads": 2 + chunks * (ceil(now / 32) * (1 if identity else groups(p, together=6)) + turns * 2)},
+        "residual": of_residual(max(32, even) if even <= 64 else 32),
         "module_a": {"loads": 3 + groups(N, 8), "steps": 660 + 50},
         "spectral": {
             "resident": min(3, int(227 / shared)),
@@ -165,9 +188,15 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
             + (sums * waits(P) if identity else groups(p, together=6))
             + (quads + groups(M * quads * sums, 256) if k < 2000 or known else quads * (1 + waits(sums)))
         },
+        # A product and a sum are four instructions, once six. Candidates that are gathered together read R once.
         "gather": {
             "resident": 3,
             "loads": 3 + (not identity) + halves * (2 * groups(N * t, 256) + groups(t)) + (0 if known else 3),
+            "most": 4 if t <= 20 else 2,
+            "steps": before["gather"].steps - 2 * halves * (3 * t + N * (not identity)),
+            "again": (100 + halves * (20 * ceil(N * t / 256) + 14 * t + 5 * N * (not identity)))
+            / before["gather"].steps,
+            "waits": 1 + halves * (3 * groups(t, together=8) - groups(t)) / (3 if t <= 20 else 1),
         },
         # Sixteen warps share what eight did; the slowest one is taken to have a fifth more than its share. By the
         # machine code, candidates that are worked on together share the ways to the layers and the tiles of `mix`,
@@ -183,7 +212,12 @@ def present(k: int, t: int, a: int, prior: str = "cdl", *, known: bool = True) -
         "select_candidates": {"steps": before["select_candidates"].steps - 4 * 90},
         "update": {"loads": 3 + groups(a, 8) + groups(p * M, 512, 1), "barriers": 6},
     }
-    return before | {name: replace(before[name], **fields) for name, fields in new.items()}
+    found = before | {name: replace(before[name], **fields) for name, fields in new.items()}
+    # Where many blocks are received no rows of `residual` are without a symbol.
+    rows = min(32, even)
+    many = replace(found["residual"], **of_residual(rows))
+    found["residual"] = replace(found["residual"], many=many)
+    return found
 
 
 def colored(t: int, a: int) -> dict[str, Path]:
@@ -228,13 +262,30 @@ def in_loop(prior: str, network: str = "auto") -> list[str]:
     return [*ALWAYS, "beam_network" if network == "fp32" else "beam_network_tensor"]
 
 
-def detection_us(paths: dict[str, Path], prior: str, iterations: int, screens: int, network: str = "auto") -> float:
+# `select_candidates` where no activity is tested: it finds places for the candidates. Assumed.
+ASSIGN = Path(1, 1, 4, 350, 8, warps=16)
+
+
+def between_us(paths: dict[str, Path], prior: str, iterations: int, screens: int, network: str = "auto") -> float:
+    """What a detection's kernels in the loop take, without what is between them."""
+    often, select = in_loop(prior, network), paths["select_candidates"].body_us
+    each = sum(paths[name].body_us for name in often) - select + ASSIGN.body_us
+    return iterations * each + screens * (select - ASSIGN.body_us + sum(paths[name].body_us for name in SCREENING))
+
+
+def boundaries_us(kernels: int, iterations: int, rounds: int) -> tuple[int, float]:
+    """Boundaries in a graph's loop of so many rounds a turn, and their time."""
+    turns = ceil(iterations / rounds)
+    return turns * rounds * kernels, turns * (TURN_US + rounds * kernels * OVERLAPPED_US)
+
+
+def detection_us(
+    paths: dict[str, Path], prior: str, iterations: int, screens: int, network: str = "auto", *, rounds: int = 1
+) -> float:
     """A detection by a graph with a loop."""
-    always = in_loop(prior, network)
-    kernels = len(always) + len(SCREENING)
     once = LAUNCH_US + 5 * OVERLAPPED_US + 4 * SMALL_US + paths["residual"].body_us
-    turn = TURN_US + kernels * OVERLAPPED_US + sum(paths[name].body_us for name in always)
-    return once + iterations * turn + screens * sum(paths[name].body_us for name in SCREENING)
+    between = between_us(paths, prior, iterations, screens, network)
+    return once + between + boundaries_us(len(in_loop(prior, network)) + len(SCREENING), iterations, rounds)[1]
 
 
 def batched_us(paths: dict[str, Path], prior: str, iterations: int, screens: int) -> float:
@@ -253,38 +304,42 @@ def designs(
     statistics, network and output are one step: two in every iteration, four more where all devices are screened.
     """
     always, steps = in_loop(prior), len(in_loop(prior)) + len(SCREENING)
-    each = sum(paths[name].body_us for name in always)
-    screen = sum(paths[name].body_us for name in SCREENING)
-    now = iterations * each + screens * screen
+    now = between_us(paths, prior, iterations, screens)
     merged = now - iterations * (paths["module_a"].body_us - 2 * LOAD_US)
     # A persistent kernel has its Control in registers and R, y, pilots and basis in shared memory: `residual` and
     # `gather` wait for the cache four times each, the others not for a Control and a count.
     fewer = paths["residual"].loads + paths["gather"].loads - 8 + 2 * (len(always) - 3)
     kept = merged - LOAD_US * (iterations * fewer + screens * 2 * len(SCREENING))
-    phases, turns = 2 * iterations + 4 * screens, ceil(iterations / 4)
+    phases = 2 * iterations + 4 * screens
     return {
-        "a loop of kernels": (iterations * steps, iterations * (TURN_US + steps * OVERLAPPED_US), now),
+        "a loop of kernels": (*boundaries_us(steps, iterations, 1), now),
+        "a loop of two rounds of them, as it is": (*boundaries_us(steps, iterations, ROUNDS), now),
         "straight, six merged kernels, all rounds": (6 * most, 6 * most * OVERLAPPED_US, merged),
-        "a loop of four rounds of them": (24 * turns, turns * (TURN_US + 24 * OVERLAPPED_US), merged),
+        "a loop of four rounds of these": (*boundaries_us(6, iterations, 4), merged),
         "one persistent kernel": (phases, phases * PHASE_US, kept),
     }
 
 
 def main() -> None:
-    print("| kernel, K=800, µs | measured form | now | a detection gains |\n|---|---|---|---|")
+    print("| kernel, K=800, µs | measured form | now | a detection gains | a block of many, measured form | now |")
+    print("|---" * 6 + "|")
     for prior in ("cdl", "gaussian"):
         k, t, _, iterations, screens, a = next(d for d in DETECTIONS if d[2] == prior)
         before, after = measured(k, t, a, prior), present(k, t, a, prior)
         for name in [*in_loop(prior), *SCREENING]:
             old, new = before[name].body_us, after[name].body_us
-            gain = (iterations if name in in_loop(prior) else screens) * (old - new)
-            print(f"| `{prior}`, `{name}` | {old:.1f} | {new:.1f} | {gain:.0f} |")
-    print("\n| K | T | prior | measured form, ms | now | one of many blocks, measured form | now |\n|" + "---|" * 7)
+            times = iterations if name in in_loop(prior) else screens
+            many = " | ".join(f"{times * paths[name].share_us:.1f}" for paths in (before, after))
+            print(f"| `{prior}`, `{name}` | {old:.1f} | {new:.1f} | {times * (old - new):.0f} | {many} |")
+    print("\n| K | T | prior | measured form, ms | now | one test | of many blocks, measured form | now | one test |")
+    print("|---" * 9 + "|")
     for k, t, prior, iterations, screens, a in DETECTIONS:
         before, after = measured(k, t, a, prior), present(k, t, a, prior)
-        alone = [detection_us(paths, prior, iterations, screens) / 1e3 for paths in (before, after)]
-        many = [batched_us(paths, prior, iterations, screens) / 1e3 for paths in (before, after)]
-        print(f"| {k} | {t} | `{prior}` | " + " | ".join(f"{x:.2f}" for x in (*alone, *many)) + " |")
+        alone, many = [], []
+        for paths, rounds, tests in ((before, 1, screens), (after, ROUNDS, screens), (after, ROUNDS, 1)):
+            alone.append(f"{detection_us(paths, prior, iterations, tests, rounds=rounds) / 1e3:.2f}")
+            many.append(f"{batched_us(paths, prior, iterations, tests) / 1e3:.3f}")
+        print(f"| {k} | {t} | `{prior}` | " + " | ".join((*alone, *many)) + " |")
     print("\n| kernel where noise is not white, K=800, T=20 | µs an iteration |\n|---|---|")
     for name, path in colored(20, 45).items():
         print(f"| `{name}` | {path.body_us:.1f} |")

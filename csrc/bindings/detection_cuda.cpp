@@ -83,6 +83,7 @@ void register_detection_plan(py::module_& m) {
   m.attr("first_steps") = names(first_steps());
   m.attr("iteration_steps") = names(iteration_steps());
   m.attr("last_steps") = names(last_steps());
+  m.attr("rounds") = kRounds;
   m.def("enqueue", &enqueue, py::arg("plan"), py::arg("step"), py::kw_only(), py::arg("loop") = kNoLoop,
         py::arg("stream"), "Enqueues a kernel of a detection");
 }

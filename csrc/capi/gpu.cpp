@@ -259,7 +259,8 @@ class CudaGpu final : public Gpu {
   void record_on(void* stream, cuda::Loop& loop) const {
     for (const cuda::Step& step : cuda::first_steps()) step.enqueue(plan_, cuda::kNoLoop, stream);
     const auto [body, handle] = loop.open(stream);
-    for (const cuda::Step& step : cuda::iteration_steps()) step.enqueue(plan_, handle, body);
+    for (int i = 0; i < cuda::kRounds; ++i)
+      for (const cuda::Step& step : cuda::iteration_steps()) step.enqueue(plan_, handle, body);
     loop.close();
     for (const cuda::Step& step : cuda::last_steps()) step.enqueue(plan_, cuda::kNoLoop, stream);
   }

@@ -24,6 +24,10 @@ namespace jadce::cuda {
 // Kernel of the statistics of all devices: a transform in one block's shared memory, one in two passes, or products.
 enum Statistics : int { kSpectral, kSpectralLarge, kDirect };
 
+// Iterations in a pass of a graph's loop: the kernels of one that does nothing take as long as two passes by
+// themselves.
+inline constexpr int kRounds = 2;
+
 struct DetectionShape {
   Sizes sizes;
   int capacity;  // most candidates of an iteration

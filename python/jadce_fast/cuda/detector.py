@@ -237,10 +237,11 @@ class Detector:
 
         before = len(self._recorded)
         trial.fill_(torch.nan)  # not a number ends the loop of a graph in its first pass
+        rounds = 1 if self._denoiser.on_torch else device.native.rounds
         for overlapping in (True, False):  # a driver may not overlap kernels inside a loop
             try:
                 with no_collection():
-                    graph = self.record(noise, overlapping=overlapping)
+                    graph = self.record(noise, overlapping=overlapping, iterations=rounds)
                 graph.launch(device.stream())
                 device.synchronize()
             except RuntimeError:

@@ -37,6 +37,7 @@ class Native(Protocol):
     first_steps: list[str]  # kernels of a detection before its loop, by name,
     iteration_steps: list[str]  # of an iteration
     last_steps: list[str]  # and after the loop
+    rounds: int  # iterations in a pass of a graph's loop
     langevin_exchange: int
 
     def devices(self) -> tuple[int, str]: ...
