@@ -121,7 +121,7 @@ def test_decide(backend, kept):
     posterior[:, 0] = 0.5  # counts as active
     var = rng.uniform(0, 1, (2, capacity)).astype(np.float32)
     odds = rng.uniform(-30, 30, (2, 5000))
-    state = dict(awaited=[50.0, 2.0], expected=[30.0, 3.0], faint=[4, 4])
+    state = dict(awaited=[50.0, 2.0], expected=[30.0, 3.0], faint=[4, 4], faintest=[0.3, 0.3])
     words = backend.put(control(backend, kept=[kept, 0], **state))
     found = run(
         backend,
@@ -168,7 +168,7 @@ def test_finish(backend, shape, beams, identity):
     scale = np.array([0.5, 0.5, 0.5], np.float32)
     noise, fitted = (received / np.float32(1.1)).astype(np.float32), np.full(3, 0.1, np.float32)
     state = dict(converged=[1, 1, 1], kept_left_out=[0, 0, 0], stopped=[1, 1, 1])
-    state |= dict(unseen=[0.2] * 3, colored=[0] * 3, deviation=[0.0] * 3)
+    state |= dict(unseen=[0.2] * 3, faintest=[0.3] * 3, colored=[0] * 3, deviation=[0.0] * 3)
     words = control(backend, decided=[decided] * 3, received=received, scale=scale, noise=noise, fitted=fitted, **state)
     words = backend.put(words)
     found = run(

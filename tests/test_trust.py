@@ -205,6 +205,8 @@ def test_unseen():
     assert np.all(reference.unseen(odds, found=4.0, awaited=3.0, rules=rules) == 0)
     assert np.all(reference.unseen(odds[:600], found=0.0, awaited=3.0, rules=rules) == 0)
     one, other, sure = reference.unseen(np.array([-9.0, -3.0, 20.0]), found=1.0, awaited=1.1, rules=rules)
+    same = reference.unseen(np.array([-9.0, -3.0, 20.0]), found=1.0, awaited=1.1, rules=rules, faintest=1.0)
+    assert same[0] == pytest.approx(same[1], rel=0.1)  # powers that do not differ leave nobody a little weaker
     assert 0.5 > other > one > sure >= 0  # those for whom something speaks are more likely the missing ones
 
 

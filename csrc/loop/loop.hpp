@@ -172,9 +172,10 @@ JADCE_INLINE float missing(const Control& c, const Rules& rules) {
 }
 
 // Weight with which a device of this probability is one of them. Whoever cannot be seen at all may be anybody; of a
-// power below the least one that is looked for, log-likelihood ratios are about half as great as those of the least.
-JADCE_INLINE float unseen_weight(const Rules& rules, float p) {
-  const float seen = p < 0.5f ? sqrtf(p / (1.0f - p)) : 1.0f;
+// power below the least one that is looked for, log-likelihood ratios are about half as great as those of the least. If
+// the powers that were found do not differ, or are known, nobody is only a little weaker.
+JADCE_INLINE float unseen_weight(const Control& c, const Rules& rules, float p) {
+  const float seen = !(c.faintest < 1.0f) ? 0.0f : p < 0.5f ? sqrtf(p / (1.0f - p)) : 1.0f;
   return rules.invisible + seen;
 }
 
@@ -186,7 +187,7 @@ JADCE_INLINE void spread_missing(Control& c, const Rules& rules, double weights)
 // Probability that a device is active, seen with this one or too weak to be seen.
 // Who was not declared active stays unlikely.
 JADCE_INLINE float with_unseen(const Control& c, const Rules& rules, float p) {
-  const float value = p + (1.0f - p) * fminf(c.unseen * unseen_weight(rules, p), 1.0f), unlikely = 0.499f;
+  const float value = p + (1.0f - p) * fminf(c.unseen * unseen_weight(c, rules, p), 1.0f), unlikely = 0.499f;
   return p < 0.5f && value > unlikely ? at_least(p, unlikely) : value;
 }
 

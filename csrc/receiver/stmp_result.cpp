@@ -56,7 +56,7 @@ void Stmp::decide() {
     std::fill(kept_posterior_.begin(), kept_posterior_.end(), 0.0f);
   } else if (missing(control_, rules_) > 0) {
     double weights = 0;
-    for (const float p : kept_posterior_) weights += static_cast<double>((1 - p) * unseen_weight(rules_, p));
+    for (const float p : kept_posterior_) weights += static_cast<double>((1 - p) * unseen_weight(control_, rules_, p));
     spread_missing(control_, rules_, weights);
     for (float& p : kept_posterior_) p = with_unseen(control_, rules_, p);
   }

@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(kThreads) decide_kernel(const __grid_constant_
   if (missing(c, args.rules) > 0) {
     for (int k = thread(); k < args.devices; k += kThreads) {
       const float p = args.activity[batch() * args.devices + k];
-      weights += static_cast<double>((1.0f - p) * unseen_weight(args.rules, p));
+      weights += static_cast<double>((1.0f - p) * unseen_weight(c, args.rules, p));
     }
   }
   weights = block_sum(weights, dynamic_shared<double>());

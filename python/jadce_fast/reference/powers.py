@@ -103,13 +103,16 @@ def prior_rate(
     return min(rate, max(min(most, (devices + 0.5) / 2), 0.5) / (devices + 0.5))
 
 
-def unseen(log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT) -> Real:
+def unseen(
+    log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT, *, faintest: float = 0.0
+) -> Real:
     """Probabilities that devices are active but too weak to be seen, to be added to those of all at the end.
 
     Devices are missing if fewer were found than awaited. They are too weak to be seen if others were barely seen, which
     is more likely than that the rate is wrong; no more than `rules.unseen` for each of those. Who cannot be seen at all
     may be anybody (`rules.invisible`); of a power below the least that was looked for, log-likelihood ratios are about
-    half as great as those of the least, hence the root of the odds.
+    half as great as those of the least, hence the root of the odds. If the powers that were found do not differ, or are
+    known, nobody is only a little weaker.
 
     Parameters
     ----------
@@ -119,6 +122,8 @@ def unseen(log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT
         Sum of the candidates' probabilities, and the number of active devices a priori.
     rules : Rules
         `faint`, `unseen` and `invisible`.
+    faintest : float
+        `faintest_power` of those that were found, over the mean power.
 
     Returns
     -------
@@ -127,7 +132,7 @@ def unseen(log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT
     odds = np.asarray(log_odds)
     faint = np.count_nonzero((odds > 0) & (odds < rules.faint))
     missing = min(max(awaited - found, 0.0), rules.unseen * faint)
-    weight = np.exp(0.5 * np.minimum(odds, 0.0)) + rules.invisible
+    weight = np.where(faintest < 1, np.exp(0.5 * np.minimum(odds, 0.0)), 0.0) + rules.invisible
     inactive = 1 - sigmoid(odds)
     total = float(inactive @ weight)
     added = inactive * np.minimum(weight * (missing / total if total else 0.0), 1.0)
