@@ -85,5 +85,6 @@ def test_any_command_line(files, monkeypatch, data):
         reason = said.splitlines()[-1]
         assert reason.startswith("jadce: error: "), said
         assert out.getvalue() == ""
-        names = {x.opts[0] for x in COMMANDS[words[0]].params} | {str(Path(word)) for word in words[1:]}
+        given = {str(Path(word)) for word in words[1:]}  # as messages show it: as it is, or quoted
+        names = {x.opts[0] for x in COMMANDS[words[0]].params} | given | {repr(word)[1:-1] for word in given}
         assert any(" ".join(name.split()) in reason for name in names) or "argument" in reason, (words, reason)

@@ -270,7 +270,7 @@ def test_one_plan_serves_several_threads():
 
 def test_errors_have_words():
     lib = libjadce.library()
-    words = [lib.jadce_error_string(status).decode() for status in range(-1, 7)]
-    assert len(set(words[1:7])) == 6
-    assert words[0] == words[7]
+    words = [lib.jadce_error_string(status).decode() for status in range(-1, 8)]
+    assert len(set(words[1:8])) == 7
+    assert words[0] == words[8]
     assert lib.jadce_version().decode() == jf.__version__
