@@ -162,34 +162,36 @@ def _delays(seen: Complex, noise: Real, prior: Any) -> Real:
     return np.where(gain[np.arange(len(best)), best] > here + _NATS, _DELAYS[best], 0.0)
 
 
-def _constant(rest: Complex, noise: float | None = None) -> Complex | None:
-    """What is constant over symbols on one subcarrier, that of DC, if on one more than on the others.
+def _with_constant(rest: Complex, noise: float | None = None) -> int | None:
+    """Subcarrier on which more is constant over symbols than on others, that of DC, if there is one.
 
-    Beside noise of this variance, or all devices.
+    Beside noise of this variance, or beside all devices.
     """
     t, n, m = rest.shape
     if t < 3 or n < 3:
         return None
-    constant = rest.mean(0)
-    energy = t * np.sum(np.abs(constant) ** 2, axis=1)
+    energy = t * np.sum(np.abs(rest.mean(0)) ** 2, axis=1)
     strongest, usual = int(np.argmax(energy)), float(np.median(energy))
     if noise is None:
         stands_out = energy[strongest] > _PLAIN * usual
     else:
-        stands_out = _more_than_noise(energy[strongest], max(noise, usual / m), m + np.sqrt(2 * m * np.log(n)))
-    if not stands_out:
-        return None
-    part: Complex = np.zeros_like(rest)
-    part[:, strongest] = constant[strongest]
-    return part
+        stands_out = _more_than_noise(energy[strongest], max(noise, usual / m), m + math.sqrt(2 * m * math.log(n)))
+    return strongest if stands_out else None
+
+
+def _without_constant(y: Complex, rest: Complex, subcarrier: int) -> Complex:
+    """A block without what of `rest` is constant there."""
+    y = y.copy()
+    y[:, subcarrier] -= rest[:, subcarrier].mean(0)
+    return y
 
 
 def _radio(y: Complex, rest: Complex) -> Complex:
     """A block, of which `rest` is not explained, without what the base station's radio added: offsets and images."""
     t, _, m = y.shape
     noise = float(np.mean(np.abs(rest) ** 2))
-    if (part := _constant(rest, noise)) is not None:
-        y, rest = y - part, rest - part
+    if (place := _with_constant(rest, noise)) is not None:
+        y, rest = _without_constant(y, rest, place), _without_constant(rest, rest, place)
 
     def take(part: Complex) -> None:
         nonlocal y, rest
@@ -277,10 +279,14 @@ def compensated(
     """
     told, y, best = noise, np.asarray(y, np.complex128), found
     clear = None
-    # First what hides devices, and makes others.
-    if not best.trusted and (part := _constant(y)) is not None:
-        y = y - part
-        best = detect(None, y, told)
+    # First what hides devices, and makes others. Those may have taken a part of a constant: all of it goes.
+    if not best.trusted:
+        rest = y - _sum(pilots.select(best.active), best.channels)
+        place = _with_constant(y)
+        place = _with_constant(rest, float(np.mean(np.abs(rest) ** 2))) if place is None else place
+        if place is not None:
+            y = _without_constant(y, y, place)
+            best = detect(None, y, told)
     if not best.trusted and pilots.phases is not None:  # others have devices that are as constant
         mean = y.mean((0, 1))
         if len(y) * y.shape[1] * np.sum(np.abs(mean) ** 2) > _PLAIN * y.shape[2] * np.mean(np.abs(y) ** 2):

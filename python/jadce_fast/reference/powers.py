@@ -103,9 +103,7 @@ def prior_rate(
     return min(rate, max(min(most, (devices + 0.5) / 2), 0.5) / (devices + 0.5))
 
 
-def unseen(
-    log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT, *, faintest: float = 0.0
-) -> Real:
+def unseen(log_odds: Array, found: float, awaited: float, rules: Rules = DEFAULT, *, faintest: float = 0.0) -> Real:
     """Probabilities that devices are active but too weak to be seen, to be added to those of all at the end.
 
     Devices are missing if fewer were found than awaited. They are too weak to be seen if others were barely seen, which

@@ -31,7 +31,7 @@ def compile_blocks(network: BeamNetwork) -> None:
 
 def sixteen_bits() -> torch.autocast:
     """Operands of dense layers rounded to bfloat16 where this processor multiplies them faster than others."""
-    able_to = getattr(torch.cpu, "get_capabilities", dict)()  # torch may be too old to tell
+    able_to: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()  # torch may be too old to tell
     return torch.autocast("cpu", torch.bfloat16, enabled=bool(able_to.get("amx_bf16")))
 
 
