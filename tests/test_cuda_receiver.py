@@ -248,11 +248,11 @@ def test_a_recording_that_is_given_up(gpu_device, backend, opened):
 def test_a_driver_that_refuses_overlapping_kernels(gpu_device, monkeypatch):
     refused = []
 
-    def refuses(self, noise=None, *, overlapping, real=Detector.record):
+    def refuses(self, noise=None, *, overlapping, real=Detector.record, **others):
         if overlapping:
             refused.append(overlapping)
             raise RuntimeError("cudaGraphInstantiate: operation not supported")
-        return real(self, noise, overlapping=overlapping)
+        return real(self, noise, overlapping=overlapping, **others)
 
     monkeypatch.setattr(Detector, "record", refuses)
     p = problem(**SIZES["odd"], seed=1)

@@ -150,7 +150,7 @@ class Nothing:
     def __init__(self, real):
         self.control_dtype, self.no_loop, self.fields = real.control_dtype, real.no_loop, real.fields
         self.input_words, self.Sizes, self.DetectionShape = real.input_words, real.Sizes, real.DetectionShape
-        self.detection_buffers = real.detection_buffers
+        self.detection_buffers, self.rounds = real.detection_buffers, real.rounds
         self.first_steps = self.iteration_steps = self.last_steps = []
         self.fft_tables, self.fft_split = real.fft_tables, real.fft_split
 
